@@ -1,0 +1,2 @@
+//! els-backend
+fn main() {}

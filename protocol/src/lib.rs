@@ -1,0 +1,26 @@
+//! The wire of els-register: what the agent and the backend say to each other.
+//!
+//! This crate owns every name and shape that both sides must agree on: keys, identifiers, credentials, URL paths,
+//! request and answer bodies, error codes. It does no input or output, reads no clock and makes no random numbers;
+//! whoever needs randomness passes the bytes in.
+//!
+//! A type that exists is valid: `parse` is the only way to one, on either side, and decoding calls it.
+
+mod hash;
+mod id;
+mod key;
+mod problem;
+mod secret;
+mod text;
+mod time;
+mod token;
+pub mod wire;
+
+pub use hash::{Sha256Hex, hex, hmac_sha256, sha256};
+pub use id::{MachineId, RegistrationId, application_specific_id};
+pub use key::{KeyError, LicenseKey, is_weak};
+pub use problem::{Code, Problem};
+pub use secret::Secret;
+pub use text::{Label, RepoFile, clean};
+pub use time::Timestamp;
+pub use token::Token;

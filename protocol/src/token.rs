@@ -1,0 +1,65 @@
+//! The machine's own credential: the password at the gate.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::hash::Sha256Hex;
+use crate::secret::Secret;
+
+/// `sos` masks `password=VALUE` in `/etc/dnf/vars`, and nothing else there; so the token has that form.
+const PREFIX: &str = "elst_password=";
+/// 32 bytes in base64url without padding.
+const BODY: usize = 43;
+
+/// The token of a registration: `elst_password=` and 32 random bytes in base64url. Made by the agent; the backend
+/// keeps its SHA-256 alone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(Secret);
+
+impl Token {
+    /// A token over 32 random bytes.
+    pub fn from_random(bytes: [u8; 32]) -> Self {
+        Token(Secret::new(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))))
+    }
+
+    /// Reads a token; `None` for any text that no agent makes, such as an unexpanded `$els_token`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let body = text.strip_prefix(PREFIX)?;
+        (body.len() == BODY && URL_SAFE_NO_PAD.decode(body).is_ok()).then(|| Token(Secret::new(text)))
+    }
+
+    /// The token in clear.
+    pub fn expose(&self) -> &str {
+        self.0.expose()
+    }
+
+    /// SHA-256 of the whole token, prefix included: all that the backend learns at registration.
+    pub fn hash(&self) -> Sha256Hex {
+        Sha256Hex::of(self.expose().as_bytes())
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(REDACTED)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_reads_back_and_strangers_do_not() {
+        let token = Token::from_random([0xab; 32]);
+        assert_eq!(Token::parse(token.expose()), Some(token.clone()));
+        assert_eq!(token.expose().len(), PREFIX.len() + BODY);
+        let body = &token.expose()[PREFIX.len()..];
+        for bad in ["$els_token", "", body, &format!("{PREFIX}{body}="), &format!("{PREFIX}{}", &body[1..])] {
+            assert_eq!(Token::parse(bad), None, "{bad}");
+        }
+        assert!(!format!("{token:?}").contains(body));
+    }
+}

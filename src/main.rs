@@ -1,0 +1,2 @@
+//! els-register
+fn main() {}
