@@ -38,10 +38,11 @@ test: deps ## everything that CI runs; installs what is missing first
 	ELS_RELEASE_AGENT=$(agent) cargo test --workspace --locked
 
 .PHONY: lint
-lint: ## formatting, clippy, shellcheck
+lint: ## formatting, clippy, shellcheck, and that each dependency is accounted for
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	shellcheck $(scripts)
+	scripts/dependencies-check
 
 .PHONY: deps
 deps: ## install the Debian packages that tests and demo drive, those that are missing
