@@ -137,4 +137,12 @@ mod tests {
         }
         assert_eq!(Code::parse("teapot"), None);
     }
+
+    #[test]
+    fn the_manual_of_errors_has_each_code_with_its_status() {
+        let manual = include_str!("../../docs/errors.md");
+        for code in Code::ALL {
+            assert!(manual.contains(&format!("\n### `{code}` ({}", code.status())), "{code} in docs/errors.md");
+        }
+    }
 }
