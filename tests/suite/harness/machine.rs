@@ -4,7 +4,7 @@
 //! backends but the server and the certificate authority that its configuration names.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -20,6 +20,8 @@ pub(crate) struct Machine {
     folder: TempDir,
 }
 
+/// Makes a machine root.
+const NEW_MACHINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/new-machine");
 /// Where the configuration of the agent finds the authority of the test.
 const CA_FILE: &str = "/etc/pki/els/ca.pem";
 /// Where the configuration of the agent finds the key that signs the test's repository.
@@ -29,32 +31,7 @@ impl Machine {
     /// A server with AlmaLinux 9.6 as it comes from the installer, without a configuration of the agent.
     pub(crate) fn new() -> Machine {
         let machine = Machine { folder: folder() };
-        // The programs are those of this computer, mounted when dnf runs; the stub is what the agent looks for.
-        machine.write("/usr/bin/dnf", "#!/bin/sh\nexit 1\n");
-        fs::set_permissions(machine.path("/usr/bin/dnf"), fs::Permissions::from_mode(0o755)).expect("a mode");
-        for name in ["bin", "sbin", "lib", "lib64"] {
-            symlink(Path::new("usr").join(name), machine.path("/").join(name)).expect("a link");
-        }
-        for name in ["dev", "proc", "run", "opt", "root", "etc/yum.repos.d", "etc/dnf/vars", "var/log", "var/cache/dnf"]
-        {
-            fs::create_dir_all(machine.path("/").join(name)).expect("a folder");
-        }
-        for name in ["tmp", "var/tmp"] {
-            let path = machine.path("/").join(name);
-            fs::create_dir_all(&path).expect("a folder");
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o1777)).expect("a mode");
-        }
-        machine.write("/etc/os-release", OS_RELEASE);
-        machine.write("/etc/machine-id", &format!("{}\n", random_uuid().replace('-', "")));
-        machine.write("/sys/class/dmi/id/product_uuid", &format!("{}\n", random_uuid()));
-        machine.write("/etc/dnf/dnf.conf", DNF_CONF);
-        machine.write("/etc/dnf/vars/releasever", "9\n");
-        // rpm as Debian builds it has its database in the home of whoever runs it.
-        machine.write("/etc/rpm/macros", "%_dbpath /var/lib/rpm\n");
-        fs::create_dir_all(machine.path("/var/lib/rpm")).expect("a folder");
-        machine.write("/etc/passwd", "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/nonexistent:/bin/sh\n");
-        machine.write("/etc/group", "root:x:0:\nnogroup:x:65534:\n");
-        machine.write("/etc/hosts", "127.0.0.1 localhost\n");
+        run(Command::new(NEW_MACHINE).arg(machine.root())).succeeds();
         machine
     }
 
@@ -150,32 +127,6 @@ impl Machine {
         assert_eq!(document["state"], "registered", "{run}");
         document["registration"].clone()
     }
-}
-
-/// `NAME="AlmaLinux"` and so on, as the distribution's release package has it, as far as programs read it.
-const OS_RELEASE: &str = "NAME=\"AlmaLinux\"
-VERSION=\"9.6 (Sage Margay)\"
-ID=\"almalinux\"
-ID_LIKE=\"rhel centos fedora\"
-VERSION_ID=\"9.6\"
-PLATFORM_ID=\"platform:el9\"
-PRETTY_NAME=\"AlmaLinux 9.6 (Sage Margay)\"
-CPE_NAME=\"cpe:/o:almalinux:almalinux:9::baseos\"
-";
-
-/// dnf.conf as EL ships it. Debian's dnf would otherwise skip unavailable repositories of its own accord.
-const DNF_CONF: &str = "[main]
-gpgcheck=1
-installonly_limit=3
-clean_requirements_on_remove=True
-best=True
-skip_if_unavailable=False
-";
-
-fn random_uuid() -> String {
-    // The kernel makes a new one for each reader.
-    let text = fs::read_to_string("/proc/sys/kernel/random/uuid").expect("the kernel's random UUIDs");
-    text.trim().to_owned()
 }
 
 fn list(folder: &Path, name: &str, files: &mut Vec<String>) {
