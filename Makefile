@@ -8,7 +8,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 target := $(abspath $(or $(CARGO_TARGET_DIR),target))
 agent := $(target)/release/els-register
 backend := $(target)/server/els-backend
-scripts := scripts/install-dependencies scripts/demo.sh .ci/run
+scripts := .ci/run scripts/demo.sh scripts/install-dependencies tests/fixtures/new-machine tests/fixtures/enter-machine
 
 # VENDOR=DIR: build that folder's repo-files/ gpg/ products.toml els-register.toml EULA.txt in, in place of the shipped ones.
 ifdef VENDOR
