@@ -47,6 +47,26 @@ fn a_customer_registers_installs_updates_and_gives_the_seat_back() {
 }
 
 #[test]
+fn where_it_is_installed_the_agent_uses_the_real_paths_and_the_trust_of_the_system_and_has_nothing_to_warn_of() {
+    let repository = Repository::shared();
+    let backend = Backend::with_repository(&repository.root());
+    let key = backend.key(1);
+    let machine = Machine::configured_for(&backend, &repository);
+    let configuration = machine.read("/etc/els-register.toml");
+    let without_ca: Vec<&str> = configuration.lines().filter(|line| !line.starts_with("ca_file")).collect();
+    machine.write("/etc/els-register.toml", &(without_ca.join("\n") + "\n"));
+
+    machine.agent_inside_as_nobody(&["--key", &key.key]).exits(4).says("root").does_not_say(&key.key);
+    machine.agent_inside(&["--key", &key.key]).succeeds().does_not_say("warning").does_not_say(&key.key);
+    machine.agent_inside(&["--status"]).succeeds().does_not_say("warning");
+    // Without root, status asks nobody, and says so.
+    machine.agent_inside_as_nobody(&["--status"]).succeeds().says("offline");
+    machine.dnf(&["install", "example"]).succeeds();
+    machine.agent_inside(&["--unregister"]).succeeds();
+    assert_eq!(backend.seats(&key).len(), 0);
+}
+
+#[test]
 fn mirrored_packages_need_the_key_of_the_distribution_and_both_keys_are_imported() {
     let repository = Repository::shared();
     let backend = Backend::with_repository(&repository.root());
