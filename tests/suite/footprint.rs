@@ -134,7 +134,7 @@ fn the_other_actions_run_no_program_and_need_little_memory_either() {
     let key = backend.key(1);
     let machine = Machine::configured_for(&backend, &repository);
     machine.registers(&key.key);
-    for action in ["--status", "--refresh", "--report", "--unregister"] {
+    for action in ["--version", "--status", "--refresh", "--report", "--unregister"] {
         let trace = trace(&machine, &[action]);
         assert_eq!(trace.programs.len(), 1, "{action}: {:?}", trace.programs);
         assert!(trace.memory <= MOST_MEMORY && trace.memory > 0, "{action}: {} bytes of memory", trace.memory);

@@ -202,6 +202,9 @@ pub(crate) fn ends_with_its_thread(program: impl AsRef<Path>, family: bool) -> C
     command.args(["--pdeathsig", "KILL", "--"]);
     if family {
         command.arg(self::program("unshare")).args(["--pid", "--fork", "--kill-child=KILL", "--"]);
+        // The namespace's first process must be one that never becomes another user: at that the kernel would forget that
+        // it is to die with its parent.
+        command.args(["sh", "-c", "\"$@\"; exit $?", "sh"]);
     }
     command.arg(program.as_ref());
     command
@@ -275,12 +278,14 @@ const LONGEST_START: Duration = Duration::from_secs(30);
 fn a_server_and_all_that_it_started_end_with_the_thread_that_started_it() {
     let place = folder();
     let pipe = place.path().join("pipe");
-    run(Command::new(program("mkfifo")).arg(&pipe)).succeeds();
+    run(Command::new(program("mkfifo")).args(["--mode", "666"]).arg(&pipe)).succeeds();
     let held = pipe.clone();
     let tester = thread::spawn(move || {
-        let mut command = ends_with_its_thread(program("sh"), true);
+        // It becomes another user, as squid does.
+        let mut command = ends_with_its_thread(program("setpriv"), true);
+        command.args(["--reuid=65534", "--clear-groups", "--", "sh", "-c"]);
         // A grandchild keeps the pipe open for writing as long as it lives.
-        command.args(["-c", "sleep 1000 >\"$1\" & echo started; wait", "sh"]).arg(&held);
+        command.args(["sleep 1000 >\"$1\" & echo started; wait", "sh"]).arg(&held);
         let mut server = Server::start("a server", command);
         let reader = std::fs::File::open(&held).expect("the pipe opens when the grandchild is there");
         server.wait_for("start", |log| log.iter().any(|line| line == "started").then_some(()));
@@ -289,6 +294,8 @@ fn a_server_and_all_that_it_started_end_with_the_thread_that_started_it() {
         reader
     });
     let mut reader = tester.join().expect("the thread ends");
+    let (gone, told) = std::sync::mpsc::channel();
     // End of file comes when the last process that can write is gone, and not before.
-    assert_eq!(reader.read(&mut [0]).expect("a pipe"), 0);
+    thread::spawn(move || gone.send(reader.read(&mut [0]).is_ok_and(|read| read == 0)));
+    assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(true), "the processes are still there");
 }
