@@ -95,7 +95,7 @@ fn a_copy_is_told_by_its_ids_and_never_touches_the_original() {
         machine.agent(&["--refresh"]).exits(10).says("--moved");
         assert_eq!(server.requests().len(), requests, "the original's credential is not used");
 
-        machine.agent(&["--key", KEY]).succeeds();
+        machine.agent(&["--key", KEY]).succeeds().says("--moved");
         assert_ne!(id(&machine), original, "a machine of its own");
         assert!(!server.requests().iter().any(|request| request.method == "DELETE" && request.id() == original));
         machine.agent(&["--status"]).succeeds();
