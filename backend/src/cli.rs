@@ -5,8 +5,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
-use els_protocol::RegistrationId;
+use els_protocol::{LicenseKey, RegistrationId};
 
 use crate::store::KeyId;
 
@@ -268,12 +269,14 @@ pub struct Events {
 pub struct DaysOrNever(pub Option<u32>);
 
 impl Cli {
-    /// Reads arguments and environment.
+    /// Reads arguments and environment. An error repeats no value that could be a key: one is easily pasted where its
+    /// id belongs, and errors end up in logs.
     pub fn read<I>(arguments: I) -> Result<Self, clap::Error>
     where
         I: IntoIterator<Item = OsString>,
     {
-        Cli::from_arg_matches(&command().try_get_matches_from(arguments)?)
+        let read = command().try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
+        read.map_err(discreet)
     }
 }
 
@@ -297,6 +300,21 @@ fn named_in_environment(command: Command) -> Command {
             }
         })
         .mut_subcommands(named_in_environment)
+}
+
+fn discreet(mut error: clap::Error) -> clap::Error {
+    for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
+        if let Some(ContextValue::String(value)) = error.get(kind)
+            && !value.starts_with("--")
+        {
+            let shown = match LicenseKey::parse(value) {
+                Ok(_) => "…".to_owned(),
+                Err(_) => els_protocol::clean(value, 64),
+            };
+            error.insert(kind, ContextValue::String(shown));
+        }
+    }
+    error
 }
 
 fn key_id(text: &str) -> Result<KeyId, String> {
@@ -361,6 +379,17 @@ mod tests {
         let mut seen = 0;
         visit(&command(), &mut seen);
         assert!(seen > 30, "{seen}");
+    }
+
+    #[test]
+    fn a_key_in_the_wrong_place_is_not_repeated() {
+        let key = "ELS-00000-00000-00000-00000-00000";
+        for line in ["key show KEY", "key KEY", "KEY", "events --key KEY", "events KEY", "key create --seats KEY"] {
+            let line = format!("els-backend {}", line.replace("KEY", key));
+            let message = read(&line).unwrap_err().to_string();
+            assert!(!message.contains("0000"), "{message}");
+        }
+        assert!(read("els-backend key create --sets 5").unwrap_err().to_string().contains("--sets"));
     }
 
     #[test]
