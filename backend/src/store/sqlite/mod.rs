@@ -164,9 +164,11 @@ impl Store for SqliteStore {
             loop {
                 let unseen = self.readers.ask(move |db| upkeep::unseen(db, now)).await?;
                 let found = unseen.len();
-                done.released +=
+                let released =
                     self.writer.run(LANE_OF_UPKEEP, move |db| upkeep::release_unseen(db, now, &unseen)).await?;
-                if found < upkeep::PIECE {
+                done.released += released;
+                // Where all that were found have been seen meanwhile, the next search is soon enough.
+                if found < upkeep::PIECE || released == 0 {
                     break;
                 }
             }
