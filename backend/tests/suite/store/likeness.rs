@@ -50,12 +50,21 @@ pub(crate) async fn clones_on_other_hardware_have_seats_of_their_own(store: Arc<
     assert_eq!(how(&store, 1, asks(101, 1, 1)).await, Ok((How::Moved, 40)));
     assert_eq!(how(&store, 1, asks(140, 1, 40)).await, Ok((How::Moved, 40)));
     assert_eq!(state(&store, 40).await, CredentialState::Released);
-    // Machines on one bogus hardware id likewise.
-    for number in 201..=205 {
-        let done = how(&store, 2, asks(number, number, 99)).await;
-        // The first two: the second is taken for the first, reinstalled, since nothing says otherwise yet.
-        assert!(done.is_ok(), "{done:?}");
+}
+
+pub(crate) async fn a_machine_is_found_among_many_that_share_each_of_its_ids(store: Arc<dyn Store>) {
+    make_key(&store, "a", 50).await;
+    // Clones of machine 500, and other machines that report one bogus hardware id since an update.
+    for number in 1..=5 {
+        assert!(how(&store, 0, asks(number, 500, number)).await.is_ok());
+        assert!(how(&store, 0, asks(100 + number, 100 + number, 100 + number)).await.is_ok());
+        assert!(how(&store, 1, asks(100 + number, 100 + number, 99)).await.is_ok());
     }
+    assert_eq!(how(&store, 2, asks(6, 500, 99)).await, Ok((How::Created, 11)));
+    assert_eq!(how(&store, 3, asks(7, 500, 99)).await, Ok((How::Moved, 11)));
+    assert_eq!(state(&store, 6).await, CredentialState::Released);
+    // A newcomer on that hardware could be any of them, and is none.
+    assert_eq!(how(&store, 4, asks(8, 800, 99)).await, Ok((How::Created, 12)));
 }
 
 pub(crate) async fn a_superseded_credential_has_its_hour(store: Arc<dyn Store>) {
