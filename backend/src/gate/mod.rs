@@ -1,0 +1,3 @@
+//! The gate: who may fetch what from the repositories.
+
+pub mod judge;
