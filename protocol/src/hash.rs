@@ -31,7 +31,8 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// A SHA-256 value; on the wire 64 lower-case hexadecimal digits. Two are compared in constant time.
-#[derive(Clone, Copy, Hash)]
+#[derive(Clone, Copy)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(value_type = String, pattern = "^[0-9a-f]{64}$"))]
 pub struct Sha256Hex(pub [u8; 32]);
 
 impl Sha256Hex {
@@ -69,6 +70,13 @@ impl PartialEq for Sha256Hex {
 }
 
 impl Eq for Sha256Hex {}
+
+// By hand, beside the comparison in constant time: equal values have equal bytes.
+impl std::hash::Hash for Sha256Hex {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
 
 impl fmt::Display for Sha256Hex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

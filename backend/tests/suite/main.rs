@@ -1,0 +1,1 @@
+//! The tests of els-backend that drive the built binary.
