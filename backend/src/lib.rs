@@ -1,11 +1,14 @@
 //! The seat-counting backend of els-register.
 //!
 //! `license` holds the seat rules and nothing else; `store` keeps keys, seats and the audit trail; `commands` is what
-//! the administrator types. Each module says in its header what it owns and what it must never know.
+//! the administrator types; `http` is the wire and `gate` the repositories' door, which `serve` starts. Each module says
+//! in its header what it owns and what it must never know.
 
 pub mod client;
 pub mod gate;
 pub mod license;
 pub mod limits;
+pub mod logs;
+pub mod metrics;
 pub mod products;
 pub mod store;

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use els_protocol::RepoFile;
 use els_protocol::wire::Os;
@@ -18,7 +19,7 @@ use crate::gate::judge::{Prefix, RequestPath};
 #[derive(Debug, Clone)]
 pub struct Products {
     public: Vec<Prefix>,
-    products: Vec<Product>,
+    products: Vec<Arc<Product>>,
 }
 
 /// One product: what a key is sold for.
@@ -78,7 +79,7 @@ impl Products {
         if let Some(twice) = file.product.iter().find(|product| !ids.insert(product.id.as_str())) {
             return Err(error(format!("product.id: {}: stands there twice", twice.id)));
         }
-        Ok(Products { public: file.public, products: file.product })
+        Ok(Products { public: file.public, products: file.product.into_iter().map(Arc::new).collect() })
     }
 
     /// The product of keys that were made without naming one: the first in the file.
@@ -87,13 +88,13 @@ impl Products {
     }
 
     /// The product with this id.
-    pub fn get(&self, id: &str) -> Option<&Product> {
+    pub fn get(&self, id: &str) -> Option<&Arc<Product>> {
         self.products.iter().find(|product| product.id == id)
     }
 
     /// All products, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Product> {
-        self.products.iter()
+        self.products.iter().map(AsRef::as_ref)
     }
 
     /// Whether the product with this id covers a system; `false` for an id that is not in the file.
