@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod gate;
+pub mod http;
 pub mod license;
 pub mod limits;
 pub mod logs;

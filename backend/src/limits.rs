@@ -5,11 +5,12 @@
 //! the same address. So an address whose budget is used up is still heard: its questions to the database go one after
 //! the other, and few of all such addresses at a time; only what turns out to be a failure is answered with 429.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use els_protocol::Sha256Hex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The budgets of all client addresses, in bounded memory.
@@ -17,6 +18,7 @@ pub struct FailureLimits {
     budget: Budget,
     clients: Mutex<Clients>,
     slow_lane: Arc<Semaphore>,
+    known_keys: Mutex<KnownKeys>,
 }
 
 /// How many failures an address may have.
@@ -52,7 +54,24 @@ impl FailureLimits {
             budget,
             clients: Mutex::new(Clients { recent: HashMap::new(), older: HashMap::new(), turned: None }),
             slow_lane: Arc::new(Semaphore::new(SLOW_LANE)),
+            known_keys: Mutex::default(),
         }
+    }
+
+    /// Whether a key with this hash was good lately: then a fleet that provisions with it need not queue behind the
+    /// failures of others at its address. It says nothing of whether the key is good now.
+    pub fn knows_key(&self, key_hash: &Sha256Hex) -> bool {
+        let keys = self.known_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.recent.contains(&key_hash.0) || keys.older.contains(&key_hash.0)
+    }
+
+    /// A key with this hash exists.
+    pub fn key_is_known(&self, key_hash: &Sha256Hex) {
+        let mut keys = self.known_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if keys.recent.len() >= KEYS_MOST {
+            keys.older = std::mem::take(&mut keys.recent);
+        }
+        keys.recent.insert(key_hash.0);
     }
 
     /// Asks for leave to put a question to the database. At once while the address has budget; else in its turn.
@@ -171,12 +190,21 @@ impl Clients {
     }
 }
 
+/// Hashes of keys, in two generations as well.
+#[derive(Default)]
+struct KnownKeys {
+    recent: HashSet<[u8; 32]>,
+    older: HashSet<[u8; 32]>,
+}
+
 /// The longest wait in the slow lane.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Questions that addresses without budget have at the database at one time, all together.
 const SLOW_LANE: usize = 4;
 /// Clients in one generation: some 100 bytes each.
 const CLIENTS_MOST: usize = 50_000;
+/// Keys in one generation.
+const KEYS_MOST: usize = 20_000;
 
 #[cfg(test)]
 mod tests {
@@ -217,6 +245,20 @@ mod tests {
         assert!(limits.failed(address("2001:db8:0:2::1"), now).is_ok());
         exhaust(&limits, address("192.0.2.1"), now);
         assert!(limits.failed(address("::ffff:192.0.2.1"), now).is_err(), "the same address, written otherwise");
+    }
+
+    #[test]
+    fn keys_that_were_good_lately_are_known_and_bounded() {
+        let limits = FailureLimits::new(BUDGET);
+        let key = |number: u32| Sha256Hex::of(&number.to_be_bytes());
+        assert!(!limits.knows_key(&key(0)));
+        limits.key_is_known(&key(0));
+        assert!(limits.knows_key(&key(0)));
+        for number in 1..=(2 * KEYS_MOST as u32) {
+            limits.key_is_known(&key(number));
+        }
+        assert!(!limits.knows_key(&key(0)), "not used for long");
+        assert!(limits.knows_key(&key(2 * KEYS_MOST as u32)));
     }
 
     #[test]

@@ -31,6 +31,11 @@ macro_rules! uuid_type {
                 $name(uuid)
             }
 
+            /// The id with these 16 bytes, in the order of the text; they are taken as they are.
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                $name(Uuid::from_bytes(bytes))
+            }
+
             /// The 16 bytes, in the order of the text.
             pub fn as_bytes(&self) -> &[u8; 16] {
                 self.0.as_bytes()
@@ -103,7 +108,9 @@ mod tests {
     #[test]
     fn only_lower_case_dashed_uuids_are_ids() {
         let text = "1b4e28ba-2fa1-41d2-883f-0016d3cca427";
-        assert_eq!(RegistrationId::parse(text).unwrap().to_string(), text);
+        let id = RegistrationId::parse(text).unwrap();
+        assert_eq!(id.to_string(), text);
+        assert_eq!(RegistrationId::from_bytes(*id.as_bytes()), id);
         for bad in ["1B4E28BA-2FA1-41D2-883F-0016D3CCA427", "1b4e28ba2fa141d2883f0016d3cca427", "", "{1b4e28ba}"] {
             assert_eq!(RegistrationId::parse(bad), None, "{bad}");
         }

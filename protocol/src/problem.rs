@@ -49,6 +49,8 @@ codes! {
     KeySuspended = "key-suspended", 403, "This license key is suspended.";
     /// The key is revoked for good.
     KeyRevoked = "key-revoked", 403, "This license key has been revoked.";
+    /// The vendor alone frees the seats of this key.
+    KeyReleaseDenied = "key-release-denied", 403, "Only the vendor can free the seats of this license key.";
     /// The key's product does not cover the machine's operating system, version or architecture.
     SystemNotCovered = "system-not-covered", 403, "The product of this license key does not cover this system.";
     /// The credential is good, but its product does not open this path.
@@ -135,5 +137,13 @@ mod tests {
             assert!((400..=599).contains(&code.status()), "{code}");
         }
         assert_eq!(Code::parse("teapot"), None);
+    }
+
+    #[test]
+    fn the_manual_of_errors_has_each_code_with_its_status() {
+        let manual = include_str!("../../docs/errors.md");
+        for code in Code::ALL {
+            assert!(manual.contains(&format!("\n### `{code}` ({}", code.status())), "{code} in docs/errors.md");
+        }
     }
 }

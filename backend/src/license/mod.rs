@@ -4,9 +4,17 @@
 //! never do input or output, read a clock, or know that a database or HTTP exists: whoever calls it passes the time in
 //! and carries the decision out, facts and changes in one transaction.
 
+mod giving_back;
 mod key;
+mod put;
+mod same;
 
+pub use giving_back::{
+    GivingBack, HeldId, SupersededUse, distrusted_after, judge_delete, judge_release, judge_superseded_use,
+};
 pub use key::{KeyState, Terms};
+pub use put::{KnownId, Put, PutFacts, judge_put};
+pub use same::{Candidate, Distrust};
 
 use els_protocol::wire::{Os, Seats};
 use els_protocol::{Code, Label, MachineId, RegistrationId, Sha256Hex};
@@ -72,5 +80,50 @@ impl Likeness {
     /// Whether the old credential ends at once; otherwise it is superseded and has its hour.
     pub fn is_certain(self) -> bool {
         matches!(self, Likeness::SameMachineAndHardware | Likeness::SameMachineMoved)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Values that the tests of the rules share: small numbers stand for ids, hashes and times.
+
+    use super::*;
+    use els_protocol::Timestamp;
+
+    /// The time `seconds` from a moment in the middle of things.
+    pub(super) fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_unix(1_800_000_000 + seconds)
+    }
+
+    pub(super) fn registration(number: u8) -> RegistrationId {
+        RegistrationId::from_random([number; 16])
+    }
+
+    pub(super) fn machine(number: u8) -> MachineId {
+        MachineId::from_random([number; 16])
+    }
+
+    pub(super) fn hash(number: u8) -> Sha256Hex {
+        Sha256Hex([number; 32])
+    }
+
+    /// Valid from -100 to 100, with 50 seconds of grace.
+    pub(super) fn terms() -> Terms {
+        Terms { state: KeyState::Active, starts: Some(at(-100)), expires: at(100), grace_seconds: 50 }
+    }
+
+    /// Machine `number` on hardware 9.
+    pub(super) fn command(number: u8) -> RegisterCommand {
+        RegisterCommand {
+            id: registration(number),
+            key_hash: hash(200),
+            token_hash: hash(number),
+            machine: machine(number),
+            hardware: Some(machine(9)),
+            moved: false,
+            os: Os { id: "almalinux".into(), version: "9.6".into() },
+            arch: "x86_64".into(),
+            label: None,
+        }
     }
 }

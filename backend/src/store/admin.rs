@@ -68,6 +68,8 @@ pub struct NewKey {
     pub release_unseen_after: Option<u32>,
     /// Whether who holds the key may free the seats of other machines.
     pub self_release: bool,
+    /// Whether the key itself comes from elsewhere: then it is a value that a second making is compared by.
+    pub imported: bool,
 }
 
 /// What is to be changed of a key; `None` leaves a value as it is, `Some(None)` takes it away.

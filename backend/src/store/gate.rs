@@ -73,7 +73,7 @@ pub struct Lookup {
 }
 
 /// What a change was about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FeedItem {
     /// Something about this registration: made, superseded, released, confirmed.
     Registration(RegistrationId),

@@ -12,12 +12,16 @@
 
 mod admin;
 mod gate;
+mod queue;
+mod sqlite;
 
 pub use admin::{
     ContractTaken, Created, Event, EventFilter, EventKind, Found, Holder, HolderState, KeyChange, KeyId, KeyRecord,
     NewKey, Rotation,
 };
 pub use gate::{Credential, CredentialState, Cursor, Feed, FeedItem, KeyNumber, KeyStanding, Lookup};
+
+pub use sqlite::{Opening, SqliteStore, backup};
 
 use std::fmt;
 use std::net::IpAddr;

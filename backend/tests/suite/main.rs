@@ -1,1 +1,3 @@
-//! The tests of els-backend that drive the built binary.
+//! The tests of els-backend from outside: the store behind its interface, and the built binary.
+
+mod store;

@@ -1,0 +1,59 @@
+# Every task of this project. `make` lists them; CONTRIBUTING.md says which ones a change needs.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+target := $(abspath $(or $(CARGO_TARGET_DIR),target))
+agent := $(target)/release/els-register
+backend := $(target)/server/els-backend
+# SC2016: text for an inner shell is quoted on purpose. SC2174: `mkdir -p -m` is meant for the last folder alone.
+scripts := .ci/run scripts/demo.sh scripts/install-dependencies tests/fixtures/new-machine tests/fixtures/enter-machine
+
+# VENDOR=DIR: build that folder's repo-files/ gpg/ products.toml els-register.toml EULA.txt in, in place of the shipped ones.
+ifdef VENDOR
+export ELS_VENDOR_DIR := $(abspath $(VENDOR))
+endif
+
+.PHONY: help
+help: ## list the tasks
+	@echo 'make TASK [VENDOR=DIR]'
+	@awk -F ' ## ' '/^[a-z-]+:.* ## / { sub(":.*", "", $$1); printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: $(if $(VENDOR),vendor-check) ## the agent and the backend, optimised, in target/release and target/server
+	cargo build --release --locked -p els-register
+	cargo build --profile server --locked -p els-backend
+	@ls -l $(agent) $(backend)
+
+.PHONY: demo
+demo: deps ## the whole story on this machine, in a temporary folder: a key, a seat, dnf through the gate, a move
+	scripts/demo.sh
+
+.PHONY: test
+test: deps ## everything that CI runs; installs what is missing first
+	$(MAKE) --no-print-directory lint
+	scripts/vendor-check-test
+	cargo build --release --locked -p els-register
+	ELS_RELEASE_AGENT=$(agent) cargo test --workspace --locked
+
+.PHONY: lint
+lint: ## formatting, clippy, shellcheck, and that each dependency is accounted for
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	shellcheck --exclude=SC2016,SC2174 $(scripts)
+	scripts/dependencies-check
+
+.PHONY: deps
+deps: ## install the Debian packages that tests and demo drive, those that are missing
+	scripts/install-dependencies
+
+.PHONY: vendor-check
+vendor-check: ## judge a vendor's folder (VENDOR=DIR) before it is built in
+	@$(if $(VENDOR),,echo 'usage: make vendor-check VENDOR=DIR' >&2; exit 2)
+	scripts/vendor-check $(ELS_VENDOR_DIR)
+
+.PHONY: clean
+clean: ## remove everything that was built
+	cargo clean

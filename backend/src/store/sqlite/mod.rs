@@ -1,0 +1,342 @@
+//! The store on SQLite: one file, embedded.
+//!
+//! Owns which connection does what: one thread writes in groups, a few connections read. The tables are its modules'
+//! affair; the rules are `license`'s.
+
+mod backup;
+mod check;
+mod early;
+mod gate;
+mod holders;
+mod keys;
+mod open;
+mod readers;
+mod row;
+mod seats;
+mod trail;
+mod upkeep;
+mod writer;
+
+pub use backup::backup;
+pub use open::Opening;
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use async_trait::async_trait;
+use els_protocol::{Code, RegistrationId, Sha256Hex, Timestamp};
+use rusqlite::{Connection, ErrorCode};
+
+use super::queue::Lane;
+use super::{
+    ContractTaken, Created, Cursor, Deleted, Event, EventFilter, Feed, Found, Holder, HolderState, Housekeeping,
+    KeyChange, KeyId, KeyNumber, KeyRecord, KeyStanding, Lookup, NewKey, Policy, Registered, RegistrationView,
+    Rotation, SeatPage, Store, StoreError,
+};
+use crate::license::{Judged, KeyState, RegisterCommand, SUPERSEDED_SECONDS};
+use readers::Readers;
+use writer::Writer;
+
+/// The store. Dropping it waits until everything that was accepted is durable.
+pub struct SqliteStore {
+    writer: Writer,
+    readers: Readers,
+    policy: Policy,
+}
+
+impl SqliteStore {
+    /// Opens the database at `path`, as `opening` allows.
+    pub fn open(path: &Path, opening: Opening, policy: Policy) -> anyhow::Result<Self> {
+        let connection = open::open_writer(path, opening)?;
+        let writer = Writer::start(connection)?;
+        Ok(SqliteStore { writer, readers: Readers::new(path), policy })
+    }
+
+    /// Reads the whole file for damage, for a `serve` that starts. A large one is left to `els-backend check`: a start
+    /// must not take minutes.
+    pub fn find_damage(path: &Path) -> anyhow::Result<()> {
+        let size = std::fs::metadata(path)?.len();
+        if size > QUICK_CHECK_BYTES {
+            return Ok(());
+        }
+        let connection = open::open_reader(path).map_err(|error| open::in_words(path, &error))?;
+        open::find_damage(&connection, path)
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn register(&self, now: Timestamp, command: RegisterCommand) -> Result<Judged<Registered>, StoreError> {
+        let policy = self.policy.clone();
+        let lane = lane(&command.key_hash);
+        self.writer.run(lane, move |db| seats::register(db, &policy, now, &command)).await
+    }
+
+    async fn registration(
+        &self,
+        now: Timestamp,
+        id: RegistrationId,
+        token_hash: Sha256Hex,
+    ) -> Result<Judged<RegistrationView>, StoreError> {
+        let policy = self.policy.clone();
+        let (view, overdue) = self.readers.ask(move |db| own_view(db, &policy, now, &id, &token_hash)).await?;
+        if !overdue {
+            return Ok(view);
+        }
+        self.superseded_used(now, id).await?;
+        let policy = self.policy.clone();
+        self.readers.ask(move |db| own_view(db, &policy, now, &id, &token_hash)).await.map(|(view, _)| view)
+    }
+
+    async fn delete(
+        &self,
+        now: Timestamp,
+        id: RegistrationId,
+        token_hash: Sha256Hex,
+        client: IpAddr,
+    ) -> Result<Judged<Deleted>, StoreError> {
+        // Which key it is, nobody knows yet; and who asks for ids that nobody has seen, waits for himself alone.
+        self.writer.run(lane_of_client(client), move |db| seats::delete(db, now, &id, &token_hash, client)).await
+    }
+
+    async fn seats(
+        &self,
+        now: Timestamp,
+        key_hash: Sha256Hex,
+        after: Option<RegistrationId>,
+        limit: u32,
+    ) -> Result<Judged<SeatPage>, StoreError> {
+        self.readers.ask(move |db| holders::page(db, now, &key_hash, after, limit)).await
+    }
+
+    async fn release(
+        &self,
+        now: Timestamp,
+        key_hash: Sha256Hex,
+        id: RegistrationId,
+    ) -> Result<Judged<Deleted>, StoreError> {
+        self.writer.run(lane(&key_hash), move |db| seats::release(db, now, &key_hash, &id)).await
+    }
+
+    async fn credential(&self, id: RegistrationId) -> Result<Lookup, StoreError> {
+        self.readers.ask(move |db| gate::lookup(db, &id)).await
+    }
+
+    async fn key_standing(&self, key: KeyNumber) -> Result<Option<KeyStanding>, StoreError> {
+        self.readers.ask(move |db| gate::key_standing(db, key)).await
+    }
+
+    async fn feed(&self, after: Cursor, limit: u32) -> Result<Feed, StoreError> {
+        self.readers.ask(move |db| gate::feed(db, after, limit)).await
+    }
+
+    async fn feed_end(&self) -> Result<Cursor, StoreError> {
+        self.readers.ask(gate::feed_end).await
+    }
+
+    fn feed_hint(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.writer.grown()
+    }
+
+    async fn superseded_used(&self, now: Timestamp, id: RegistrationId) -> Result<Lookup, StoreError> {
+        let policy = self.policy.clone();
+        let work = move |db: &Connection| {
+            seats::superseded_used(db, &policy, now, &id)?;
+            gate::lookup(db, &id)
+        };
+        self.writer.run(LANE_OF_GATE, work).await
+    }
+
+    async fn seen(&self, batch: Vec<(RegistrationId, Timestamp)>) -> Result<(), StoreError> {
+        for piece in batch.chunks(SEEN_PIECE) {
+            let piece = piece.to_vec();
+            self.writer.run(LANE_OF_UPKEEP, move |db| gate::seen(db, &piece)).await?;
+        }
+        Ok(())
+    }
+
+    async fn housekeeping(&self, now: Timestamp) -> Result<Housekeeping, StoreError> {
+        let mut done = Housekeeping::default();
+        self.writer.run(LANE_OF_UPKEEP, move |db| upkeep::gate_is_up(db, now)).await?;
+        if self.readers.ask(move |db| upkeep::search_is_due(db, now)).await? {
+            loop {
+                let unseen = self.readers.ask(move |db| upkeep::unseen(db, now)).await?;
+                let found = unseen.len();
+                done.released +=
+                    self.writer.run(LANE_OF_UPKEEP, move |db| upkeep::release_unseen(db, now, &unseen)).await?;
+                if found < upkeep::PIECE {
+                    break;
+                }
+            }
+            self.writer.run(LANE_OF_UPKEEP, move |db| upkeep::search_is_done(db, now)).await?;
+        }
+        loop {
+            let erased = self.writer.run(LANE_OF_UPKEEP, move |db| upkeep::erase(db, now)).await?;
+            done.erased += erased;
+            if erased < upkeep::PIECE as u64 {
+                break;
+            }
+        }
+        done.forgotten = self.writer.run(LANE_OF_UPKEEP, move |db| early::forget(db, now)).await?;
+        Ok(done)
+    }
+
+    async fn health(&self) -> Result<(), StoreError> {
+        self.readers.ask(|db| db.query_row("SELECT count(*) FROM upkeep", [], |_| Ok(()))).await?;
+        // An empty transaction: it needs the lock for writing, and writes nothing.
+        self.writer.run(LANE_OF_UPKEEP, |_| Ok(())).await
+    }
+
+    async fn create_key(&self, now: Timestamp, key: NewKey, key_hash: Sha256Hex) -> Result<Created, StoreError> {
+        self.writer.run(LANE_OF_VENDOR, move |db| keys::create(db, now, &key, &key_hash)).await
+    }
+
+    async fn key(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        let id = id.clone();
+        self.readers.ask(move |db| keys::by_id(db, &id)).await
+    }
+
+    async fn keys(&self, after: Option<KeyNumber>, limit: u32) -> Result<Vec<KeyRecord>, StoreError> {
+        self.readers.ask(move |db| keys::list(db, after, limit)).await
+    }
+
+    async fn update_key(
+        &self,
+        now: Timestamp,
+        id: &KeyId,
+        change: KeyChange,
+    ) -> Result<Option<Result<KeyRecord, ContractTaken>>, StoreError> {
+        let id = id.clone();
+        self.writer.run(LANE_OF_VENDOR, move |db| keys::update(db, now, &id, &change)).await
+    }
+
+    async fn set_key_state(
+        &self,
+        now: Timestamp,
+        id: &KeyId,
+        state: KeyState,
+    ) -> Result<Option<Judged<KeyRecord>>, StoreError> {
+        let id = id.clone();
+        self.writer.run(LANE_OF_VENDOR, move |db| keys::set_state(db, now, &id, state)).await
+    }
+
+    async fn rotate_key(
+        &self,
+        now: Timestamp,
+        id: &KeyId,
+        key_hash: Sha256Hex,
+        old_until: Option<Timestamp>,
+    ) -> Result<Option<Rotation>, StoreError> {
+        let id = id.clone();
+        self.writer.run(LANE_OF_VENDOR, move |db| keys::rotate(db, now, &id, &key_hash, old_until)).await
+    }
+
+    async fn holders(
+        &self,
+        key: &KeyId,
+        after: Option<RegistrationId>,
+        limit: u32,
+    ) -> Result<Option<Vec<Holder>>, StoreError> {
+        let key = key.clone();
+        self.readers
+            .ask(move |db| match keys::by_id(db, &key)? {
+                Some(_) => holders::of_key(db, &key, after, limit).map(Some),
+                None => Ok(None),
+            })
+            .await
+    }
+
+    async fn release_seat(&self, now: Timestamp, id: RegistrationId) -> Result<Option<Deleted>, StoreError> {
+        let work = move |db: &Connection| seats::release_any(db, now, &id, "freed by the vendor");
+        self.writer.run(LANE_OF_VENDOR, work).await
+    }
+
+    async fn find(&self, text: &str, limit: u32) -> Result<Found, StoreError> {
+        let text = text.to_owned();
+        let pattern = format!("%{}%", text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
+        self.readers
+            .ask(move |db| {
+                let id = RegistrationId::parse(&text.to_ascii_lowercase());
+                let keys = keys::find(db, &text, &pattern, limit)?;
+                Ok(Found { keys, registrations: holders::find(db, id, &pattern, limit)? })
+            })
+            .await
+    }
+
+    async fn events(&self, filter: EventFilter, after: Cursor, limit: u32) -> Result<Vec<Event>, StoreError> {
+        self.readers.ask(move |db| trail::events(db, &filter, after, limit)).await
+    }
+
+    async fn check(&self) -> Result<Vec<String>, StoreError> {
+        self.readers.ask(check::check).await
+    }
+}
+
+/// What an error of SQLite means to whoever asked. Its text names tables and files, never a value.
+fn failure(error: &rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(
+            ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::DiskFull
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::CannotOpen
+            | ErrorCode::ReadOnly
+            | ErrorCode::PermissionDenied
+            | ErrorCode::DatabaseCorrupt
+            | ErrorCode::NotADatabase
+            | ErrorCode::OutOfMemory
+            | ErrorCode::OperationAborted,
+        ) => StoreError::Unavailable(error.to_string()),
+        _ => StoreError::Internal(error.to_string()),
+    }
+}
+
+/// What a machine's credential stands for, and whether that has to be decided first: superseded, and past its hour.
+fn own_view(
+    db: &Connection,
+    policy: &Policy,
+    now: Timestamp,
+    id: &RegistrationId,
+    token_hash: &Sha256Hex,
+) -> rusqlite::Result<(Judged<RegistrationView>, bool)> {
+    let Some(held) = seats::held(db, id)? else {
+        let code = match early::is_remembered(db, now, id, token_hash)? {
+            true => Code::RegistrationReleased,
+            false => Code::UnknownRegistration,
+        };
+        return Ok((Err(code.into()), false));
+    };
+    if held.token_hash != *token_hash {
+        return Ok((Err(Code::CredentialInvalid.into()), false));
+    }
+    if held.state == HolderState::Released {
+        return Ok((Err(Code::RegistrationReleased.into()), false));
+    }
+    let key = seats::key_by_number(db, held.key)?;
+    if let Some(code) = key.terms(policy).refuses_credential(now) {
+        return Ok((Err(code.into()), false));
+    }
+    let overdue = held.state == HolderState::Superseded
+        && held.ended_at.is_some_and(|since| now >= since.plus_seconds(SUPERSEDED_SECONDS));
+    Ok((Ok(seats::view(&key, *id, held.registered_at, key.seats)), overdue))
+}
+
+/// A key's lane. Hashes of keys are as good as random.
+fn lane(key_hash: &Sha256Hex) -> Lane {
+    let [a, b, c, d, e, f, g, h, ..] = key_hash.0;
+    Lane::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+fn lane_of_client(client: IpAddr) -> Lane {
+    use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(client)
+}
+
+const LANE_OF_GATE: Lane = 0;
+const LANE_OF_UPKEEP: Lane = 1;
+const LANE_OF_VENDOR: Lane = 2;
+/// Last-seen times that are written at once.
+const SEEN_PIECE: usize = 500;
+/// Half a second's reading.
+const QUICK_CHECK_BYTES: u64 = 512 * 1024 * 1024;

@@ -1,0 +1,176 @@
+//! The suite on SQLite, and what is true of SQLite alone.
+
+use std::path::{Path, PathBuf};
+
+use els_backend::store::{Opening, SqliteStore, backup};
+use tempfile::TempDir;
+
+use super::*;
+
+/// A database that is gone when the test is.
+pub(crate) struct Database {
+    pub(crate) store: Arc<dyn Store>,
+    folder: TempDir,
+}
+
+impl Database {
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("els.db")
+    }
+
+    /// A further store on the same file, as another process has it.
+    fn another(&self) -> Arc<dyn Store> {
+        open(&self.path(), Opening::Existing)
+    }
+}
+
+fn open(path: &Path, opening: Opening) -> Arc<dyn Store> {
+    Arc::new(SqliteStore::open(path, opening, policy()).unwrap())
+}
+
+pub(crate) fn fresh() -> Database {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("els.db"), Opening::Creating);
+    Database { store, folder }
+}
+
+store_tests!(fresh:
+    seats::a_seat_is_taken_confirmed_and_given_back,
+    seats::strangers_are_told_nothing,
+    seats::a_full_key_gives_no_seat_and_says_how_full_it_is,
+    seats::two_hundred_at_once_get_ten_of_ten_seats,
+    seats::one_machine_asking_many_times_at_once_has_one_seat,
+    seats::taking_and_giving_back_at_once_leaks_nothing,
+    seats::an_update_changes_what_was_sent_and_keeps_the_label,
+    seats::a_delete_that_overtakes_its_put_is_remembered_for_a_day,
+    seats::what_is_remembered_is_bounded_for_each_client,
+    seats::a_key_lists_its_seats_page_by_page_and_frees_its_own,
+    seats::a_key_without_self_release_frees_no_seat,
+    seats::lowering_seats_ends_nobodys_registration,
+    likeness::a_machine_that_lost_its_state_keeps_its_seat_on_a_full_key,
+    likeness::a_machine_said_to_be_moved_keeps_its_seat,
+    likeness::clones_on_other_hardware_have_seats_of_their_own,
+    likeness::a_superseded_credential_has_its_hour,
+    likeness::two_alive_under_one_seat_get_two_seats_if_one_is_free,
+    likeness::two_alive_under_one_seat_and_none_free_end_the_newer,
+    likeness::many_uses_at_once_are_one_decision,
+    likeness::a_seat_has_at_most_one_superseded_id,
+    likeness::the_older_one_takes_a_free_seat_when_the_newer_has_given_its_back,
+    likeness::a_key_that_refuses_decides_nothing,
+    likeness::other_keys_machines_are_nobodys_same_machine,
+    feed::a_look_up_tells_credential_and_key_of_one_moment,
+    feed::every_change_that_the_gate_must_know_is_in_the_feed,
+    feed::a_reader_of_the_feed_misses_nothing_while_others_write,
+    feed::last_seen_comes_in_batches_and_never_goes_back,
+    upkeep::a_seat_that_nobody_uses_is_taken_back_after_its_days,
+    upkeep::time_in_which_the_gate_was_down_does_not_count,
+    upkeep::machine_ids_are_erased_ninety_days_after_release_also_from_the_trail,
+    upkeep::ids_of_machines_that_hold_seats_are_never_erased,
+    administration::a_contract_is_made_once,
+    administration::a_secret_belongs_to_one_key_for_ever,
+    administration::a_rotated_key_keeps_its_machines_and_the_old_secret_its_time,
+    administration::suspending_ends_nothing_and_revoking_is_final,
+    administration::expiry_refuses_new_machines_at_once_and_known_ones_after_grace,
+    administration::a_change_says_from_what_to_what,
+    administration::what_is_known_can_be_found,
+    administration::keys_are_listed_in_pages,
+);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_on_one_file_never_oversell() {
+    let database = fresh();
+    make_key(&database.store, "a", 10).await;
+    let stores = [Arc::clone(&database.store), database.another()];
+    let tasks: Vec<_> = (0..100)
+        .map(|number| {
+            let store = Arc::clone(&stores[number as usize % 2]);
+            tokio::spawn(async move { how(&store, 0, asks(number, number, number + 1)).await.is_ok() })
+        })
+        .collect();
+    let mut given = 0;
+    for task in tasks {
+        given += u32::from(task.await.unwrap());
+    }
+    assert_eq!((given, seats(&stores[1], "a").await.used), (10, 10));
+    assert_eq!(stores[1].check().await.unwrap(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_recount_names_each_disagreement() {
+    let database = fresh();
+    make_key(&database.store, "a", 5).await;
+    for number in 1..=3 {
+        how(&database.store, 0, asks(number, number, number)).await.unwrap();
+    }
+    let file = rusqlite::Connection::open(database.path()).unwrap();
+    let broken = async |sql: &str, mend: &str| {
+        file.execute_batch(sql).unwrap();
+        let found = database.store.check().await.unwrap();
+        file.execute_batch(mend).unwrap();
+        assert_eq!(found.len(), 1, "{sql}: {found:?}");
+        found[0].clone()
+    };
+    assert_eq!(
+        broken("UPDATE keys SET used = 4", "UPDATE keys SET used = 3").await,
+        "key a counts 4 used seats, but has 3 active registrations"
+    );
+    let trail = broken(
+        "UPDATE events SET kind = 'superseded' WHERE seq = 3",
+        "UPDATE events SET kind = 'seat-taken' WHERE seq = 3",
+    );
+    assert!(trail.await.contains("is active, but the trail says superseded"));
+    let gone = broken(
+        "INSERT INTO events (at, kind, key, registration) VALUES (1, 'seat-taken', 1, zeroblob(16))",
+        "DELETE FROM events WHERE registration = zeroblob(16)",
+    );
+    assert!(gone.await.contains("the trail names registration 0000"));
+    assert_eq!(database.store.check().await.unwrap(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_of_a_database_in_use_is_whole_and_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let database = fresh();
+    make_key(&database.store, "a", 100_000).await;
+    let writer = {
+        let store = Arc::clone(&database.store);
+        tokio::spawn(async move {
+            for number in 0..300 {
+                how(&store, 0, asks(number, number, number + 1)).await.unwrap();
+            }
+        })
+    };
+    let target = database.folder.path().join("copy of 1%.db");
+    for _ in 0..3 {
+        let (from, to) = (database.path(), target.clone());
+        tokio::task::spawn_blocking(move || backup(&from, &to)).await.unwrap().unwrap();
+        let copy = open(&target, Opening::Existing);
+        assert_eq!(copy.check().await.unwrap(), [""; 0]);
+    }
+    writer.await.unwrap();
+    assert_eq!(target.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let left: Vec<_> = std::fs::read_dir(database.folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with(".els-"))
+        .collect();
+    assert_eq!(left, [""; 0]);
+    // What cannot be done leaves everything as it was.
+    let message = format!("{:#}", backup(&database.path(), &database.path()).unwrap_err());
+    assert!(message.contains("is the database itself"), "{message}");
+    let message = format!("{:#}", backup(&database.path(), &database.folder.path().join("no/copy.db")).unwrap_err());
+    assert!(message.contains("cannot write in the folder"), "{message}");
+    assert_eq!(database.store.check().await.unwrap(), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_was_answered_is_there_after_the_store_is_gone() {
+    let database = fresh();
+    make_key(&database.store, "a", 5).await;
+    how(&database.store, 0, asks(1, 1, 1)).await.unwrap();
+    let Database { store, folder } = database;
+    drop(store);
+    let store = open(&folder.path().join("els.db"), Opening::Existing);
+    assert_eq!(get(&store, 0, 1).await, Ok(1));
+    store.health().await.unwrap();
+}

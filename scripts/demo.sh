@@ -1,0 +1,252 @@
+#!/usr/bin/env bash
+# The whole story on this computer, with real parts and in a temporary folder: a vendor with a signed repository and a
+# backend, a customer with one seat and two servers. Nothing outside the folder is changed, and it is removed at the end.
+#
+# Shown: each command as one would type it on the machine that its prompt names, and what it really printed. License keys
+# are shortened, since a recording of this is no place for one.
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+source=$PWD
+export PATH=$PATH:$HOME/.cargo/bin
+target=${CARGO_TARGET_DIR:-$source/target}
+
+fail() {
+    printf '\ndemo: FAILED: %s\n' "$*" >&2
+    exit 1
+}
+
+if [[ -z ${ELS_DEMO_BUILT-} ]]; then
+    echo "Building els-register and els-backend (the first time, this takes a few minutes) ..."
+    cargo build --quiet --locked -p els-register -p els-backend
+fi
+if ((EUID != 0)); then
+    echo "Machines are mounted and registered by root:"
+    exec sudo env ELS_DEMO_BUILT=1 CARGO_TARGET_DIR="$target" "$source/scripts/demo.sh"
+fi
+for tool in dnf rpmbuild rpmsign createrepo_c gpg openssl unshare setpriv strace; do
+    command -v "$tool" >/dev/null || fail "the program $tool is missing: run scripts/install-dependencies"
+done
+
+place=$(mktemp -d "${TMPDIR:-/tmp}/els-demo-XXXXXX")
+backend_process=
+clean_up() {
+    local status=$?
+    trap - EXIT
+    [[ -z $backend_process ]] || kill "$backend_process" 2>/dev/null || true
+    gpgconf --homedir "$place/keys" --kill all 2>/dev/null || true
+    rm -rf "$place"
+    exit "$status"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+chmod 755 "$place"
+
+# ---- How this script tells its story ----------------------------------------------------------------------------------
+
+if [[ -t 1 && -z ${NO_COLOR-} ]]; then bold=$'\e[1m' dim=$'\e[2m' plain=$'\e[0m'; else bold='' dim='' plain=''; fi
+step=0
+key=
+
+# The next chapter, and what there is to see in it.
+chapter() {
+    step=$((step + 1))
+    printf '\n%s%d. %s%s\n' "$bold" "$step" "$1" "$plain"
+    shift
+    printf '   %s\n' "$@"
+    echo
+}
+
+# Text as it may be shown: no key, no name of the temporary folder.
+shown() {
+    local text
+    text=$(cat)
+    [[ -z $key ]] || text=${text//"$key"/"${key:0:9}-…"}
+    printf '%s\n' "${text//"$place"/}"
+}
+
+# prompt MACHINE WORD...: a command line.
+prompt() {
+    local machine=$1 words
+    shift
+    words=$(printf '%s ' "$@" | shown)
+    printf '   %s%s#%s %s\n' "$dim" "$machine" "$plain" "${words% }"
+}
+
+# run STATUS COMMAND...: runs it, shows what it prints, and fails unless it exits with STATUS.
+run() {
+    local expected=$1 output status=0
+    shift
+    output=$("$@" 2>&1 </dev/null) || status=$?
+    [[ -z $output ]] || printf '%s\n' "$output" | shown | sed 's/^/   /'
+    [[ $status == "$expected" ]] || fail "exit status $status, where $expected was expected: $(printf '%s ' "$@" | shown)"
+    ((status == 0)) || printf '   %s(exit status %s)%s\n' "$dim" "$status" "$plain"
+    echo
+}
+
+# on MACHINE STATUS WORD...: shows and runs a command on one of the customer's servers, on its real paths.
+on() {
+    local machine=$1 expected=$2
+    shift 2
+    prompt "$machine" "$@"
+    run "$expected" tests/fixtures/enter-machine "$place/$machine" "$@"
+}
+
+# vendor WORD...: shows and runs a command of the backend.
+vendor() {
+    prompt vendor els-backend "$@"
+    run 0 "$target/debug/els-backend" --database "sqlite://$place/els.db" "$@"
+}
+
+# ---- The vendor's side ------------------------------------------------------------------------------------------------
+
+# package RELEASE: builds a tiny package and signs it.
+package() {
+    rpmbuild -bb --quiet --define "_topdir $place/rpmbuild" --define 'tiny_name example' --define "tiny_release $1" \
+        tests/fixtures/tiny.spec
+    rpmsign --addsign --define '_gpg_name els@example.com' --define "_gpg_path $place/keys" --define "__gpg $(command -v gpg)" \
+        "$place/rpmbuild/RPMS/noarch/example-1.0-$1.noarch.rpm"
+}
+
+# The sections that registering enables, and the folders in which dnf looks for them.
+sections() {
+    awk -F = '
+        /^\[/ { section = substr($1, 2, length($1) - 2) }
+        $1 == "baseurl" { folder = $2; sub("^[$]els_url/", "", folder); sub("[$]basearch", "x86_64", folder) }
+        $1 == "enabled" && $2 == 1 { print section, folder }
+    ' dist/repo-files/els-almalinux-9.repo
+}
+
+build_repository() {
+    mkdir -m 700 "$place/keys"
+    gpg --homedir "$place/keys" --batch --quiet --passphrase '' --pinentry-mode loopback \
+        --quick-gen-key els@example.com rsa2048 sign
+    gpg --homedir "$place/keys" --armor --export els@example.com >"$place/RPM-GPG-KEY-EXAMPLE"
+    package 1
+    package 2
+    local section folder
+    while read -r section folder; do
+        folder=$place/packages/$folder
+        mkdir -p "$folder"
+        [[ $section != els-updates ]] || cp "$place"/rpmbuild/RPMS/noarch/*.rpm "$folder"
+        createrepo_c --quiet "$folder"
+        gpg --homedir "$place/keys" --batch --detach-sign --armor "$folder/repodata/repomd.xml"
+    done < <(sections)
+}
+
+make_certificates() {
+    local ec=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes)
+    openssl req -x509 "${ec[@]}" -subj '/CN=An authority for this demonstration' -days 2 \
+        -keyout "$place/ca.key" -out "$place/ca.pem"
+    openssl req -x509 "${ec[@]}" -subj '/CN=localhost' -days 2 -CA "$place/ca.pem" -CAkey "$place/ca.key" \
+        -addext 'subjectAltName=DNS:localhost,IP:127.0.0.1' -addext 'basicConstraints=critical,CA:FALSE' \
+        -keyout "$place/server.key" -out "$place/server.pem"
+}
+
+# Starts the backend on a port that is free and sets `server`.
+start_backend() {
+    setpriv --pdeathsig KILL -- "$target/debug/els-backend" serve --database "sqlite://$place/els.db" \
+        --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --repo-root "$place/packages" \
+        --tls-cert "$place/server.pem" --tls-key "$place/server.key" 2>"$place/backend.log" &
+    backend_process=$!
+    local address=
+    for _ in {1..200}; do
+        address=$(sed -n 's/.*"listen":"\([^"]*\)".*/\1/p' "$place/backend.log" | head -n 1)
+        [[ -z $address ]] || break
+        kill -0 "$backend_process" 2>/dev/null || break
+        sleep 0.1
+    done
+    [[ -n $address ]] || fail "the backend did not start: $(cat "$place/backend.log")"
+    server=https://$address
+}
+
+# ---- The customer's side ----------------------------------------------------------------------------------------------
+
+# new_server NAME: a server with AlmaLinux 9.6, els-register installed and configured as the vendor's RPM would do it.
+new_server() {
+    local root=$place/$1
+    tests/fixtures/new-machine "$root"
+    install -D "$target/debug/els-register" "$root/opt/bin/els-register"
+    install -D -m 644 "$place/RPM-GPG-KEY-EXAMPLE" "$root/etc/pki/els/RPM-GPG-KEY-EXAMPLE"
+    # The store of CAs where Debian's libraries look for it: the programs in these machines are Debian's.
+    install -D -m 644 "$place/ca.pem" "$root/etc/ssl/certs/ca-certificates.crt"
+    printf 'server = "%s"\ngpg_key = "/etc/pki/els/RPM-GPG-KEY-EXAMPLE"\n' "$server" >"$root/etc/els-register.toml"
+}
+
+# ---- The story --------------------------------------------------------------------------------------------------------
+
+chapter "A vendor has packages ..." \
+    "example-1.0-1 and its update 1.0-2 are built with rpmbuild, signed, and put into a repository whose metadata are" \
+    "signed too. A server gets them only from the sections of dist/repo-files/els-almalinux-9.repo."
+(build_repository) >"$place/build.log" 2>&1 || fail "the repository could not be built: $(cat "$place/build.log")"
+(cd "$place/packages" && find . -name '*.rpm' -o -name 'repomd.xml*' | sort | sed 's/^\./   /')
+
+chapter "... and a backend" \
+    "One program, one database file: it counts seats, and it guards the packages (the gate). Here it serves them as well;" \
+    "a large site puts nginx or Caddy in front."
+make_certificates >"$place/build.log" 2>&1 || fail "no certificates could be made: $(cat "$place/build.log")"
+prompt vendor els-backend serve --repo-root /srv/packages --tls-cert server.pem --tls-key server.key '&'
+start_backend
+printf '   listening on %s\n' "$server"
+
+chapter "The vendor sells a contract for one server" \
+    "The key is printed once: the backend keeps its hash alone."
+made=$("$target/debug/els-backend" --database "sqlite://$place/els.db" key create --seats 1 --expires 2099-12-31 \
+    --contract DEMO-1 --json) || fail "no key could be made: $made"
+key=$(sed -n 's/.*"key": *"\([^"]*\)".*/\1/p' <<<"$made")
+key_id=$(sed -n 's/.*"key_id": *"\([^"]*\)".*/\1/p' <<<"$made")
+[[ -n $key && -n $key_id ]] || fail "the backend's answer to key create is not understood"
+prompt vendor els-backend key create --seats 1 --expires 2099-12-31 --contract DEMO-1
+printf '   key id %s, key %s\n' "$key_id" "${key:0:9}-…"
+
+chapter "The customer registers a server" \
+    "One request takes the seat; then the agent proves that the repository opens, and writes a repo file, three dnf" \
+    "variables and the signing key. The license key is stored nowhere."
+new_server web1
+on web1 0 els-register --key "$key"
+on web1 0 sed -n '/^\[els-updates\]/,/^$/p' /etc/yum.repos.d/els.repo
+on web1 0 els-register --status
+
+chapter "From here on it is plain dnf" \
+    "The real dnf installs a package through the gate, checks both signatures, and finds the update."
+on web1 0 dnf --quiet --assumeyes install example-1.0-1
+on web1 0 dnf --quiet --assumeyes update
+on web1 0 rpm -q example
+
+chapter "A second server finds no free seat" \
+    "It is told what to do, and stays as it was."
+new_server web2
+on web2 6 els-register --key "$key"
+on web2 0 ls /etc/yum.repos.d /etc/dnf/vars
+
+chapter "The seat moves" \
+    "Unregistering gives it back at once, as often as one likes. Installed packages stay."
+on web1 0 els-register --unregister
+on web1 0 dnf --quiet repolist --all
+on web2 0 els-register --key "$key"
+on web2 0 dnf --quiet --assumeyes install example
+on web2 0 els-register --seats --key "$key"
+on web2 0 els-register --unregister
+
+chapter "A registration is killed in the middle, and simply run again" \
+    "The backend has given the seat, and the power fails while the answer is being written down (strace ends the agent" \
+    "with SIGKILL when it renames a file for the third time). The next run takes up the very same seat."
+prompt web1 "els-register --key $key"
+status=0
+strace -f -qq -o /dev/null -e trace=rename,renameat,renameat2 -e inject=rename,renameat,renameat2:signal=KILL:when=3 \
+    -- "$target/debug/els-register" --root "$place/web1" --ca-file "$place/ca.pem" --key "$key" >/dev/null 2>&1 || status=$?
+((status == 137)) || fail "the agent was to be killed, and ended with $status"
+printf '   Killed\n\n'
+on web1 0 els-register --key "$key"
+vendor seat list "$key_id"
+on web1 0 dnf --quiet --assumeyes reinstall example
+
+chapter "In the end, the books balance" \
+    "The seat is given back; the backend recounts seats against registrations and its audit trail."
+on web1 0 els-register --unregister
+vendor check
+vendor key show "$key_id"
+
+printf '\n%sdemo: SUCCESS: registered, installed, updated, refused, moved, killed and run again; one seat throughout.%s\n' \
+    "$bold" "$plain"

@@ -1,0 +1,534 @@
+//! All that knows HTTP: one function builds and sends a request, one judges every answer.
+//!
+//! Nothing here sees a file. What comes back is either a valid answer of the contract or a [`CallError`], which says
+//! besides what went wrong whether the request can have been carried out.
+
+mod probe;
+mod proxy;
+mod transport;
+mod url;
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use serde::de::DeserializeOwned;
+use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use ureq::http::{HeaderMap, Method, Request};
+
+use els_protocol::wire::{self, RegisterRequest, Registration, SeatList};
+use els_protocol::{Code, LicenseKey, Problem, RegistrationId, Timestamp, Token, clean};
+
+pub(crate) use proxy::{Environment, Proxy, Route, Source};
+pub(crate) use url::BaseUrl;
+
+use crate::clock::Clock;
+use crate::error::{Failure, Kind};
+use transport::{Fault, Network, Stage};
+
+/// Pauses before a connection that failed, or a 429 or 503, is tried again; each ± 50 %.
+const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
+/// Characters of a text from the network that are shown at the most.
+const SHOWN: usize = 300;
+
+/// A machine's own credential: user name and password at the gate, and towards the backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Credential {
+    pub(crate) id: RegistrationId,
+    pub(crate) token: Token,
+}
+
+/// Talks to backends and repositories.
+pub(crate) struct Client {
+    network: Network,
+    route: Route,
+    clock: Clock,
+    /// Seconds by which the last answer's `Date` was ahead of this machine's clock.
+    ahead: Cell<Option<i64>>,
+    /// The proxies that were used, for the warning about dnf.
+    used: RefCell<Vec<(Proxy, Source)>>,
+}
+
+/// Why a call failed, and what became of the request.
+#[derive(Debug)]
+pub(crate) struct CallError {
+    pub(crate) failure: Failure,
+    pub(crate) fate: Fate,
+}
+
+/// What became of a request that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It never left: no connection stood.
+    NotSent,
+    /// The backend refused it, in the contract's form.
+    Refused,
+    /// It may have been carried out: no answer came, or none of the contract.
+    Unknown,
+}
+
+type Call<T> = Result<T, CallError>;
+
+/// An answer as it came.
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+/// What authorises a request.
+enum Authorization<'a> {
+    /// The request's body holds the key.
+    Body,
+    Basic(&'a Credential),
+    Bearer(&'a LicenseKey),
+}
+
+impl Client {
+    /// `extra`: PEM text of CA certificates to trust beside the system's; the error says what is wrong with it.
+    pub(crate) fn new(route: Route, extra: Option<&[u8]>, clock: Clock) -> anyhow::Result<Self> {
+        let mut certificates = Vec::new();
+        if let Some(pem) = extra {
+            for certificate in CertificateDer::pem_slice_iter(pem) {
+                certificates.push(certificate.context("it is no PEM file of certificates")?);
+            }
+            if certificates.is_empty() {
+                bail!("it holds no certificate (-----BEGIN CERTIFICATE-----)");
+            }
+        }
+        Ok(Client {
+            network: Network::new(certificates),
+            route,
+            clock,
+            ahead: Cell::new(None),
+            used: RefCell::default(),
+        })
+    }
+
+    /// `PUT /v1/registrations/{id}`.
+    pub(crate) fn register(&self, server: &BaseUrl, id: &RegistrationId, body: &RegisterRequest) -> Call<Registration> {
+        let body = serde_json::to_vec(body).expect("a request is a JSON document");
+        let answer =
+            self.call(server, Method::PUT, &wire::registration_path(id), body, Authorization::Body, wire::BODY_LIMIT)?;
+        let registration: Registration = answer.decode(server, &[200, 201])?;
+        answer.require(server, registration.registration == *id, "it speaks of another registration")?;
+        Ok(registration)
+    }
+
+    /// `GET /v1/registrations/{id}`.
+    pub(crate) fn registration(&self, server: &BaseUrl, credential: &Credential) -> Call<Registration> {
+        let path = wire::registration_path(&credential.id);
+        let answer =
+            self.call(server, Method::GET, &path, Vec::new(), Authorization::Basic(credential), wire::BODY_LIMIT)?;
+        let registration: Registration = answer.decode(server, &[200])?;
+        answer.require(server, registration.registration == credential.id, "it speaks of another registration")?;
+        Ok(registration)
+    }
+
+    /// `DELETE /v1/registrations/{id}`. A registration that is gone already (404, 410) has been given back too.
+    pub(crate) fn give_back(&self, server: &BaseUrl, credential: &Credential) -> Call<()> {
+        let path = wire::registration_path(&credential.id);
+        let call =
+            self.call(server, Method::DELETE, &path, Vec::new(), Authorization::Basic(credential), wire::BODY_LIMIT);
+        let gone = [Kind::Wire(Code::UnknownRegistration), Kind::Wire(Code::RegistrationReleased)];
+        match call {
+            Ok(answer) => answer.require(server, answer.status == 204, "it has an unexpected status"),
+            Err(error) if gone.contains(&error.failure.kind) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// `GET /v1/seats`, one page.
+    pub(crate) fn seats(&self, server: &BaseUrl, key: &LicenseKey, after: Option<RegistrationId>) -> Call<SeatList> {
+        let after = after.map(|id| format!("&after={id}")).unwrap_or_default();
+        let path = format!("{}?limit={}{after}", wire::SEATS_PATH, wire::SEAT_PAGE_MOST);
+        let answer =
+            self.call(server, Method::GET, &path, Vec::new(), Authorization::Bearer(key), wire::SEAT_PAGE_LIMIT)?;
+        answer.decode(server, &[200])
+    }
+
+    /// `DELETE /v1/seats/{id}`.
+    pub(crate) fn release(&self, server: &BaseUrl, key: &LicenseKey, id: &RegistrationId) -> Call<()> {
+        let path = wire::seat_path(id);
+        let answer =
+            self.call(server, Method::DELETE, &path, Vec::new(), Authorization::Bearer(key), wire::BODY_LIMIT)?;
+        answer.require(server, answer.status == 204, "it has an unexpected status")
+    }
+
+    /// Seconds by which the backend's clock is ahead of this machine's, if any answer said.
+    pub(crate) fn ahead(&self) -> Option<i64> {
+        self.ahead.get()
+    }
+
+    /// The proxies that requests went through.
+    pub(crate) fn used_proxies(&self) -> Vec<(Proxy, Source)> {
+        self.used.borrow().clone()
+    }
+
+    /// Whether a host was trusted only because of the extra certificates.
+    pub(crate) fn needed_extra_certificates(&self) -> bool {
+        self.network.needed_extra()
+    }
+
+    /// Sends a request to a backend and takes back its answer, if it is one of the contract.
+    fn call(
+        &self,
+        server: &BaseUrl,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+        authorization: Authorization<'_>,
+        most: usize,
+    ) -> Call<Answer> {
+        let mut request = Request::builder().method(method).uri(format!("{server}{path}"));
+        request = match &authorization {
+            Authorization::Body => request.header(CONTENT_TYPE, "application/json"),
+            Authorization::Basic(credential) => request.header(AUTHORIZATION, basic(credential)),
+            Authorization::Bearer(key) => request.header(AUTHORIZATION, format!("Bearer {}", key.expose())),
+        };
+        let request = request.body(body).map_err(|error| CallError {
+            failure: Failure::new(Kind::Io, format!("cannot make a request to {server}: {error}")),
+            fate: Fate::NotSent,
+        })?;
+        let answer = self.send(server, &request, most)?;
+        answer.judge(server)
+    }
+
+    /// Sends a request, again while no connection can be made or the answer is 429 or 503, within the time-out.
+    fn send(&self, server: &BaseUrl, request: &Request<Vec<u8>>, most: usize) -> Call<Answer> {
+        let mut pauses = PAUSES.iter();
+        // An earlier attempt that was answered 503 may have been carried out, whatever became of the later ones.
+        let mut doubtful = false;
+        loop {
+            let attempt = self.attempt(server, request, most);
+            let wait = match &attempt {
+                Ok(answer) if matches!(answer.status, 429 | 503) => {
+                    answer.retry_after(self.clock).or_else(|| pauses.next().map(jittered))
+                }
+                Err(error) if error.fate == Fate::NotSent && error.is_connection() => pauses.next().map(jittered),
+                _ => None,
+            };
+            match wait {
+                Some(wait) if wait < self.clock.remaining() => std::thread::sleep(wait),
+                _ => {
+                    return attempt.map_err(|Attempt(error, _)| {
+                        let fate = if doubtful { Fate::Unknown } else { error.fate };
+                        CallError { fate, ..error }
+                    });
+                }
+            }
+            doubtful |= attempt.is_ok_and(|answer| answer.status == 503);
+        }
+    }
+
+    fn attempt(&self, server: &BaseUrl, request: &Request<Vec<u8>>, most: usize) -> Result<Answer, Attempt> {
+        let route = self.route.to(server);
+        if let Some(used) = route
+            && !self.used.borrow().contains(used)
+        {
+            self.used.borrow_mut().push(used.clone());
+        }
+        let proxy = route.map(|(proxy, _)| proxy);
+        let failed = |fault: Fault| Attempt(self.unreachable(server, proxy, &fault), fault.stage);
+        let left = self.clock.remaining();
+        if left.is_zero() {
+            return Err(failed(Fault {
+                stage: Stage::Connect,
+                why: "no time is left of --timeout".into(),
+                dates: false,
+            }));
+        }
+        let mut response = self.network.send(request.clone(), proxy, left).map_err(failed)?;
+        if let Some(date) = response.headers().get("date").and_then(|date| date.to_str().ok()).and_then(http_date) {
+            self.ahead.set(Some(date.seconds_since(self.clock.now())));
+        }
+        let body = self
+            .network
+            .read(&mut response, most)
+            .map_err(|fault| Attempt(self.broken(server, &fault), Stage::Established))?;
+        Ok(Answer { status: response.status().as_u16(), headers: response.headers().clone(), body })
+    }
+
+    /// The error for a request that got no answer: the stage is named.
+    fn unreachable(&self, server: &BaseUrl, proxy: Option<&Proxy>, fault: &Fault) -> CallError {
+        let host = format!("{}:{}", server.host(), server.port());
+        let why = &fault.why;
+        let via = proxy.map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
+        let (message, hint) = match (fault.stage, proxy) {
+            (Stage::Resolve, Some(proxy)) => (
+                format!("cannot find the proxy {proxy}: DNS: {why}"),
+                "check the proxy's name (--proxy, the configuration, https_proxy, dnf.conf) and this machine's DNS",
+            ),
+            (Stage::Resolve, None) => (
+                format!("cannot find {host}: DNS: {why}"),
+                "check the name and this machine's DNS; behind a proxy, name it with --proxy",
+            ),
+            (Stage::Connect, Some(proxy)) => (
+                format!("cannot connect to the proxy {proxy} (for {host}): TCP: {why}"),
+                "check the proxy's address and port",
+            ),
+            (Stage::Connect, None) => (
+                format!("cannot connect to {host}: TCP: {why}"),
+                "check the firewall; behind a proxy, name it with --proxy; then run the same command again",
+            ),
+            (Stage::Proxy, _) => (
+                format!("cannot reach {host}{via}: proxy: {why}"),
+                "check the proxy's user name and password, and that it allows CONNECT to this host and port",
+            ),
+            (Stage::Tls, _) if fault.dates => (
+                format!("cannot reach {host}{via}: TLS: {why} (this machine's clock says {})", self.clock.now()),
+                "compare that with the real time ('timedatectl', 'chronyc tracking'): a wrong clock is the usual cause",
+            ),
+            (Stage::Tls, _) => (
+                format!("cannot reach {host}{via}: TLS: {why}"),
+                "if a proxy inspects TLS here, add its CA to the system's store (/etc/pki/ca-trust/source/anchors, then \
+                 'update-ca-trust') or name it with --ca-file",
+            ),
+            (Stage::Established, _) => {
+                (format!("no answer from {host}{via}: {why}"), "run the same command again: it takes no second seat")
+            }
+        };
+        let fate = if fault.stage == Stage::Established { Fate::Unknown } else { Fate::NotSent };
+        CallError { failure: Failure::new(Kind::Unreachable, message).hint(hint), fate }
+    }
+
+    /// The error for an answer that ended before its end.
+    fn broken(&self, server: &BaseUrl, fault: &Fault) -> CallError {
+        let message = format!("the answer of {}:{} broke off: {}", server.host(), server.port(), fault.why);
+        CallError {
+            failure: Failure::new(Kind::BadAnswer, message).hint("run the same command again: it takes no second seat"),
+            fate: Fate::Unknown,
+        }
+    }
+}
+
+impl Answer {
+    /// Lets through what carries the protocol's header; turns an error in the contract's form into a failure, and all else
+    /// into `bad-answer`.
+    fn judge(self, server: &BaseUrl) -> Call<Answer> {
+        let version = self.header(wire::API_HEADER);
+        if version.as_deref() != Some(wire::API_VERSION) {
+            return Err(
+                self.bad(server, "it carries no 'Els-Api: 1', so it is not the backend's: a proxy's or portal's page?")
+            );
+        }
+        if self.status < 400 {
+            return Ok(self);
+        }
+        let media_type = self.header(CONTENT_TYPE.as_str()).unwrap_or_default();
+        if media_type.split(';').next().map(str::trim) != Some(Problem::MEDIA_TYPE) {
+            return Err(self.bad(server, "it is an error, but not in the protocol's form"));
+        }
+        let Ok(problem) = serde_json::from_slice::<Problem>(&self.body) else {
+            return Err(self.bad(server, "it is an error that cannot be read"));
+        };
+        let code = Code::parse(&problem.code);
+        if problem.status != self.status || code.is_some_and(|code| code.status() != self.status) {
+            return Err(self.bad(server, "its status and its code disagree"));
+        }
+        Err(self.refused(server, &problem, code))
+    }
+
+    fn refused(&self, server: &BaseUrl, problem: &Problem, code: Option<Code>) -> CallError {
+        let shown = clean(&problem.code, 64);
+        let title = if problem.title.is_empty() { shown.clone() } else { clean(&problem.title, SHOWN) };
+        let mut message = format!("{} refused: {title} ({shown})", server.host());
+        if self.status >= 500 {
+            message = format!("{} failed: {title} ({shown})", server.host());
+        }
+        if let Some(detail) = &problem.detail {
+            message = format!("{message}: {}", clean(detail, SHOWN));
+        }
+        if let Some(seats) = &problem.seats {
+            message = format!("{message}: {} of {} seats are used", seats.used, seats.total);
+        }
+        let kind = code.map_or(Kind::Foreign { code: shown, status: self.status }, Kind::Wire);
+        let mut failure = Failure::new(kind, message);
+        failure.hint = code.and_then(hint).map(str::to_owned);
+        failure.request_id = self.request_id();
+        // After a 5xx a change may have been made: a commit of unknown outcome is answered 503.
+        CallError { failure, fate: if self.status >= 500 { Fate::Unknown } else { Fate::Refused } }
+    }
+
+    /// The body of a good answer with one of these statuses.
+    fn decode<T: DeserializeOwned>(&self, server: &BaseUrl, statuses: &[u16]) -> Call<T> {
+        self.require(server, statuses.contains(&self.status), "it has an unexpected status")?;
+        serde_json::from_slice(&self.body).map_err(|error| self.bad(server, &format!("it cannot be read: {error}")))
+    }
+
+    fn require(&self, server: &BaseUrl, holds: bool, why: &str) -> Call<()> {
+        if holds { Ok(()) } else { Err(self.bad(server, why)) }
+    }
+
+    fn bad(&self, server: &BaseUrl, why: &str) -> CallError {
+        let message =
+            format!("the answer of {} (HTTP {}) is no answer of a backend: {}", server, self.status, clean(why, SHOWN));
+        let mut failure = Failure::new(Kind::BadAnswer, message)
+            .hint("check the server's URL, and that no proxy or portal answers in its place");
+        failure.request_id = self.request_id();
+        CallError { failure, fate: Fate::Unknown }
+    }
+
+    fn header(&self, name: &str) -> Option<String> {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    }
+
+    fn request_id(&self) -> Option<String> {
+        self.header(wire::REQUEST_ID_HEADER).map(|id| clean(&id, 128))
+    }
+
+    /// How long the answer asks to wait: seconds, or until a date.
+    fn retry_after(&self, clock: Clock) -> Option<Duration> {
+        let value = self.header(RETRY_AFTER.as_str())?;
+        let seconds = match value.trim().parse::<u64>() {
+            Ok(seconds) => seconds,
+            Err(_) => u64::try_from(http_date(&value)?.seconds_since(clock.now())).unwrap_or(0),
+        };
+        // Never at once: an answer that asks for no pause must not make a storm.
+        Some(Duration::from_secs(seconds.max(1)))
+    }
+}
+
+/// A failed attempt, and the stage at which it failed.
+struct Attempt(CallError, Stage);
+
+impl std::ops::Deref for Attempt {
+    type Target = CallError;
+
+    fn deref(&self) -> &CallError {
+        &self.0
+    }
+}
+
+impl Attempt {
+    /// Whether no connection could be made, which is worth another try; what TLS or a proxy refuses is not.
+    fn is_connection(&self) -> bool {
+        self.1 <= Stage::Connect
+    }
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        error.failure
+    }
+}
+
+/// What to type next, for errors of the backend.
+fn hint(code: Code) -> Option<&'static str> {
+    Some(match code {
+        Code::UnknownKey => {
+            "compare the key with the one you were sent; a key is case-sensitive unless it begins with ELS-"
+        }
+        Code::KeyExpired => "renew the contract; registered machines then need no work",
+        Code::KeyNotYetValid => "run the same command again once the contract has begun",
+        Code::KeySuspended | Code::KeyRevoked | Code::KeyReleaseDenied => "ask whoever sold the key",
+        Code::SystemNotCovered => "compare /etc/os-release and 'uname -m' with what the key was sold for",
+        Code::NoFreeSeat => {
+            "'els-register --seats --key-file FILE' lists the machines that hold seats, 'els-register --release ID \
+             --key-file FILE' frees the seat of one that is gone"
+        }
+        Code::CredentialInvalid => "'els-register --key KEY' makes a new credential",
+        Code::UnknownRegistration | Code::RegistrationReleased => {
+            "'els-register --key KEY' registers this machine again"
+        }
+        Code::RateLimited | Code::Unavailable | Code::Internal => "wait a little, then run the same command again",
+        Code::InvalidRequest | Code::PayloadTooLarge | Code::PathNotCovered | Code::RegistrationConflict => {
+            return None;
+        }
+    })
+}
+
+fn basic(credential: &Credential) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{}:{}", credential.id, credential.token.expose())))
+}
+
+/// Between half and one and a half times `pause`, so that a fleet that failed together does not come back together.
+fn jittered(pause: &Duration) -> Duration {
+    let mut random = [0; 2];
+    // Without randomness the pause is just not spread.
+    let _ = getrandom::fill(&mut random);
+    pause.mul_f64(0.5 + f64::from(u16::from_be_bytes(random)) / f64::from(u16::MAX))
+}
+
+fn http_date(text: &str) -> Option<Timestamp> {
+    httpdate::parse_http_date(text.trim()).ok().map(Timestamp::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(ureq::http::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        Answer { status, headers: map, body: body.as_bytes().to_vec() }
+    }
+
+    fn judged(answer: Answer) -> CallError {
+        match answer.judge(&BaseUrl::parse("https://els.example.com").unwrap()) {
+            Ok(_) => panic!("let through"),
+            Err(error) => error,
+        }
+    }
+
+    const PROBLEM: [(&str, &str); 3] =
+        [("els-api", "1"), ("content-type", "application/problem+json"), ("x-request-id", "r-1")];
+
+    #[test]
+    fn an_answer_that_is_not_the_backends_is_never_taken_for_one() {
+        for (status, headers, body) in [
+            (200, &[][..], "<html>sign in</html>"),
+            (204, &[], ""),
+            (404, &[("content-type", "application/problem+json")], r#"{"status":404,"code":"unknown-registration"}"#),
+            (404, &[("els-api", "1")], "not found"),
+            (404, &[("els-api", "2")], ""),
+            (410, &PROBLEM, r#"{"status":404,"code":"unknown-registration"}"#),
+            (404, &PROBLEM, r#"{"status":404,"code":"registration-released"}"#),
+            (404, &PROBLEM, r#"{"status":404}"#),
+        ] {
+            let error = judged(answer(status, headers, body));
+            assert_eq!(error.failure.kind, Kind::BadAnswer, "{status} {body}");
+            assert_eq!(error.fate, Fate::Unknown);
+        }
+    }
+
+    #[test]
+    fn errors_of_the_contract_are_understood_and_new_ones_go_by_their_status() {
+        let body = r#"{"type":"x","title":"All seats","status":409,"code":"no-free-seat","seats":{"total":2,"used":2},"new":1}"#;
+        let error = judged(answer(409, &PROBLEM, body));
+        assert_eq!((error.failure.kind.clone(), error.fate), (Kind::Wire(Code::NoFreeSeat), Fate::Refused));
+        assert!(error.failure.message.contains("2 of 2 seats"), "{}", error.failure.message);
+        assert_eq!(error.failure.request_id.as_deref(), Some("r-1"));
+        let error = judged(answer(403, &PROBLEM, r#"{"status":403,"code":"key-asleep"}"#));
+        assert_eq!(error.failure.exit_status(None), 5);
+        let error = judged(answer(503, &PROBLEM, r#"{"status":503,"code":"unavailable"}"#));
+        assert_eq!(error.fate, Fate::Unknown);
+    }
+
+    #[test]
+    fn what_the_network_says_cannot_steer_a_terminal() {
+        let body = "{\"status\":403,\"code\":\"a\\u001b[2J\",\"title\":\"b\\u009b1m\",\"detail\":\"c\\u202ed\"}";
+        let error = judged(answer(403, &PROBLEM, body));
+        assert!(
+            !error.failure.message.chars().any(|c| c.is_control() || c == '\u{202e}'),
+            "{:?}",
+            error.failure.message
+        );
+    }
+
+    #[test]
+    fn pauses_follow_retry_after() {
+        let clock = Clock::start(Duration::from_secs(60));
+        let after = |value| answer(503, &[("retry-after", value)], "").retry_after(clock);
+        assert_eq!(after("7"), Some(Duration::from_secs(7)));
+        assert_eq!(after("0"), Some(Duration::from_secs(1)));
+        assert_eq!(after("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::from_secs(1)));
+        assert_eq!(after("soon"), None);
+    }
+}

@@ -1,0 +1,301 @@
+//! Which proxy a request goes through, if any, and who said so.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use els_protocol::Secret;
+use percent_encoding::percent_decode_str;
+
+use super::url::{BaseUrl, address};
+
+/// libcurl's default port for proxies, which is dnf's.
+const DEFAULT_PORT: u16 = 1080;
+
+/// An HTTP proxy that is asked to CONNECT, with Basic credentials or none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Proxy {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<Secret>,
+}
+
+/// Who named the proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    Flag,
+    Config(String),
+    Environment(&'static str),
+    DnfConf,
+}
+
+/// The proxy of this run, and the hosts that are reached without it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Route {
+    proxy: Option<(Proxy, Source)>,
+    except: Vec<Exception>,
+    /// From `https_proxy`: plain HTTP (which is loopback) does not go through it.
+    https_only: bool,
+}
+
+/// One entry of `no_proxy`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Exception {
+    Everything,
+    /// The host itself and every host below it; with a port, only there.
+    Domain(String, Option<u16>),
+    Network(IpAddr, u8, Option<u16>),
+}
+
+/// The environment's word on proxies, read by `main`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Environment {
+    pub(crate) https_proxy: Option<String>,
+    pub(crate) https_proxy_upper: Option<String>,
+    pub(crate) all_proxy: Option<String>,
+    pub(crate) no_proxy: Option<String>,
+}
+
+impl Proxy {
+    /// Reads `[http://][USER[:PASSWORD]@]HOST[:PORT]`; user and password may be percent-encoded. The error repeats nothing.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim().trim_end_matches('/');
+        let rest = match text.split_once("://") {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
+            Some(_) => return Err("only HTTP proxies are known: http://[USER:PASSWORD@]HOST:PORT".into()),
+            None => text,
+        };
+        let (login, place) = match rest.rsplit_once('@') {
+            Some((login, place)) => (Some(login), place),
+            None => (None, rest),
+        };
+        let (host, port) = match place.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => {
+                let port = port.parse().ok().filter(|port| *port != 0);
+                (host, port.ok_or("its port is no number from 1 to 65535")?)
+            }
+            _ => (place, DEFAULT_PORT),
+        };
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+        let good_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => !host.is_empty() && host.bytes().all(plain),
+        };
+        if !good_host {
+            return Err("its host is no name and no address (IPv6 addresses stand in brackets)".into());
+        }
+        let decoded = |text: &str| {
+            percent_decode_str(text).decode_utf8().map(|text| text.into_owned()).map_err(|_| "its login is no UTF-8")
+        };
+        let (user, password) = match login {
+            None => (None, None),
+            Some(login) => match login.split_once(':') {
+                Some((user, password)) => (Some(decoded(user)?), Some(Secret::new(decoded(password)?))),
+                None => (Some(decoded(login)?), None),
+            },
+        };
+        Ok(Proxy { host: host.to_owned(), port, user, password })
+    }
+}
+
+impl fmt::Display for Proxy {
+    /// Without user name and password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}:{}", self.host, self.port)
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Flag => f.write_str("--proxy"),
+            Source::Config(path) => write!(f, "{path}: proxy"),
+            Source::Environment(name) => write!(f, "the environment variable {name}"),
+            Source::DnfConf => f.write_str("/etc/dnf/dnf.conf: proxy"),
+        }
+    }
+}
+
+impl Route {
+    /// The first that is set: the flag, the configuration, the environment, dnf.conf. The error is a usage error: the
+    /// source and what is wrong.
+    pub(crate) fn choose(
+        flag: Option<&str>,
+        config: Option<(&str, &str)>,
+        environment: &Environment,
+        dnf_conf: impl FnOnce() -> Result<Option<Proxy>, String>,
+    ) -> Result<Self, String> {
+        let named = |text: &str, source: Source| match Proxy::parse(text) {
+            Ok(proxy) => Ok(Route { proxy: Some((proxy, source)), ..Route::default() }),
+            Err(why) => Err(format!("{source}: {why}")),
+        };
+        if let Some(text) = flag {
+            return named(text, Source::Flag);
+        }
+        if let Some((path, text)) = config {
+            return named(text, Source::Config(path.to_owned()));
+        }
+        let variables = [
+            ("https_proxy", &environment.https_proxy, true),
+            ("HTTPS_PROXY", &environment.https_proxy_upper, true),
+            ("all_proxy", &environment.all_proxy, false),
+        ];
+        for (name, value, https_only) in variables {
+            if let Some(text) = value.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
+                let route = named(text, Source::Environment(name))?;
+                let except = exceptions(environment.no_proxy.as_deref().unwrap_or_default());
+                return Ok(Route { except, https_only, ..route });
+            }
+        }
+        Ok(Route { proxy: dnf_conf()?.map(|proxy| (proxy, Source::DnfConf)), ..Route::default() })
+    }
+
+    /// The proxy on the way to `url`, and who named it; `None` for the direct way.
+    pub(crate) fn to(&self, url: &BaseUrl) -> Option<&(Proxy, Source)> {
+        let direct = self.except.iter().any(|exception| exception.covers(url.host(), url.port()));
+        self.proxy.as_ref().filter(|_| !direct && (url.is_https() || !self.https_only))
+    }
+}
+
+impl Exception {
+    fn covers(&self, host: &str, port: u16) -> bool {
+        let right_port = |wanted: &Option<u16>| wanted.is_none_or(|wanted| wanted == port);
+        match self {
+            Exception::Everything => true,
+            Exception::Domain(domain, wanted) => {
+                let below =
+                    host.strip_suffix(domain.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+                below && right_port(wanted)
+            }
+            Exception::Network(network, bits, wanted) => {
+                address(host).is_some_and(|address| same_network(address, *network, *bits)) && right_port(wanted)
+            }
+        }
+    }
+}
+
+/// Reads `no_proxy`: entries between commas or white space; `*`; names with or without `.` or `*.` before them; addresses,
+/// with brackets or not; networks as ADDRESS/BITS; ports.
+fn exceptions(text: &str) -> Vec<Exception> {
+    text.split([',', ' ', '\t', '\n']).filter(|entry| !entry.is_empty()).filter_map(exception).collect()
+}
+
+fn exception(entry: &str) -> Option<Exception> {
+    if entry == "*" {
+        return Some(Exception::Everything);
+    }
+    if let Some(address) = address(entry) {
+        return Some(Exception::Network(address, full_length(address), None));
+    }
+    if let Some((network, bits)) = entry.split_once('/') {
+        let network = address(network)?;
+        let bits = bits.parse().ok().filter(|bits| *bits <= full_length(network))?;
+        return Some(Exception::Network(network, bits, None));
+    }
+    let (host, port) = match entry.rsplit_once(':') {
+        Some((host, port)) => (host, Some(port.parse().ok()?)),
+        None => (entry, None),
+    };
+    if let Some(address) = address(host) {
+        return Some(Exception::Network(address, full_length(address), port));
+    }
+    let domain = host.trim_start_matches('*').trim_start_matches('.').to_ascii_lowercase();
+    (!domain.is_empty()).then_some(Exception::Domain(domain, port))
+}
+
+fn full_length(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+fn same_network(address: IpAddr, network: IpAddr, bits: u8) -> bool {
+    match (address, network) {
+        (IpAddr::V4(address), IpAddr::V4(network)) => {
+            let shift = 32 - u32::from(bits);
+            u32::from(address).checked_shr(shift) == u32::from(network).checked_shr(shift)
+        }
+        (IpAddr::V6(address), IpAddr::V6(network)) => {
+            let shift = 128 - u32::from(bits);
+            u128::from(address).checked_shr(shift) == u128::from(network).checked_shr(shift)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(https_proxy: &str, no_proxy: &str) -> Environment {
+        Environment { https_proxy: Some(https_proxy.into()), no_proxy: Some(no_proxy.into()), ..Environment::default() }
+    }
+
+    fn to<'a>(route: &'a Route, url: &str) -> Option<&'a (Proxy, Source)> {
+        route.to(&BaseUrl::parse(url).unwrap())
+    }
+
+    #[test]
+    fn proxies_are_read_in_the_forms_that_people_write() {
+        let proxy = Proxy::parse("http://us%40er:p%3Ass@proxy.example.com:3128/").unwrap();
+        assert_eq!((proxy.host.as_str(), proxy.port), ("proxy.example.com", 3128));
+        assert_eq!(proxy.user.as_deref(), Some("us@er"));
+        assert_eq!(proxy.password.as_ref().map(Secret::expose), Some("p:ss"));
+        assert_eq!(Proxy::parse("HTTP://[::1]:8080").unwrap().host, "[::1]");
+        assert_eq!(Proxy::parse("proxy").unwrap().port, DEFAULT_PORT);
+        for bad in ["", "socks5://h:1", "https://h:1", "http://", "http://h:0", "http://h:x", "http://a b:1", "::1"] {
+            assert!(Proxy::parse(bad).is_err(), "{bad}");
+        }
+        assert!(!format!("{proxy:?} {proxy}").contains("p:ss"));
+    }
+
+    #[test]
+    fn the_first_that_is_set_wins() {
+        let all = |flag, config| {
+            Route::choose(flag, config, &environment("http://e:1", ""), || Proxy::parse("d:1").map(Some))
+        };
+        let host = |route: Result<Route, String>| to(&route.unwrap(), "https://x").map(|(proxy, _)| proxy.host.clone());
+        assert_eq!(host(all(Some("f:1"), Some(("c", "c:1")))).as_deref(), Some("f"));
+        assert_eq!(host(all(None, Some(("c", "c:1")))).as_deref(), Some("c"));
+        assert_eq!(host(all(None, None)).as_deref(), Some("e"));
+        let none = Route::choose(None, None, &environment(" ", ""), || Proxy::parse("d:1").map(Some));
+        assert_eq!(host(none).as_deref(), Some("d"));
+        assert!(all(Some("socks4://u:hunter2@h"), None).is_err_and(|message| !message.contains("hunter2")));
+    }
+
+    #[test]
+    fn no_proxy_knows_names_networks_ports_and_stars() {
+        let route = Route::choose(
+            None,
+            None,
+            &environment(
+                "http://p:1",
+                " .corp.example, *.lab.example host.example:8443,10.0.0.0/8 ,192.0.2.7,[2001:db8::1],fd00::/8",
+            ),
+            || Ok(None),
+        )
+        .unwrap();
+        for direct in [
+            "https://corp.example",
+            "https://a.b.corp.example",
+            "https://x.lab.example",
+            "https://host.example:8443",
+            "https://10.200.3.4",
+            "https://192.0.2.7",
+            "https://[2001:db8::1]",
+            "https://[fd12::9]",
+            "http://127.0.0.1:1",
+        ] {
+            assert_eq!(to(&route, direct), None, "{direct}");
+        }
+        for proxied in [
+            "https://notcorp.example",
+            "https://host.example",
+            "https://11.0.0.1",
+            "https://192.0.2.8",
+            "https://[2001:db8::2]",
+        ] {
+            assert!(to(&route, proxied).is_some(), "{proxied}");
+        }
+        let star = Route::choose(None, None, &environment("http://p:1", "*"), || Ok(None)).unwrap();
+        assert_eq!(to(&star, "https://x"), None);
+    }
+}

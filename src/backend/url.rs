@@ -1,0 +1,171 @@
+//! The few URLs that this program accepts, each checked once: of a backend, of a repository.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ureq::http::Uri;
+
+/// The URL of a backend or a repository: `https`, or `http` on a loopback address; host, port and path alone; no slash at
+/// its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BaseUrl {
+    text: String,
+    https: bool,
+    host: String,
+    port: u16,
+}
+
+impl BaseUrl {
+    /// Reads a URL; the error says what is wrong with it, and never repeats a password in it.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim().trim_end_matches('/');
+        let uri: Uri = text.parse().map_err(|_| "it is no URL".to_owned())?;
+        let https = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => return Err("it does not begin with https://".into()),
+        };
+        let authority = uri.authority().ok_or("it names no host")?;
+        if authority.as_str().contains('@') {
+            return Err("it holds a user name or password".into());
+        }
+        if uri.query().is_some() || text.contains('#') {
+            return Err("it has a query or fragment".into());
+        }
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._~/-".contains(&byte);
+        if !uri.path().bytes().all(plain) || uri.path().contains("..") {
+            return Err("its path holds more than letters, digits and . _ ~ / -".into());
+        }
+        let host = uri.host().unwrap_or_default().to_ascii_lowercase();
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
+        let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let good_host = match address {
+            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => !host.is_empty() && host.bytes().all(plain),
+        };
+        if !good_host {
+            return Err("its host is no name and no address".into());
+        }
+        let port = match authority.as_str().rsplit_once(':') {
+            Some((_, port)) if !port.ends_with(']') => {
+                port.parse().ok().filter(|port| *port != 0).ok_or("its port is no number from 1 to 65535")?
+            }
+            _ => {
+                if https {
+                    443
+                } else {
+                    80
+                }
+            }
+        };
+        let url = BaseUrl { text: text.to_owned(), https, host, port };
+        if !https && !url.is_loopback() {
+            return Err("plain http is for loopback addresses alone: use https://".into());
+        }
+        Ok(url)
+    }
+
+    /// Reads the URL of a repository that a backend at `server` names: as [`BaseUrl::parse`], and plain HTTP only when both
+    /// are on loopback addresses.
+    pub(crate) fn parse_repository(text: &str, server: &BaseUrl) -> Result<Self, String> {
+        let url = BaseUrl::parse(text)?;
+        if !url.https && !server.is_loopback() {
+            return Err("it is plain http on a loopback address, but the backend is not on one".into());
+        }
+        Ok(url)
+    }
+
+    /// The URL as text, without a slash at its end.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn is_https(&self) -> bool {
+        self.https
+    }
+
+    /// The host as it stands in the URL, in lower case; IPv6 addresses in brackets.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn is_loopback(&self) -> bool {
+        is_loopback(&self.host)
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || address(host).is_some_and(|address| address.is_loopback())
+}
+
+/// The address that a host is, if it is one; IPv6 with or without brackets.
+pub(super) fn address(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_of_servers_are_read() {
+        let url = BaseUrl::parse("https://Els.Example.com:8443/els/ ").unwrap();
+        assert_eq!(
+            (url.host(), url.port(), url.as_str()),
+            ("els.example.com", 8443, "https://Els.Example.com:8443/els")
+        );
+        assert_eq!(BaseUrl::parse("https://els.example.com").unwrap().port(), 443);
+        for loopback in ["http://127.0.0.1:8080", "http://[::1]:80", "http://localhost/x", "http://127.9.9.9"] {
+            assert!(BaseUrl::parse(loopback).is_ok(), "{loopback}");
+        }
+    }
+
+    #[test]
+    fn what_could_do_harm_is_refused() {
+        for bad in [
+            "",
+            "els.example.com",
+            "ftp://x",
+            "http://els.example.com",
+            "http://128.0.0.1",
+            "http://localhost.example.com",
+            "https://user:pass@host",
+            "https://host/?q",
+            "https://host/#f",
+            "https://host/a b",
+            "https://host/a/../b",
+            "https://host/$releasever",
+            "https://host/%2e",
+            "https://host:0",
+            "https://host:99999",
+            "https://",
+            "https://a_b",
+            "https://[::1",
+            "https://ho\nst",
+            "https://host/a\u{7f}",
+        ] {
+            assert!(BaseUrl::parse(bad).is_err(), "{bad:?}");
+        }
+        let message = BaseUrl::parse("https://user:hunter2@host").unwrap_err();
+        assert!(!message.contains("hunter2"));
+    }
+
+    #[test]
+    fn plain_http_repositories_need_a_backend_on_loopback() {
+        let (local, remote) =
+            (BaseUrl::parse("http://127.0.0.1:1").unwrap(), BaseUrl::parse("https://els.example.com").unwrap());
+        assert!(BaseUrl::parse_repository("http://127.0.0.1:1/repo", &local).is_ok());
+        assert!(BaseUrl::parse_repository("http://127.0.0.1:1/repo", &remote).is_err());
+        assert!(BaseUrl::parse_repository("http://repo.example.com", &local).is_err());
+    }
+}

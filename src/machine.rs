@@ -1,0 +1,220 @@
+//! What this machine is: its ids as they are sent, its operating system, its architecture.
+//!
+//! The raw `/etc/machine-id` and the DMI UUID never leave this module; what does is derived from them.
+
+use els_protocol::wire::Os;
+use els_protocol::{MachineId, application_specific_id};
+use uuid::Uuid;
+
+use crate::error::{Failure, Kind, Result};
+use crate::root::Root;
+
+const MACHINE_ID: &str = "/etc/machine-id";
+const PRODUCT_UUID: &str = "/sys/class/dmi/id/product_uuid";
+const OS_RELEASE: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
+/// Any of these means a container: its DMI UUID is the host's.
+const CONTAINER_MARKS: [&str; 3] = ["/run/systemd/container", "/run/.containerenv", "/.dockerenv"];
+const PACKAGE_MANAGERS: [&str; 3] = ["/usr/bin/dnf", "/usr/bin/dnf-3", "/usr/bin/microdnf"];
+
+/// DMI UUIDs that many machines share: left by mainboard makers who filled in nothing.
+const BOGUS_UUIDS: [u128; 6] = [
+    0x03000200_0400_0500_0006_000700080009,
+    0x00020003_0004_0005_0006_000700080009,
+    0x12345678_1234_5678_90ab_cddeefaabbcc,
+    0x12345678_1234_1234_1234_123456789abc,
+    0x01234567_8910_1112_1314_151617181920,
+    0x00000000_0000_0000_0000_ac1f6b000000,
+];
+
+/// The machine, as far as it can be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Machine {
+    /// From `/etc/machine-id`; `None` if that is missing, empty or `uninitialized`.
+    pub(crate) machine: Option<MachineId>,
+    /// From the DMI UUID; `None` in a container and where the UUID is worth nothing.
+    pub(crate) hardware: Option<MachineId>,
+}
+
+/// Reads the ids.
+pub(crate) fn identify(root: &Root) -> Result<Machine> {
+    Ok(Machine { machine: machine_id(root)?, hardware: hardware_id(root) })
+}
+
+/// The operating system, from os-release(5).
+pub(crate) fn operating_system(root: &Root) -> Result<Os> {
+    for path in OS_RELEASE {
+        let Some(text) = root.read_text(path)? else { continue };
+        let value = |name: &str| text.lines().rev().find_map(|line| assignment(line, name)).filter(|v| !v.is_empty());
+        let wrong = |what: &str| {
+            Failure::new(Kind::UnsupportedSystem, format!("{path}: {what}"))
+                .hint("the file comes with the distribution's release package: 'rpm -V' tells whether it was changed")
+        };
+        let plain = |value: &String| {
+            value.len() <= 64 && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        };
+        let id = value("ID").ok_or_else(|| wrong("it has no ID"))?;
+        let version = value("VERSION_ID").ok_or_else(|| wrong("it has no VERSION_ID"))?;
+        if !plain(&id) || !plain(&version) {
+            return Err(wrong("ID or VERSION_ID holds characters that no distribution uses"));
+        }
+        return Ok(Os { id, version });
+    }
+    Err(Failure::new(Kind::UnsupportedSystem, "cannot tell the operating system: there is no /etc/os-release"))
+}
+
+/// The architecture, as `uname -m` has it.
+pub(crate) fn architecture() -> Result<String> {
+    let name = nix::sys::utsname::uname().map_err(|errno| {
+        Failure::new(Kind::Io, format!("cannot ask the kernel for the architecture: {}", errno.desc()))
+    })?;
+    Ok(name.machine().to_string_lossy().into_owned())
+}
+
+/// What `$basearch` is in a repo file, for an architecture as `uname -m` has it (dnf's table, as far as EL goes).
+pub(crate) fn base_architecture(arch: &str) -> &str {
+    match arch {
+        "i386" | "i486" | "i586" | "i686" => "i386",
+        "armv8l" | "armv7l" => "armhfp",
+        arch => arch,
+    }
+}
+
+/// The host name, for a label that asks for it.
+pub(crate) fn host_name() -> Option<String> {
+    nix::unistd::gethostname().ok()?.into_string().ok().filter(|name| !name.is_empty())
+}
+
+/// Fails unless there is a package manager that repositories could be set up for.
+pub(crate) fn require_package_manager(root: &Root) -> Result<()> {
+    if PACKAGE_MANAGERS.iter().any(|path| root.exists(path)) {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Kind::UnsupportedSystem,
+        format!("there is no package manager here: none of {}", PACKAGE_MANAGERS.join(", ")),
+    )
+    .hint("els-register sets up repositories for dnf, dnf-3 and microdnf"))
+}
+
+/// Whether this is a container.
+pub(crate) fn is_container(root: &Root) -> bool {
+    let marked = CONTAINER_MARKS.iter().any(|path| root.exists(path));
+    let environment = || root.read("/proc/1/environ").ok().flatten().unwrap_or_default();
+    marked || environment().split(|byte| *byte == 0).any(|variable| variable.starts_with(b"container="))
+}
+
+fn machine_id(root: &Root) -> Result<Option<MachineId>> {
+    let text = root.read_text(MACHINE_ID)?.unwrap_or_default();
+    let text = text.trim();
+    if text.is_empty() || text == "uninitialized" {
+        return Ok(None);
+    }
+    let id = Some(text).filter(|text| text.len() == 32).and_then(|text| Uuid::try_parse(text).ok());
+    match id.filter(|id| !id.is_nil()) {
+        Some(id) => Ok(Some(application_specific_id(id.as_bytes()))),
+        None => Err(Failure::usage(format!("{MACHINE_ID}: it does not hold 32 hexadecimal digits"))
+            .hint("empty the file and run 'systemd-machine-id-setup'")),
+    }
+}
+
+fn hardware_id(root: &Root) -> Option<MachineId> {
+    if is_container(root) {
+        return None;
+    }
+    // Readable by root alone; without it the id is unknown, which is no difference.
+    let text = root.read_text(PRODUCT_UUID).ok().flatten()?;
+    let uuid = Uuid::try_parse(text.trim()).ok()?;
+    let bytes = uuid.as_bytes();
+    let bogus = bytes.iter().all(|byte| *byte == bytes[0]) || BOGUS_UUIDS.contains(&uuid.as_u128());
+    (!bogus).then(|| application_specific_id(bytes))
+}
+
+/// The value that a line of os-release gives to `name`, quotes taken off.
+fn assignment(line: &str, name: &str) -> Option<String> {
+    let value = line.trim().strip_prefix(name)?.strip_prefix('=')?.trim();
+    let unquoted = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
+    Some(unquoted.unwrap_or(value).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn machine(files: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
+        let folder = tempfile::tempdir().unwrap();
+        for (path, content) in files {
+            let path = folder.path().join(&path[1..]);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        let root = Root::open(folder.path()).unwrap();
+        (folder, root)
+    }
+
+    const ID: (&str, &str) = (MACHINE_ID, "00112233445566778899aabbccddeeff\n");
+    const UUID: &str = "4c4c4544-0042-3510-8051-b4c04f4e3231\n";
+
+    #[test]
+    fn a_machine_without_an_id_of_its_own_has_none() {
+        for content in ["", "\n", "uninitialized\n"] {
+            let (_keep, root) = machine(&[(MACHINE_ID, content)]);
+            assert_eq!(identify(&root).unwrap().machine, None, "{content:?}");
+        }
+        let (_keep, root) = machine(&[]);
+        assert_eq!(identify(&root).unwrap(), Machine { machine: None, hardware: None });
+    }
+
+    #[test]
+    fn a_malformed_machine_id_is_an_error_that_says_what_to_do() {
+        for content in ["hello", "0011", "00000000000000000000000000000000", "00112233-4455-6677-8899-aabbccddeeff"] {
+            let (_keep, root) = machine(&[(MACHINE_ID, content)]);
+            let failure = identify(&root).unwrap_err();
+            assert!(failure.hint.unwrap().contains("systemd-machine-id-setup"), "{content}");
+        }
+    }
+
+    #[test]
+    fn shared_and_malformed_hardware_ids_count_for_nothing() {
+        let (_keep, root) = machine(&[ID, (PRODUCT_UUID, UUID)]);
+        assert!(identify(&root).unwrap().hardware.is_some());
+        for content in [
+            "00000000-0000-0000-0000-000000000000",
+            "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF",
+            "03000200-0400-0500-0006-000700080009",
+            "Not Settable",
+            "",
+        ] {
+            let (_keep, root) = machine(&[ID, (PRODUCT_UUID, content)]);
+            assert_eq!(identify(&root).unwrap().hardware, None, "{content}");
+        }
+    }
+
+    #[test]
+    fn a_container_has_no_hardware_id() {
+        for mark in [
+            ("/run/systemd/container", "podman"),
+            ("/run/.containerenv", ""),
+            ("/.dockerenv", ""),
+            ("/proc/1/environ", "PATH=/bin\0container=lxc\0"),
+        ] {
+            let (_keep, root) = machine(&[ID, (PRODUCT_UUID, UUID), mark]);
+            assert_eq!(identify(&root).unwrap().hardware, None, "{}", mark.0);
+        }
+        let (_keep, root) = machine(&[ID, (PRODUCT_UUID, UUID), ("/proc/1/environ", "PATH=/bin\0xcontainer=1\0")]);
+        assert!(identify(&root).unwrap().hardware.is_some());
+    }
+
+    #[test]
+    fn the_operating_system_is_read_as_a_shell_would() {
+        let (_keep, root) =
+            machine(&[(OS_RELEASE[0], "NAME=\"AlmaLinux\"\nID=\"almalinux\"\nID_LIKE=\"rhel\"\nVERSION_ID='9.6'\n")]);
+        assert_eq!(operating_system(&root).unwrap(), Os { id: "almalinux".into(), version: "9.6".into() });
+        let (_keep, root) = machine(&[(OS_RELEASE[1], "ID=almalinux\nVERSION_ID=8.10\n")]);
+        assert_eq!(operating_system(&root).unwrap().version, "8.10");
+        for content in ["", "ID=almalinux\n", "ID=\nVERSION_ID=9\n", "ID=a b\nVERSION_ID=9\n"] {
+            let (_keep, root) = machine(&[(OS_RELEASE[0], content)]);
+            assert_eq!(operating_system(&root).unwrap_err().kind, Kind::UnsupportedSystem, "{content}");
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! From a registration to the files that dnf reads: which ones, with what in them, and the list of changes that makes it
+//! so. Decides alone; nothing here writes.
+//!
+//! One order runs through all of it: the repo file goes aside before a variable changes, and comes back last, so that dnf
+//! never sees an enabled section with a credential that is not whole.
+
+use std::collections::BTreeMap;
+
+use els_protocol::Sha256Hex;
+
+use crate::backend::Credential;
+pub(crate) use crate::ini::sections;
+use crate::output::FileState;
+use crate::root::{Change, Found, Result, Root};
+
+/// A file with one fixed place.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct File {
+    pub(crate) path: &'static str,
+    pub(crate) mode: u32,
+    /// The folder for its temporary file: on the same file system, and where dnf does not look.
+    pub(crate) staging: &'static str,
+}
+
+const REPOS: &str = "/etc/yum.repos.d";
+const DNF: &str = "/etc/dnf";
+const KEYS: &str = "/etc/pki/rpm-gpg";
+
+/// The repo file.
+pub(crate) const REPO: File = File { path: "/etc/yum.repos.d/els.repo", mode: 0o644, staging: REPOS };
+/// Where it is while its credential is not whole.
+pub(crate) const REPO_OFF: File = File { path: "/etc/yum.repos.d/els.repo.els-off", ..REPO };
+/// A newer shipped one, beside one that the administrator edited.
+pub(crate) const REPO_NEW: File = File { path: "/etc/yum.repos.d/els.repo.els-new", ..REPO };
+/// One that is not ours, or was edited and is no longer used.
+const REPO_SAVE: &str = "/etc/yum.repos.d/els.repo.els-save";
+/// `$els_url`. dnf reads every file in `vars`, so temporary files are made beside that folder.
+pub(crate) const URL: File = File { path: "/etc/dnf/vars/els_url", mode: 0o644, staging: DNF };
+/// `$els_id`.
+pub(crate) const ID: File = File { path: "/etc/dnf/vars/els_id", mode: 0o644, staging: DNF };
+/// `$els_token`.
+pub(crate) const TOKEN: File = File { path: "/etc/dnf/vars/els_token", mode: 0o600, staging: DNF };
+/// The GPG key of the repositories' metadata.
+pub(crate) const KEY: File = File { path: "/etc/pki/rpm-gpg/RPM-GPG-KEY-ELS", mode: 0o644, staging: KEYS };
+const KEY_SAVE: &str = "/etc/pki/rpm-gpg/RPM-GPG-KEY-ELS.els-save";
+
+/// The folders that hold these files or their temporary ones, each with the folder it must be tried in.
+pub(crate) const FOLDERS: [&str; 4] = [REPOS, DNF, "/etc/dnf/vars", KEYS];
+/// The folders that temporary files are made in.
+pub(crate) const STAGING: [&str; 3] = [REPOS, DNF, KEYS];
+
+/// The section whose metadata is probed at registration.
+pub(crate) const PROBED_SECTION: &str = "els-updates";
+
+/// What is to stand in the files.
+pub(crate) struct Wanted<'a> {
+    pub(crate) repo_url: &'a str,
+    pub(crate) credential: &'a Credential,
+    pub(crate) repo_file: &'a str,
+    pub(crate) gpg_key: &'a [u8],
+}
+
+/// What stands there now.
+pub(crate) struct Present {
+    repo: Option<Found>,
+    repo_off: Option<Found>,
+    repo_new: Option<Found>,
+    url: Option<Found>,
+    id: Option<Found>,
+    token: Option<Found>,
+    key: Option<Found>,
+    /// The first names for saving that are free.
+    repo_save: String,
+    key_save: String,
+}
+
+/// The changes that lead from what is present to what is wanted. The state is written between `first` and `last`.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) first: Vec<Change>,
+    pub(crate) last: Vec<Change>,
+    /// SHA-256 of each file as it should stand; for the repo file, of the shipped one.
+    pub(crate) hashes: BTreeMap<String, Sha256Hex>,
+    /// What becomes of each file.
+    pub(crate) files: Vec<(String, FileState)>,
+    pub(crate) warnings: Vec<String>,
+}
+
+type Hashes = BTreeMap<String, Sha256Hex>;
+
+impl File {
+    pub(crate) fn write(&self, content: impl Into<Vec<u8>>) -> Change {
+        Change::Write {
+            path: self.path.to_owned(),
+            staging: self.staging.to_owned(),
+            mode: self.mode,
+            content: content.into(),
+        }
+    }
+
+    pub(crate) fn remove(&self) -> Change {
+        Change::Remove { path: self.path.to_owned(), staging: self.staging.to_owned() }
+    }
+
+    fn rename(&self, to: &str) -> Change {
+        Change::Rename { from: self.path.to_owned(), to: to.to_owned() }
+    }
+}
+
+impl Present {
+    /// Looks at all files. A link, a folder or a device in place of one is an error.
+    pub(crate) fn look(root: &Root) -> Result<Self> {
+        let free = |path: &str| -> Result<String> {
+            let mut name = path.to_owned();
+            for number in 1.. {
+                if root.look(&name)?.is_none() {
+                    break;
+                }
+                name = format!("{path}.{number}");
+            }
+            Ok(name)
+        };
+        Ok(Present {
+            repo: root.look(REPO.path)?,
+            repo_off: root.look(REPO_OFF.path)?,
+            repo_new: root.look(REPO_NEW.path)?,
+            url: root.look(URL.path)?,
+            id: root.look(ID.path)?,
+            token: root.look(TOKEN.path)?,
+            key: root.look(KEY.path)?,
+            repo_save: free(REPO_SAVE)?,
+            key_save: free(KEY_SAVE)?,
+        })
+    }
+
+    /// Whether all three variables are there and hold `credential`.
+    pub(crate) fn holds(&self, credential: &Credential) -> bool {
+        let is = |found: &Option<Found>, file: &File, text: &str| {
+            found.as_ref().is_some_and(|found| found.is(line(text).as_bytes(), file.mode))
+        };
+        is(&self.id, &ID, &credential.id.to_string())
+            && is(&self.token, &TOKEN, credential.token.expose())
+            && self.url.as_ref().is_some_and(|found| found.mode == URL.mode)
+    }
+
+    /// The changes of a registration or a refresh. `recorded`: the hashes in the state, if there is one.
+    pub(crate) fn plan(&self, wanted: &Wanted<'_>, recorded: Option<&Hashes>) -> Plan {
+        let mut plan = Plan::default();
+        let variables = [
+            (URL, &self.url, line(wanted.repo_url)),
+            (ID, &self.id, line(&wanted.credential.id.to_string())),
+            (TOKEN, &self.token, line(wanted.credential.token.expose())),
+        ];
+        let whole = variables
+            .iter()
+            .all(|(file, found, text)| found.as_ref().is_some_and(|f| f.is(text.as_bytes(), file.mode)));
+        let mut aside = self.repo.is_none();
+        if !whole && self.repo.is_some() {
+            plan.first.push(REPO.rename(REPO_OFF.path));
+            aside = true;
+        }
+        self.plan_key(wanted.gpg_key, recorded, &mut plan);
+        for (file, found, text) in variables {
+            plan.hashes.insert(file.path.to_owned(), Sha256Hex::of(text.as_bytes()));
+            if found.as_ref().is_some_and(|found| found.is(text.as_bytes(), file.mode)) {
+                plan.file(file.path, FileState::Unchanged);
+            } else {
+                plan.first.push(file.write(text));
+                plan.file(file.path, FileState::Written);
+            }
+        }
+        self.plan_repo(wanted.repo_file, aside, recorded, &mut plan);
+        plan
+    }
+
+    /// The changes of `--refresh --offline`: the shipped files alone. The repo file comes back only to a credential that is
+    /// whole.
+    pub(crate) fn plan_shipped(&self, repo_file: &str, gpg_key: &[u8], whole: bool, recorded: &Hashes) -> Plan {
+        let mut plan = Plan { hashes: recorded.clone(), ..Plan::default() };
+        self.plan_key(gpg_key, Some(recorded), &mut plan);
+        if whole {
+            self.plan_repo(repo_file, self.repo.is_none(), Some(recorded), &mut plan);
+        }
+        plan
+    }
+
+    fn plan_key(&self, key: &[u8], recorded: Option<&Hashes>, plan: &mut Plan) {
+        plan.hashes.insert(KEY.path.to_owned(), Sha256Hex::of(key));
+        match &self.key {
+            Some(found) if found.is(key, KEY.mode) => return plan.file(KEY.path, FileState::Unchanged),
+            Some(found) if recorded.is_none() && found.content.as_deref() != Some(key) => {
+                plan.warn(format!("{} was there already, with another key; it is now {}", KEY.path, self.key_save));
+                plan.first.push(KEY.rename(&self.key_save));
+            }
+            _ => {}
+        }
+        plan.first.push(KEY.write(key));
+        plan.file(KEY.path, FileState::Written);
+    }
+
+    /// `aside`: at this point of the plan no file stands at the repo file's own path.
+    fn plan_repo(&self, shipped: &str, aside: bool, recorded: Option<&Hashes>, plan: &mut Plan) {
+        let shipped = shipped.as_bytes();
+        let shipped_hash = Sha256Hex::of(shipped);
+        let recorded = recorded.and_then(|recorded| recorded.get(REPO.path)).copied();
+        plan.hashes.insert(REPO.path.to_owned(), shipped_hash);
+        let standing = if aside { REPO_OFF } else { REPO };
+        let current = self.current();
+        let content = current.and_then(|found| found.content.as_deref());
+        // Both there: the repo file is the later one, the other a leftover of a run that was killed.
+        let leftover = self.repo.is_some() && self.repo_off.is_some() && !aside;
+        let mut edited = false;
+        let put_back = |plan: &mut Plan| {
+            if aside {
+                plan.last.push(REPO_OFF.rename(REPO.path));
+            }
+        };
+        match (current, content.map(Sha256Hex::of)) {
+            (Some(found), Some(_)) if found.is(shipped, REPO.mode) => {
+                put_back(plan);
+                // Put aside and back within this run is no change; put back after another run is one.
+                let was_off = self.repo.is_none();
+                plan.file(REPO.path, if was_off { FileState::Written } else { FileState::Unchanged });
+            }
+            (Some(_), Some(hash)) if recorded.is_some_and(|recorded| recorded != hash) && hash != shipped_hash => {
+                edited = true;
+                put_back(plan);
+                plan.file(REPO.path, FileState::Kept);
+                if recorded == Some(shipped_hash) {
+                    plan.warn(format!("{} was edited here; it is kept", REPO.path));
+                } else {
+                    plan.last.push(REPO_NEW.write(shipped));
+                    plan.file(REPO_NEW.path, FileState::Written);
+                    plan.warn(format!(
+                        "{} was edited here and is kept; the shipped one has changed since and is {}: compare the two",
+                        REPO.path, REPO_NEW.path
+                    ));
+                }
+            }
+            (Some(_), Some(hash)) if recorded.is_none() && hash != shipped_hash => {
+                plan.warn(format!("{} was there already and is not ours; it is now {}", REPO.path, self.repo_save));
+                plan.last.push(standing.rename(&self.repo_save));
+                plan.last.push(REPO.write(shipped));
+                plan.file(&self.repo_save.clone(), FileState::Kept);
+                plan.file(REPO.path, FileState::Written);
+            }
+            (current, _) => {
+                plan.last.push(REPO.write(shipped));
+                if aside && current.is_some() {
+                    plan.last.push(REPO_OFF.remove());
+                }
+                plan.file(REPO.path, FileState::Written);
+            }
+        }
+        if leftover {
+            plan.last.push(REPO_OFF.remove());
+        }
+        // What was offered beside an edited file has been taken up, or is no longer needed.
+        let offered = self.repo_new.as_ref().and_then(|found| found.content.as_deref());
+        let ours = |content: &[u8]| [Some(shipped_hash), recorded].contains(&Some(Sha256Hex::of(content)));
+        if !edited && offered.is_some_and(ours) {
+            plan.last.push(REPO_NEW.remove());
+            plan.file(REPO_NEW.path, FileState::Removed);
+        }
+    }
+
+    /// The change that keeps dnf from using the credential while it is being given back, and the one that undoes it.
+    pub(crate) fn switch_off(&self) -> Option<(Change, Change)> {
+        self.repo.is_some().then(|| {
+            let back = Change::Rename { from: REPO_OFF.path.to_owned(), to: REPO.path.to_owned() };
+            (REPO.rename(REPO_OFF.path), back)
+        })
+    }
+
+    /// The changes after a registration has been given back: all that was written goes, an edited repo file stays under
+    /// another name. `shipped`: texts that the repo file may have without being edited; `key`: the GPG key that was installed,
+    /// where no state tells. To be called on what is present after [`Present::switch_off`].
+    pub(crate) fn plan_removal(&self, recorded: Option<&Hashes>, shipped: &[&str], key: &[u8]) -> Plan {
+        let mut plan = Plan::default();
+        let ours =
+            |file: &File, content: &[u8], else_ours: bool| match recorded.and_then(|hashes| hashes.get(file.path)) {
+                Some(hash) => *hash == Sha256Hex::of(content),
+                None => else_ours,
+            };
+        let is_shipped = |content: &[u8]| shipped.iter().any(|text| text.as_bytes() == content);
+        for (file, found) in [(REPO, &self.repo), (REPO_OFF, &self.repo_off)] {
+            let Some(content) = found.as_ref().map(|found| found.content.as_deref().unwrap_or_default()) else {
+                continue;
+            };
+            if is_shipped(content) || ours(&REPO, content, false) {
+                plan.last.push(file.remove());
+                plan.file(REPO.path, FileState::Removed);
+            } else if recorded.is_some() || file.path == REPO_OFF.path || uses_our_token(content) {
+                plan.last.push(file.rename(&self.repo_save));
+                plan.file(&self.repo_save.clone(), FileState::Kept);
+                plan.warn(format!("{} was edited here; it is now {}", REPO.path, self.repo_save));
+            }
+        }
+        for (file, found) in [(TOKEN, &self.token), (ID, &self.id), (URL, &self.url)] {
+            if found.is_some() {
+                plan.last.push(file.remove());
+                plan.file(file.path, FileState::Removed);
+            }
+        }
+        if let Some(found) = &self.key {
+            let content = found.content.as_deref().unwrap_or_default();
+            if ours(&KEY, content, content == key) {
+                plan.last.push(KEY.remove());
+                plan.file(KEY.path, FileState::Removed);
+            } else {
+                plan.file(KEY.path, FileState::Kept);
+                plan.warn(format!("{} is not the key that was installed; it is kept", KEY.path));
+            }
+        }
+        if let Some(found) = &self.repo_new {
+            let content = found.content.as_deref().unwrap_or_default();
+            if is_shipped(content) || ours(&REPO, content, false) {
+                plan.last.push(REPO_NEW.remove());
+                plan.file(REPO_NEW.path, FileState::Removed);
+            }
+        }
+        plan
+    }
+
+    /// How each recorded file stands: unchanged, missing, altered, or (the repo file) edited and kept.
+    pub(crate) fn compare(&self, recorded: &Hashes) -> Vec<(String, FileState)> {
+        let files = [(REPO, &self.repo), (URL, &self.url), (ID, &self.id), (TOKEN, &self.token), (KEY, &self.key)];
+        let state = |file: &File, found: &Option<Found>| {
+            let Some(found) = found else { return FileState::Missing };
+            let expected = recorded.get(file.path);
+            let same = found.content.as_deref().is_none_or(|content| expected == Some(&Sha256Hex::of(content)));
+            match (same, found.mode == file.mode) {
+                (true, true) => FileState::Unchanged,
+                (false, _) if file.path == REPO.path => FileState::Kept,
+                _ => FileState::Altered,
+            }
+        };
+        files.iter().map(|(file, found)| (file.path.to_owned(), state(file, found))).collect()
+    }
+
+    fn current(&self) -> Option<&Found> {
+        self.repo.as_ref().or(self.repo_off.as_ref())
+    }
+}
+
+impl Plan {
+    /// Whether a file would be written or removed.
+    pub(crate) fn changes_files(&self) -> bool {
+        self.files.iter().any(|(_, state)| matches!(state, FileState::Written | FileState::Removed))
+    }
+
+    fn file(&mut self, path: &str, state: FileState) {
+        self.files.push((path.to_owned(), state));
+    }
+
+    fn warn(&mut self, message: String) {
+        self.warnings.push(message);
+    }
+}
+
+/// The base URL that is probed: that of `els-updates` in a repo file, its variables put in. `None` if the file has none.
+pub(crate) fn probe_url(repo_file: &str, repo_url: &str, base_architecture: &str) -> Option<String> {
+    let sections = sections(repo_file);
+    let url = sections.iter().find(|section| section.id == PROBED_SECTION)?.get("baseurl")?;
+    Some(url.replace("$els_url", repo_url).replace("$basearch", base_architecture))
+}
+
+fn line(text: &str) -> String {
+    format!("{text}\n")
+}
+
+fn uses_our_token(content: &[u8]) -> bool {
+    String::from_utf8_lossy(content).contains("$els_token")
+}

@@ -1,0 +1,130 @@
+//! What dnf sees when a contract ends, is suspended and comes back: never a broken dnf, for root or for anybody else, and
+//! no work on the machine when it is good again.
+
+use crate::harness::{Backend, Key, Machine, Repository, wait_until};
+
+/// A machine that has installed `example` 1.0-1, while 1.0-2 is in the repository.
+struct Customer {
+    backend: Backend,
+    key: Key,
+    machine: Machine,
+}
+
+fn customer() -> Customer {
+    let repository = Repository::shared();
+    let backend = Backend::with_repository(&repository.root());
+    let key = backend.key(1);
+    let machine = Machine::configured_for(&backend, &repository);
+    machine.registers(&key.key);
+    machine.dnf(&["install", "example-1.0-1"]).succeeds();
+    Customer { backend, key, machine }
+}
+
+impl Customer {
+    /// Waits until the gate knows: the contract gives it 5 seconds.
+    #[track_caller]
+    fn wait_for_status(&self, code: i32) {
+        wait_until("the new state of the key at the gate", || self.machine.agent(&["--status"]).code == Some(code));
+    }
+
+    /// The credential is refused, and dnf goes on without our sections.
+    #[track_caller]
+    fn is_cut_off(&self, code: &str) {
+        self.wait_for_status(11);
+        let status = self.machine.agent(&["--status", "--json"]).exits(11).json();
+        assert_eq!(status["error"]["code"], code, "{status}");
+        assert_eq!(status["state"], "refused", "{status}");
+        for run in
+            [self.machine.dnf(&["--refresh", "list", "example"]), self.machine.dnf_as_nobody(&["list", "example"])]
+        {
+            run.succeeds().says("Ignoring repositories").says("els-updates").does_not_say("1.0-2");
+        }
+        self.machine.dnf(&["--refresh", "update"]).succeeds();
+        assert_eq!(self.machine.installed("example").as_deref(), Some("1.0-1"));
+    }
+
+    /// The credential is good, without anything having been done on the machine.
+    #[track_caller]
+    fn is_served_again(&self) {
+        self.wait_for_status(0);
+        self.machine.dnf(&["--refresh", "update"]).succeeds();
+        assert_eq!(self.machine.installed("example").as_deref(), Some("1.0-2"));
+    }
+}
+
+#[test]
+fn an_expired_contract_leaves_dnf_working_and_a_renewal_needs_no_work_on_the_machine() {
+    let customer = customer();
+    let written = customer.machine.files();
+    customer.backend.command(&["key", "update", &customer.key.id, "--expires", "2020-01-31"]).succeeds();
+    customer.is_cut_off("key-expired");
+
+    // No new seat for anybody; whoever has one keeps it.
+    let other = Machine::configured_for(&customer.backend, &Repository::shared());
+    let refused = other.agent(&["--key", &customer.key.key, "--json"]).exits(5).json();
+    assert_eq!(refused["error"]["code"], "key-expired", "{refused}");
+    assert_eq!(customer.backend.seats(&customer.key).len(), 1);
+
+    customer.backend.command(&["key", "update", &customer.key.id, "--expires", "2099-12-31"]).succeeds();
+    customer.is_served_again();
+    assert_eq!(customer.machine.files(), written);
+}
+
+#[test]
+fn a_suspended_key_leaves_dnf_working_and_resuming_needs_no_work_on_the_machine() {
+    let customer = customer();
+    customer.backend.command(&["key", "suspend", &customer.key.id]).succeeds();
+    customer.is_cut_off("key-suspended");
+    customer.backend.command(&["key", "resume", &customer.key.id]).succeeds();
+    customer.is_served_again();
+}
+
+#[test]
+fn a_machine_whose_key_has_ended_in_any_way_can_give_its_seat_back() {
+    let repository = Repository::shared();
+    let backend = Backend::with_repository(&repository.root());
+    let ends: [(&[&str], &[&str]); 3] =
+        [(&["key", "update"], &["--expires", "2020-01-31"]), (&["key", "suspend"], &[]), (&["key", "revoke"], &[])];
+    for (before, after) in ends {
+        let key = backend.key(1);
+        let machine = Machine::configured_for(&backend, &repository);
+        machine.registers(&key.key);
+        backend.command(&[before, &[&key.id], after].concat()).succeeds();
+        wait_until("the new state of the key", || machine.agent(&["--status"]).code == Some(11));
+        machine.agent(&["--unregister"]).succeeds();
+        assert_eq!(backend.seats(&key).len(), 0, "{before:?}");
+        assert!(!machine.has("/etc/yum.repos.d/els.repo"));
+    }
+    backend.agrees_with_itself();
+}
+
+#[test]
+fn grace_keeps_a_known_machine_going_after_expiry_and_takes_no_new_one() {
+    let repository = Repository::shared();
+    let settings = crate::harness::Settings::default().repository(&repository.root());
+    let backend = settings.argument("--grace").argument("36500").start();
+    let key = backend.key(2);
+    let machine = Machine::configured_for(&backend, &repository);
+    machine.registers(&key.key);
+    backend.command(&["key", "update", &key.id, "--expires", "2020-01-31"]).succeeds();
+
+    let other = Machine::configured_for(&backend, &repository);
+    wait_until("the new expiry", || other.agent(&["--key", &key.key]).code == Some(5));
+    machine.dnf(&["install", "example"]).succeeds();
+    machine.agent(&["--status"]).succeeds();
+    assert_eq!(backend.seats(&key).len(), 1);
+}
+
+#[test]
+fn users_who_may_not_read_the_token_keep_a_working_dnf() {
+    let customer = customer();
+    // Unlike root, they get 401 with the variable unexpanded, and dnf names what it ignores.
+    let run = customer.machine.dnf_as_nobody(&["list", "example"]).succeeds();
+    run.says("Ignoring repositories").says("els-updates").says("1.0-1").does_not_say("1.0-2");
+    customer.machine.dnf(&["list", "example"]).succeeds().says("1.0-2");
+
+    // What makes it so is our line in each section: with EL's dnf.conf alone, every command of theirs would fail.
+    let file = customer.machine.read("/etc/yum.repos.d/els.repo");
+    customer.machine.write("/etc/yum.repos.d/els.repo", &file.replace("skip_if_unavailable=1\n", ""));
+    customer.machine.dnf_as_nobody(&["list", "example"]).fails();
+}

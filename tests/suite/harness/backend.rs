@@ -1,0 +1,248 @@
+//! The real backend: started on free ports with a database of its own, and asked through its own commands.
+//!
+//! It also owns where the programs under test are. What the backend answers and logs is the contract's; this module reads
+//! the fields that the contract and `els-backend --help` name, and no others.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::process::{Run, Server, ends_with_its_thread, folder, run};
+use super::tls::Authority;
+
+/// The agent that this test run was built with.
+pub(crate) fn agent_program() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_els-register"))
+}
+
+/// The backend's program, built if it is not yet, by the same cargo, in the same folder and profile as the agent.
+pub(crate) fn backend_program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let folder = agent_program().parent().expect("the program is in a folder");
+        let profile = match folder.file_name().and_then(|name| name.to_str()).expect("a profile's folder") {
+            "debug" => "dev",
+            other => other,
+        };
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
+        let mut build = Command::new(cargo);
+        build.args(["build", "--quiet", "-p", "els-backend", "--profile", profile, "--target-dir"]);
+        build.arg(folder.parent().expect("the target folder")).current_dir(env!("CARGO_MANIFEST_DIR"));
+        run(&mut build).succeeds();
+        folder.join("els-backend")
+    })
+}
+
+/// A running backend.
+pub(crate) struct Backend {
+    folder: TempDir,
+    authority: Authority,
+    settings: Settings,
+    server: Server,
+    url: String,
+    admin_url: String,
+}
+
+/// How a backend is started.
+#[derive(Default)]
+pub(crate) struct Settings {
+    plain: bool,
+    listen: Option<String>,
+    arguments: Vec<String>,
+}
+
+/// A license key that was made for the test.
+pub(crate) struct Key {
+    /// Its id, which is no secret.
+    pub(crate) id: String,
+    /// The key itself.
+    pub(crate) key: String,
+}
+
+impl Settings {
+    /// Serves this folder at `/repo/`, under the gate.
+    pub(crate) fn repository(self, root: &Path) -> Settings {
+        self.argument("--repo-root").argument(root.to_str().expect("a path in UTF-8"))
+    }
+
+    /// Speaks plain HTTP, as behind a web server on the same computer.
+    pub(crate) fn plain(mut self) -> Settings {
+        self.plain = true;
+        self
+    }
+
+    /// One more argument of `serve`.
+    pub(crate) fn argument(mut self, argument: impl Into<String>) -> Settings {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Starts the backend.
+    #[track_caller]
+    pub(crate) fn start(self) -> Backend {
+        let folder = folder();
+        let authority = Authority::new("The authority of this test");
+        let certificate = authority.server_certificate();
+        fs::write(folder.path().join("server.pem"), certificate.certificate).expect("a certificate file");
+        fs::write(folder.path().join("server.key"), certificate.key).expect("a key file");
+        fs::write(folder.path().join("ca.pem"), authority.pem()).expect("a certificate file");
+        let (server, url, admin_url) = serve(folder.path(), &self);
+        Backend { folder, authority, settings: self, server, url, admin_url }
+    }
+}
+
+impl Backend {
+    /// A backend over TLS that serves `root` at `/repo/`, as a small vendor has it.
+    #[track_caller]
+    pub(crate) fn with_repository(root: &Path) -> Backend {
+        Settings::default().repository(root).start()
+    }
+
+    /// Where machines reach it, without a slash at the end.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// `HOST:PORT` of [`Backend::url`].
+    pub(crate) fn address(&self) -> &str {
+        self.url.split_once("://").expect("a URL").1
+    }
+
+    /// The admin listener, without a slash at the end.
+    pub(crate) fn admin_url(&self) -> &str {
+        &self.admin_url
+    }
+
+    /// The authority that signed its certificate.
+    pub(crate) fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// The certificate of that authority as a file, for `--ca-file`.
+    pub(crate) fn ca_file(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
+    /// Ends it at once, as a power failure would, and starts it again on the same address.
+    #[track_caller]
+    pub(crate) fn crash_and_restart(&mut self) {
+        self.stop();
+        self.start_again();
+    }
+
+    /// Ends it at once; machines find nobody there.
+    pub(crate) fn stop(&mut self) {
+        self.server.kill();
+    }
+
+    /// Starts it again after [`Backend::stop`], on the same address.
+    #[track_caller]
+    pub(crate) fn start_again(&mut self) {
+        self.settings.listen = Some(self.address().to_owned());
+        let (server, url, admin_url) = serve(self.folder.path(), &self.settings);
+        assert_eq!(url, self.url, "the address stays");
+        self.server = server;
+        self.admin_url = admin_url;
+    }
+
+    /// Runs one of its commands beside it, such as `key create`.
+    #[track_caller]
+    pub(crate) fn command(&self, arguments: &[&str]) -> Run {
+        let mut command = Command::new(backend_program());
+        run(command.args(arguments).arg("--database").arg(database(self.folder.path())))
+    }
+
+    /// Runs one of its commands, which must succeed, for its JSON document.
+    #[track_caller]
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Value {
+        self.command(&[arguments, &["--json"]].concat()).succeeds().json()
+    }
+
+    /// A key with this many seats and an expiry far away.
+    #[track_caller]
+    pub(crate) fn key(&self, seats: u32) -> Key {
+        self.key_with(&["--seats", &seats.to_string(), "--expires", "2099-12-31"])
+    }
+
+    /// A key made with these arguments of `key create`.
+    #[track_caller]
+    pub(crate) fn key_with(&self, arguments: &[&str]) -> Key {
+        let made = self.ask(&[&["key", "create"], arguments].concat());
+        let text = |name: &str| made[name].as_str().unwrap_or_else(|| panic!("no {name} in {made}")).to_owned();
+        Key { id: text("key_id"), key: text("key") }
+    }
+
+    /// The registrations that hold a seat of a key.
+    #[track_caller]
+    pub(crate) fn seats(&self, key: &Key) -> Vec<Value> {
+        let list = self.ask(&["seat", "list", &key.id]);
+        list.as_array().or(list["registrations"].as_array()).unwrap_or_else(|| panic!("no list in {list}")).clone()
+    }
+
+    /// Recounts seats against registrations and trail; the test fails if they disagree.
+    #[track_caller]
+    pub(crate) fn agrees_with_itself(&self) {
+        self.command(&["check"]).succeeds();
+    }
+
+    /// Its log so far: one JSON document a line.
+    #[track_caller]
+    pub(crate) fn log(&self) -> Vec<Value> {
+        let parse = |line: &String| {
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("a line of the log is no JSON: {error}: {line}"))
+        };
+        self.server.log().iter().map(parse).collect()
+    }
+
+    /// Its log so far, as text, to look for what must not be in it.
+    pub(crate) fn log_text(&self) -> String {
+        self.server.log().join("\n")
+    }
+}
+
+impl Backend {
+    /// The requests that it has logged, in their order: `GET /v1/seats`.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        let text = |line: &Value, name: &str| line[name].as_str().map(str::to_owned);
+        self.log()
+            .iter()
+            .filter_map(|line| Some(format!("{} {}", text(line, "method")?, text(line, "path")?)))
+            .collect()
+    }
+
+    /// The addresses that requests came from.
+    pub(crate) fn clients(&self) -> BTreeSet<String> {
+        self.log().iter().filter_map(|line| line["client"].as_str().map(str::to_owned)).collect()
+    }
+}
+
+fn database(folder: &Path) -> String {
+    format!("sqlite://{}/els.db", folder.display())
+}
+
+#[track_caller]
+fn serve(folder: &Path, settings: &Settings) -> (Server, String, String) {
+    let mut command = ends_with_its_thread(backend_program(), false);
+    command.arg("serve").arg("--database").arg(database(folder));
+    command.args(["--listen", settings.listen.as_deref().unwrap_or("127.0.0.1:0"), "--admin-listen", "127.0.0.1:0"]);
+    if !settings.plain {
+        command.arg("--tls-cert").arg(folder.join("server.pem")).arg("--tls-key").arg(folder.join("server.key"));
+    }
+    command.args(&settings.arguments);
+    let mut server = Server::start("els-backend", command);
+    let (listen, admin) = server.wait_for("its addresses", |log| {
+        log.iter().find_map(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            let field = |name: &str| Some(line.get(name).or(line.get("fields")?.get(name))?.as_str()?.to_owned());
+            Some((field("listen")?, field("admin_listen")?))
+        })
+    });
+    let scheme = if settings.plain { "http" } else { "https" };
+    (server, format!("{scheme}://{listen}"), format!("http://{admin}"))
+}

@@ -1,0 +1,71 @@
+//! The real dnf, and the agent beside it, inside a machine: on the real paths, with the machine's own configuration, variables, keys and trust.
+//!
+//! The machine's folder is the root (chroot) in a mount namespace of its own, with the programs of this computer mounted
+//! at /usr for reading. So nothing of this computer is touched, `file:///etc/pki/…` means the machine's file, and the
+//! mounts are gone with the process.
+
+use std::fs;
+use std::process::Command;
+
+use super::backend::agent_program;
+use super::machine::Machine;
+use super::process::{Run, ends_with_its_thread, run};
+
+/// Runs a program inside a machine's folder.
+const ENTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/enter-machine");
+/// Before the words of a program that an ordinary user runs.
+const AS_NOBODY: [&str; 6] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--", "env"];
+
+impl Machine {
+    /// Runs dnf in this machine as root; it answers its questions with yes.
+    #[track_caller]
+    pub(crate) fn dnf(&self, arguments: &[&str]) -> Run {
+        run(&mut self.inside(&[&["dnf", "--assumeyes"], arguments].concat()))
+    }
+
+    /// Runs dnf in this machine as a user who is not root, as people do when they look for a package.
+    #[track_caller]
+    pub(crate) fn dnf_as_nobody(&self, arguments: &[&str]) -> Run {
+        run(&mut self.inside(&[&AS_NOBODY[..], &["dnf", "--assumeyes"], arguments].concat()))
+    }
+
+    /// Runs rpm in this machine.
+    #[track_caller]
+    pub(crate) fn rpm(&self, arguments: &[&str]) -> Run {
+        run(&mut self.inside(&[&["rpm"], arguments].concat()))
+    }
+
+    /// What the installed package `name` of the test repository is: `1.0-2`; `None` if it is not installed.
+    pub(crate) fn installed(&self, name: &str) -> Option<String> {
+        let run = self.rpm(&["-q", "--queryformat", "%{VERSION}-%{RELEASE}", name]);
+        (run.code == Some(0)).then_some(run.stdout)
+    }
+
+    /// Runs the agent inside this machine, on the real paths and with the machine's own trust, as it runs where it was
+    /// installed.
+    #[track_caller]
+    pub(crate) fn agent_inside(&self, arguments: &[&str]) -> Run {
+        self.install_agent();
+        run(&mut self.inside(&[&["els-register"], arguments].concat()))
+    }
+
+    /// The same as a user who is not root.
+    #[track_caller]
+    pub(crate) fn agent_inside_as_nobody(&self, arguments: &[&str]) -> Run {
+        self.install_agent();
+        run(&mut self.inside(&[&AS_NOBODY[..], &["els-register"], arguments].concat()))
+    }
+
+    fn install_agent(&self) {
+        let place = self.path("/opt/bin");
+        fs::create_dir_all(&place).expect("a folder");
+        fs::copy(agent_program(), place.join("els-register")).expect("a copy of the agent");
+    }
+
+    /// A command that runs inside the machine, as root.
+    pub(crate) fn inside(&self, words: &[&str]) -> Command {
+        let mut command = ends_with_its_thread(ENTER, false);
+        command.arg(self.root()).args(words);
+        command
+    }
+}

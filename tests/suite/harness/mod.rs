@@ -1,0 +1,23 @@
+//! The parts of which tests build a small world: certificates, a backend, a signed repository, machines with their dnf,
+//! proxies and web servers.
+//!
+//! Every part lives in a temporary folder and on ports of its own, so that tests run beside each other, and ends with the
+//! value that stands for it, also when the test panics. The harness knows programs and files; what they ought to do is
+//! for the tests to say.
+
+mod backend;
+mod dnf;
+mod machine;
+mod process;
+mod repository;
+mod squid;
+mod tls;
+mod web;
+
+pub(crate) use backend::{Backend, Key, Settings, agent_program};
+pub(crate) use machine::Machine;
+pub(crate) use process::{Run, folder, program, run, run_with_input, wait_until};
+pub(crate) use repository::Repository;
+pub(crate) use squid::{Access, SQUID_ADDRESS, Squid};
+pub(crate) use tls::Authority;
+pub(crate) use web::{Kind, WebServer};

@@ -1,0 +1,301 @@
+//! Programs that tests run: how one is found, started, watched and ended.
+//!
+//! It owns the rule that nothing outlives its test: a server dies with the thread that started it (PR_SET_PDEATHSIG), so
+//! a test that panics, or is killed, leaves no process behind. It knows no program by name.
+
+use std::fmt;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// What a program did, after it ended.
+pub(crate) struct Run {
+    line: String,
+    /// The exit code; `None` when a signal ended it.
+    pub(crate) code: Option<i32>,
+    /// The signal that ended it.
+    pub(crate) signal: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Run {
+    /// Fails the test unless the program exited with `code`.
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Run {
+        assert_eq!(self.code, Some(code), "another exit code than {code} was expected\n{self}");
+        self
+    }
+
+    /// Fails the test unless the program exited with 0.
+    #[track_caller]
+    pub(crate) fn succeeds(self) -> Run {
+        self.exits(0)
+    }
+
+    /// Fails the test unless the program exited with another code than 0.
+    #[track_caller]
+    pub(crate) fn fails(self) -> Run {
+        assert_ne!(self.code, Some(0), "a failure was expected\n{self}");
+        self
+    }
+
+    /// Standard output, which must be one JSON document and nothing else.
+    #[track_caller]
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON document: {error}\n{self}"))
+    }
+
+    /// Both outputs, for tests that look for a word wherever it stands.
+    pub(crate) fn text(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+
+    /// Fails the test unless one of the outputs has `text` in it.
+    #[track_caller]
+    pub(crate) fn says(self, text: &str) -> Run {
+        assert!(self.text().contains(text), "{text:?} was expected\n{self}");
+        self
+    }
+
+    /// Fails the test if one of the outputs has `text` in it.
+    #[track_caller]
+    pub(crate) fn does_not_say(self, text: &str) -> Run {
+        assert!(!self.text().contains(text), "{text:?} was not expected\n{self}");
+        self
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "$ {}\nexit code {:?}, signal {:?}", self.line, self.code, self.signal)?;
+        writeln!(f, "--- standard output\n{}--- standard error\n{}---", self.stdout, self.stderr)
+    }
+}
+
+/// Runs a program to its end, without standard input. One that takes longer than any part here may is killed, and the
+/// test fails.
+#[track_caller]
+pub(crate) fn run(command: &mut Command) -> Run {
+    run_with_input(command, None)
+}
+
+/// Like [`run`], with `input` as its standard input.
+#[track_caller]
+pub(crate) fn run_with_input(command: &mut Command, input: Option<&str>) -> Run {
+    let line = describe(command);
+    command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{line}: cannot be started: {error}"));
+    if let (Some(input), Some(mut pipe)) = (input, child.stdin.take()) {
+        // The program may end without reading: a broken pipe is no failure of the test.
+        let _ = std::io::Write::write_all(&mut pipe, input.as_bytes());
+    }
+    let stdout = collect(child.stdout.take().expect("a pipe"));
+    let stderr = collect(child.stderr.take().expect("a pipe"));
+    let begin = Instant::now();
+    let status = loop {
+        match child.try_wait().expect("a child can be waited for") {
+            Some(status) => break status,
+            None if begin.elapsed() > LONGEST_RUN => {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("{line}: still running after {LONGEST_RUN:?}");
+            }
+            None => thread::sleep(Duration::from_millis(2)),
+        }
+    };
+    Run {
+        line,
+        code: status.code(),
+        signal: status.signal(),
+        stdout: stdout.join().expect("the reader of a pipe ends"),
+        stderr: stderr.join().expect("the reader of a pipe ends"),
+    }
+}
+
+/// A program that runs beside the test and is killed with it.
+pub(crate) struct Server {
+    name: String,
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    /// Starts a program and gathers what it writes to standard output and standard error. Make `command` with
+    /// [`ends_with_its_thread`].
+    #[track_caller]
+    pub(crate) fn start(name: &str, mut command: Command) -> Server {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name}: cannot be started: {error}"));
+        let log = Arc::new(Mutex::new(Vec::new()));
+        gather(child.stdout.take().expect("a pipe"), &log);
+        gather(child.stderr.take().expect("a pipe"), &log);
+        Server { name: name.to_owned(), child, log }
+    }
+
+    /// The lines that it has written so far.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.lock().expect("no reader panics").clone()
+    }
+
+    /// Waits until `find` finds something in the log. If the program ends before that, or nothing comes, the test fails
+    /// with the log.
+    #[track_caller]
+    pub(crate) fn wait_for<T>(&mut self, what: &str, mut find: impl FnMut(&[String]) -> Option<T>) -> T {
+        let begin = Instant::now();
+        loop {
+            let ended = self.child.try_wait().expect("a child can be waited for");
+            let log = self.log();
+            if let Some(found) = find(&log) {
+                return found;
+            }
+            let text = log.join("\n");
+            assert!(ended.is_none(), "{} ended ({ended:?}) before {what}:\n{text}", self.name);
+            assert!(begin.elapsed() < LONGEST_START, "{}: no {what} in time:\n{text}", self.name);
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until the program accepts connections on `port`.
+    #[track_caller]
+    pub(crate) fn wait_for_port(&mut self, port: u16) {
+        self.wait_for("listening port", |_| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok());
+    }
+
+    /// Ends the program at once, as a power failure would.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+        if thread::panicking() {
+            // Shown with the output of the failed test, and only there.
+            #[allow(clippy::print_stderr)]
+            let () = eprintln!("--- log of {}\n{}\n---", self.name, self.log().join("\n"));
+        }
+    }
+}
+
+/// A command for `program` that is killed when the thread that starts it ends, however it ends. With `family`, so are all
+/// processes that the program starts: they share a process namespace, which ends with its first process.
+pub(crate) fn ends_with_its_thread(program: impl AsRef<Path>, family: bool) -> Command {
+    let mut command = Command::new(self::program("setpriv"));
+    command.args(["--pdeathsig", "KILL", "--"]);
+    if family {
+        command.arg(self::program("unshare")).args(["--pid", "--fork", "--kill-child=KILL", "--"]);
+        // The namespace's first process must be one that never becomes another user: at that the kernel would forget that
+        // it is to die with its parent.
+        command.args(["sh", "-c", "\"$@\"; exit $?", "sh"]);
+    }
+    command.arg(program.as_ref());
+    command
+}
+
+/// The path of a program that tests need. Without it the test fails: what is not tried is not known to work.
+#[track_caller]
+pub(crate) fn program(name: &str) -> PathBuf {
+    ["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/usr/local/sbin"]
+        .iter()
+        .map(|folder| Path::new(folder).join(name))
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| panic!("this test needs the program `{name}`: run scripts/install-dependencies"))
+}
+
+/// A temporary folder that every user can enter: web servers, proxies and ordinary users read from it.
+pub(crate) fn folder() -> TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let everyone = std::fs::Permissions::from_mode(0o755);
+    tempfile::Builder::new().prefix("els-test-").permissions(everyone).tempdir().expect("a temporary folder")
+}
+
+/// A port of the loopback interface that nobody listens on. Only for programs that cannot be asked to choose one by
+/// themselves; the kernel hands out free ports in random order, so two askers hardly ever get the same one.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("a bound socket has an address").port()
+}
+
+/// Waits until `done`, and fails the test if that does not come to pass.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !done() {
+        assert!(begin.elapsed() < LONGEST_START, "{what}: not in time");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn describe(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+}
+
+fn collect(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = pipe.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+fn gather(pipe: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
+    let log = Arc::clone(log);
+    thread::spawn(move || {
+        let mut lines = BufReader::new(pipe);
+        let mut line = Vec::new();
+        while lines.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+            log.lock().expect("no reader panics").push(String::from_utf8_lossy(&line).trim_end().to_owned());
+            line.clear();
+        }
+    });
+}
+
+/// Far longer than any program here takes on a slow computer under load.
+const LONGEST_RUN: Duration = Duration::from_secs(180);
+/// How long a server may take to be ready, or an effect to show.
+const LONGEST_START: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_server_and_all_that_it_started_end_with_the_thread_that_started_it() {
+    let place = folder();
+    let pipe = place.path().join("pipe");
+    run(Command::new(program("mkfifo")).args(["--mode", "666"]).arg(&pipe)).succeeds();
+    let held = pipe.clone();
+    let tester = thread::spawn(move || {
+        // It becomes another user, as squid does.
+        let mut command = ends_with_its_thread(program("setpriv"), true);
+        command.args(["--reuid=65534", "--clear-groups", "--", "sh", "-c"]);
+        // A grandchild keeps the pipe open for writing as long as it lives.
+        command.args(["sleep 1000 >\"$1\" & echo started; wait", "sh"]).arg(&held);
+        let mut server = Server::start("a server", command);
+        let reader = std::fs::File::open(&held).expect("the pipe opens when the grandchild is there");
+        server.wait_for("start", |log| log.iter().any(|line| line == "started").then_some(()));
+        // As bad as a test can end: the value is never dropped.
+        std::mem::forget(server);
+        reader
+    });
+    let mut reader = tester.join().expect("the thread ends");
+    let (gone, told) = std::sync::mpsc::channel();
+    // End of file comes when the last process that can write is gone, and not before.
+    thread::spawn(move || gone.send(reader.read(&mut [0]).is_ok_and(|read| read == 0)));
+    assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(true), "the processes are still there");
+}

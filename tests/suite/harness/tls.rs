@@ -1,0 +1,49 @@
+//! Certificates for tests: an authority, and server certificates for the loopback addresses signed by it.
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+
+/// A certificate authority that exists for one test. A second one is the wrong one.
+pub(crate) struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A server's certificate and private key, both in PEM.
+pub(crate) struct ServerCertificate {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
+impl Authority {
+    /// A new authority, trusted by nobody yet.
+    pub(crate) fn new(name: &str) -> Authority {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().expect("a key pair");
+        let certificate = params.self_signed(&key).expect("a certificate");
+        Authority { pem: certificate.pem(), issuer: Issuer::new(params, key) }
+    }
+
+    /// The authority's own certificate, for trust stores.
+    pub(crate) fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// A certificate for `localhost`, 127.0.0.1 and ::1.
+    pub(crate) fn server_certificate(&self) -> ServerCertificate {
+        self.certificate_for(&["localhost", "127.0.0.1", "::1"])
+    }
+
+    /// A certificate for these host names and addresses.
+    pub(crate) fn certificate_for(&self, names: &[&str]) -> ServerCertificate {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).expect("names that a certificate can have");
+        params.distinguished_name.push(DnType::CommonName, "a server of this test");
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate().expect("a key pair");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        ServerCertificate { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+}
