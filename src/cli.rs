@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgGroup, CommandFactory, FromArgMatches, Parser};
+use clap::{ArgAction, ArgGroup, CommandFactory, FromArgMatches, Parser};
 
 /// One action of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,28 +23,33 @@ pub(crate) enum Action {
 #[command(
     name = "els-register",
     version,
-    about = "Register this machine for Extended Lifecycle Support and set up its dnf repositories",
+    about = "Register this machine for Extended Lifecycle Support (ELS)",
     override_usage = "els-register --key KEY [--label TEXT]\n       \
-        els-register --register | --refresh | --unregister | --status | --report | --eula\n       \
-        els-register --seats --key KEY\n       els-register --release ID --key KEY",
+        els-register --register | --refresh | --unregister | --status\n       \
+        els-register --seats --key KEY | --release ID --key KEY\n       els-register --report | --eula",
     after_help = AFTER_HELP,
     args_override_self = false,
+    disable_help_flag = true,
+    disable_version_flag = true,
     group = ArgGroup::new("action").multiple(false),
 )]
 pub(crate) struct Options {
-    /// License key; registers unless another action stands beside it. The arguments of a program are visible to all users
-    /// of a machine while it runs: where that matters, use --key-file
-    #[arg(long, value_name = "KEY", conflicts_with = "key_file", help_heading = "Key")]
+    /// License key; registers, unless another action stands beside it
+    #[arg(
+        long,
+        value_name = "KEY",
+        conflicts_with = "key_file",
+        help_heading = "Key (arguments are visible to others: --key-file is safer)"
+    )]
     pub(crate) key: Option<String>,
-    /// Read the key from FILE instead ('-': standard input)
-    #[arg(long, value_name = "FILE", help_heading = "Key")]
+    /// Read the key from FILE instead; '-': standard input
+    #[arg(long, value_name = "FILE", help_heading = "Key (arguments are visible to others: --key-file is safer)")]
     pub(crate) key_file: Option<String>,
 
-    /// Register this machine, or confirm, repair or switch its registration; without --key or --key-file the key comes from
-    /// the environment (ELS_LICENSE_KEY) or the systemd credential els.key
+    /// Register, the key from ELS_LICENSE_KEY or a systemd credential
     #[arg(long, group = "action", help_heading = "Actions")]
     register: bool,
-    /// Bring the written files up to date with the machine's own credential; needs no key
+    /// Bring the written files up to date; needs no key
     #[arg(long, group = "action", help_heading = "Actions")]
     refresh: bool,
     /// Give the seat back and remove what registering wrote
@@ -53,7 +58,7 @@ pub(crate) struct Options {
     /// Say where this machine stands
     #[arg(long, group = "action", help_heading = "Actions")]
     status: bool,
-    /// List the machines that hold the key's seats; needs no root
+    /// List who holds the key's seats; needs no root
     #[arg(long, group = "action", help_heading = "Actions")]
     seats: bool,
     /// Free the seat of a machine that is gone; needs no root
@@ -66,49 +71,55 @@ pub(crate) struct Options {
     #[arg(long, group = "action", help_heading = "Actions")]
     eula: bool,
 
-    /// What the key's list of seats calls this machine; %H becomes the host name [with registering]
-    #[arg(long, value_name = "TEXT", help_heading = "With some actions")]
+    /// Registering: what the list of seats calls this machine (%H: host name)
+    #[arg(long, value_name = "TEXT", help_heading = "For some actions")]
     pub(crate) label: Option<String>,
-    /// This is the registered machine on new hardware, not a copy of it [with registering]
-    #[arg(long, help_heading = "With some actions")]
+    /// Registering: the registered machine on new hardware, no copy of it
+    #[arg(long, help_heading = "For some actions")]
     pub(crate) moved: bool,
-    /// Ask nobody: only shipped files [with --refresh], only what is known here [with --status]
-    #[arg(long, help_heading = "With some actions")]
+    /// Refresh, status: ask nobody
+    #[arg(long, help_heading = "For some actions")]
     pub(crate) offline: bool,
-    /// Remove everything here even if the seat could not be given back [with --unregister]
-    #[arg(long, help_heading = "With some actions")]
+    /// Unregister: clean up here even if the seat cannot be given back
+    #[arg(long, help_heading = "For some actions")]
     pub(crate) force: bool,
-    /// Print the request and what would change; send and write nothing [with registering, --refresh, --unregister]
-    #[arg(long, help_heading = "With some actions")]
+    /// Register, refresh, unregister: only print what would be done
+    #[arg(long, help_heading = "For some actions")]
     pub(crate) dry_run: bool,
 
-    /// Print one JSON document on standard output, on success and on failure
-    #[arg(long, help_heading = "Options")]
+    /// Print one JSON document, on success and on failure
+    #[arg(long, help_heading = "Settings")]
     pub(crate) json: bool,
     /// The backend: https://HOST[:PORT][/PATH]
-    #[arg(long, value_name = "URL", help_heading = "Options")]
+    #[arg(long, value_name = "URL", help_heading = "Settings")]
     pub(crate) server: Option<String>,
-    /// Configuration file [default: /etc/els-register.toml]
-    #[arg(long, value_name = "FILE", help_heading = "Options")]
+    /// Configuration [default: /etc/els-register.toml]
+    #[arg(long, value_name = "FILE", help_heading = "Settings")]
     pub(crate) config: Option<String>,
-    /// Trust the CA certificates in FILE (PEM) beside the system's
-    #[arg(long, value_name = "FILE", help_heading = "Options")]
+    /// CA certificates (PEM) to trust beside the system's
+    #[arg(long, value_name = "FILE", help_heading = "Settings")]
     pub(crate) ca_file: Option<String>,
     /// HTTP proxy: http://[USER:PASSWORD@]HOST:PORT
-    #[arg(long, value_name = "URL", help_heading = "Options")]
+    #[arg(long, value_name = "URL", help_heading = "Settings")]
     pub(crate) proxy: Option<String>,
     /// Most time for all waiting together [default: 60]
-    #[arg(long, value_name = "SECONDS", help_heading = "Options")]
+    #[arg(long, value_name = "SECONDS", help_heading = "Settings")]
     pub(crate) timeout: Option<String>,
     /// Take every path that is read or written under DIR
-    #[arg(long, value_name = "DIR", help_heading = "Options")]
+    #[arg(long, value_name = "DIR", help_heading = "Settings")]
     pub(crate) root: Option<String>,
     /// Print only warnings and errors
-    #[arg(short, long, conflicts_with = "verbose", help_heading = "Options")]
+    #[arg(short, long, conflicts_with = "verbose", help_heading = "Settings")]
     pub(crate) quiet: bool,
     /// Say what is being done
-    #[arg(short, long, help_heading = "Options")]
+    #[arg(short, long, help_heading = "Settings")]
     pub(crate) verbose: bool,
+    /// Print this help
+    #[arg(short, long, action = ArgAction::Help, help_heading = "Settings")]
+    help: Option<bool>,
+    /// Print the version
+    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "Settings")]
+    version: Option<bool>,
 }
 
 /// How the command line was understood.
@@ -237,12 +248,12 @@ const AFTER_HELP: &str = "\
 Every command can be killed at any instant and simply run again.
 
 Exit status:
-   0  done, or nothing to do                 6  no free seat
-   1  failed (I/O, disk full, other)         7  backend or repository not reached: run again
-   2  wrong usage or configuration           8  this system is not supported
-   3  this machine is not registered         9  another els-register is running
-   4  must be root                          10  registered, but damaged or copied
-   5  refused: the key, the system          11  registered, but no longer accepted
+   0  done, or nothing to do              6  no free seat
+   1  failed (I/O, disk full, other)      7  not reached: run the command again
+   2  wrong usage or configuration        8  this system is not supported
+   3  this machine is not registered      9  another els-register is running
+   4  must be root                       10  registered, but damaged or copied
+   5  refused: the key, the system       11  registered, but no longer accepted
 
 Examples:
   els-register --key ELS-XXXXX-XXXXX-XXXXX-XXXXX-XXXXX
@@ -323,7 +334,7 @@ mod tests {
             let message = wrong(arguments);
             assert!(!message.contains("SECRETSECRET"), "{arguments:?}: {message}");
         }
-        assert!(wrong(&["--kye", "x"]).contains("did you mean --key?"), "{}", wrong(&["--kye", "x"]));
+        assert!(wrong(&["--unregistre"]).contains("did you mean --unregister?"), "{}", wrong(&["--unregistre"]));
         assert!(wrong(&["--key"]).contains("--key needs a value"));
     }
 }

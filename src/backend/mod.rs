@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use ureq::http::{HeaderMap, Method, Request};
 
-use els_protocol::wire::{self, RegisterRequest, Registration, SeatList};
+use els_protocol::wire::{self, RegisterRequest, Registration, SeatList, Seats};
 use els_protocol::{Code, LicenseKey, Problem, RegistrationId, Timestamp, Token, clean};
 
 pub(crate) use proxy::{Environment, Proxy, Route, Source};
@@ -58,6 +58,8 @@ pub(crate) struct Client {
 pub(crate) struct CallError {
     pub(crate) failure: Failure,
     pub(crate) fate: Fate,
+    /// The key's seats, where the error tells (`no-free-seat`).
+    pub(crate) seats: Option<Seats>,
 }
 
 /// What became of a request that failed.
@@ -193,6 +195,7 @@ impl Client {
         let request = request.body(body).map_err(|error| CallError {
             failure: Failure::new(Kind::Io, format!("cannot make a request to {server}: {error}")),
             fate: Fate::NotSent,
+            seats: None,
         })?;
         let answer = self.send(server, &request, most)?;
         answer.judge(server)
@@ -293,7 +296,7 @@ impl Client {
             }
         };
         let fate = if fault.stage == Stage::Established { Fate::Unknown } else { Fate::NotSent };
-        CallError { failure: Failure::new(Kind::Unreachable, message).hint(hint), fate }
+        CallError { failure: Failure::new(Kind::Unreachable, message).hint(hint), fate, seats: None }
     }
 
     /// The error for an answer that ended before its end.
@@ -302,6 +305,7 @@ impl Client {
         CallError {
             failure: Failure::new(Kind::BadAnswer, message).hint("run the same command again: it takes no second seat"),
             fate: Fate::Unknown,
+            seats: None,
         }
     }
 }
@@ -351,7 +355,11 @@ impl Answer {
         failure.hint = code.and_then(hint).map(str::to_owned);
         failure.request_id = self.request_id();
         // After a 5xx a change may have been made: a commit of unknown outcome is answered 503.
-        CallError { failure, fate: if self.status >= 500 { Fate::Unknown } else { Fate::Refused } }
+        CallError {
+            failure,
+            fate: if self.status >= 500 { Fate::Unknown } else { Fate::Refused },
+            seats: problem.seats,
+        }
     }
 
     /// The body of a good answer with one of these statuses.
@@ -370,7 +378,7 @@ impl Answer {
         let mut failure = Failure::new(Kind::BadAnswer, message)
             .hint("check the server's URL, and that no proxy or portal answers in its place");
         failure.request_id = self.request_id();
-        CallError { failure, fate: Fate::Unknown }
+        CallError { failure, fate: Fate::Unknown, seats: None }
     }
 
     fn header(&self, name: &str) -> Option<String> {
@@ -428,8 +436,8 @@ fn hint(code: Code) -> Option<&'static str> {
         Code::KeySuspended | Code::KeyRevoked | Code::KeyReleaseDenied => "ask whoever sold the key",
         Code::SystemNotCovered => "compare /etc/os-release and 'uname -m' with what the key was sold for",
         Code::NoFreeSeat => {
-            "'els-register --seats --key-file FILE' lists the machines that hold seats, 'els-register --release ID \
-             --key-file FILE' frees the seat of one that is gone"
+            "run 'els-register --unregister' on a machine that no longer needs its seat; for one that is gone, \
+             'els-register --seats --key KEY' lists who holds seats and 'els-register --release ID --key KEY' frees one"
         }
         Code::CredentialInvalid => "'els-register --key KEY' makes a new credential",
         Code::UnknownRegistration | Code::RegistrationReleased => {

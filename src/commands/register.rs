@@ -18,6 +18,7 @@ use crate::machine::Machine;
 use crate::output::{FileState, Report, State as Stands};
 use crate::registration::{self, Identity, Making, Pending, Standing, State};
 use crate::repo::{self, Present, Wanted};
+use crate::root::Change;
 use crate::{checks, config, machine};
 
 const FROM_BACKEND: &str = "<from the backend>";
@@ -63,7 +64,13 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
         return run.show(report);
     }
     report.changed = Some(false);
-    let outcome = run.register(report);
+    let mut made_folders = Vec::new();
+    let outcome = run.register(&mut made_folders, report);
+    if outcome.is_err() && !run.standing.is_registered() {
+        // Nothing was had: empty folders would be all that is left of the run.
+        let remove = made_folders.into_iter().rev().map(|path| Change::RemoveFolder { path });
+        context.root.carry_out(&remove.collect::<Vec<_>>())?;
+    }
     show_network(context, &run.client, report);
     outcome
 }
@@ -95,20 +102,22 @@ impl<'a> Run<'a> {
         Ok(Run { context, client: context.client()?, key, server, standing, machine, pending, request })
     }
 
-    fn register(&mut self, report: &mut Report) -> Result<()> {
+    fn register(&mut self, made_folders: &mut Vec<String>, report: &mut Report) -> Result<()> {
         let context = self.context;
         let gpg_key = context.gpg_key()?;
         let mut folders = repo::FOLDERS.to_vec();
         folders.push(registration::FOLDER);
         // What stands in the way shows here, before anything is asked of the backend.
         Present::look(&context.root)?;
-        let made_folders = context.root.require_writable(&folders)?;
+        context.root.require_writable(&folders, made_folders)?;
 
         let mut attempt = self.choose();
         self.journal(&attempt)?;
         let mut answer = self.ask(&attempt);
         if answer.as_ref().is_err_and(wants_a_fresh_id) {
             context.printer.progress("the backend wants a new registration id; asking once more");
+            // Released, or another machine's: there is nothing of ours to give back.
+            self.pending.making = None;
             attempt = self.fresh();
             self.journal(&attempt)?;
             answer = self.ask(&attempt);
@@ -117,6 +126,7 @@ impl<'a> Run<'a> {
             Ok(answer) => answer,
             Err(error) => {
                 self.after_refusal(&attempt, error.fate, report);
+                report.seats = error.seats;
                 report.state = self.standing_without_this();
                 return Err(error.failure);
             }
@@ -231,7 +241,7 @@ impl<'a> Run<'a> {
         attempt: &Attempt,
         answer: &Registration,
         gpg_key: &[u8],
-        made_folders: Vec<String>,
+        made_folders: &[String],
         report: &mut Report,
     ) -> Result<()> {
         let context = self.context;
@@ -256,7 +266,7 @@ impl<'a> Run<'a> {
         answer.repo.url = repo_url.as_str().to_owned();
         let mut state =
             State::new(&answer, &self.server, Some(check), attempt.identity, context.clock.now(), plan.hashes.clone());
-        state.folders = old.as_ref().map_or(made_folders, |old| old.folders.clone());
+        state.folders = old.as_ref().map_or_else(|| made_folders.to_vec(), |old| old.folders.clone());
 
         self.pending.making = None;
         self.pending.forget(&state.registration);

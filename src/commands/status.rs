@@ -21,7 +21,6 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
         if interrupted {
             report.warn("interrupted", "an earlier run did not end: run the same command again, or --unregister");
         }
-        report.say("not registered");
         return Err(not_registered(report));
     }
     let state = standing.state.as_ref();

@@ -79,7 +79,7 @@ fn give_back(context: &Context<'_>, standing: &Standing, mut pending: Pending, r
                 context.printer.progress(&format!("giving registration {} back at {server}", credential.id));
                 let given = client.give_back(&server, credential);
                 show_network(context, client, report);
-                given.map_err(|CallError { failure, fate }| {
+                given.map_err(|CallError { failure, fate, .. }| {
                     if fate != Fate::Unknown && !doubtful {
                         // Certainly not carried out: everything as it was.
                         pending.forget(&credential.id);

@@ -107,9 +107,8 @@ impl Root {
     }
 
     /// Tries whether files can be made in each of these folders, by making one of 4 KiB and removing it again. Folders that
-    /// are missing are made. Returns those that were.
-    pub(crate) fn require_writable(&self, folders: &[&str]) -> Result<Vec<String>> {
-        let mut made = Vec::new();
+    /// are missing are made, and added to `made`.
+    pub(crate) fn require_writable(&self, folders: &[&str], made: &mut Vec<String>) -> Result<()> {
         for path in folders {
             if walk::open_folder(self.folder.as_fd(), path).is_err_and(|errno| errno == Errno::ENOENT) {
                 made.push((*path).to_owned());
@@ -117,7 +116,7 @@ impl Root {
             let place = self.temporary(path, &[0; 4096], 0o600).map_err(at("write to", path))?;
             place.remove().map_err(at("write to", path))?;
         }
-        Ok(made)
+        Ok(())
     }
 
     /// Removes what an earlier run that was killed left in these folders: regular files with our prefix.

@@ -5,6 +5,11 @@
 
 #![allow(clippy::disallowed_methods, reason = "these rules are the agent's")]
 
+mod agent_answers;
+mod agent_files;
+mod agent_input;
+mod agent_journal;
+mod agent_machine;
 mod contract_ends;
 mod footprint;
 mod harness;

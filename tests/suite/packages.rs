@@ -60,7 +60,7 @@ fn where_it_is_installed_the_agent_uses_the_real_paths_and_the_trust_of_the_syst
     machine.agent_inside(&["--key", &key.key]).succeeds().does_not_say("warning").does_not_say(&key.key);
     machine.agent_inside(&["--status"]).succeeds().does_not_say("warning");
     // Without root, status asks nobody, and says so.
-    machine.agent_inside_as_nobody(&["--status"]).succeeds().says("offline");
+    machine.agent_inside_as_nobody(&["--status"]).succeeds().says("not run by root");
     machine.dnf(&["install", "example"]).succeeds();
     machine.agent_inside(&["--unregister"]).succeeds();
     assert_eq!(backend.seats(&key).len(), 0);

@@ -239,7 +239,7 @@ fn serve(folder: &Path, settings: &Settings) -> (Server, String, String) {
     let (listen, admin) = server.wait_for("its addresses", |log| {
         log.iter().find_map(|line| {
             let line: Value = serde_json::from_str(line).ok()?;
-            let field = |name: &str| Some(line.get(name).or(line.get("fields")?.get(name))?.as_str()?.to_owned());
+            let field = |name: &str| Some(line.get(name)?.as_str()?.to_owned());
             Some((field("listen")?, field("admin_listen")?))
         })
     });

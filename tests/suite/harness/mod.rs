@@ -10,6 +10,7 @@ mod dnf;
 mod machine;
 mod process;
 mod repository;
+pub(crate) mod scripted;
 mod squid;
 mod tls;
 mod web;

@@ -1,0 +1,188 @@
+//! A server that says what a test tells it to: for answers that no real backend gives.
+//!
+//! It speaks just enough HTTP to be lied to by. Every request is kept, so that tests can count what the agent sends.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    /// Names in lower case.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+/// What goes back over the wire.
+pub(crate) enum Answer {
+    /// These bytes, then the connection is closed.
+    Raw(Vec<u8>),
+    /// Nothing: the connection is closed at once.
+    Hangup,
+    /// Nothing, and the connection stays open.
+    Silence,
+}
+
+/// The server. It ends with the test's process.
+pub(crate) struct Scripted {
+    port: u16,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Scripted {
+    /// Starts a server that gives each request to `script`.
+    pub(crate) fn start(script: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Scripted {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("a bound socket has an address").port();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (script, kept) = (Arc::new(script), requests.clone());
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (script, kept) = (script.clone(), kept.clone());
+                thread::spawn(move || serve(stream, &*script, &kept));
+            }
+        });
+        Scripted { port, requests }
+    }
+
+    /// A server that is a backend with one key and many seats, and the repository behind it. `change` may replace an
+    /// answer.
+    pub(crate) fn backend(change: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static) -> Scripted {
+        Scripted::start(move |request| change(request).unwrap_or_else(|| friendly(request)))
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.requests.lock().expect("no request panics").clone()
+    }
+
+    /// The methods and paths of all requests, ids written as `ID`.
+    pub(crate) fn log(&self) -> Vec<String> {
+        let short = |request: &Request| {
+            let path: Vec<&str> =
+                request.path.split('/').map(|part| if part.len() == 36 { "ID" } else { part }).collect();
+            format!("{} {}", request.method, path.join("/"))
+        };
+        self.requests().iter().map(short).collect()
+    }
+}
+
+impl Request {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).expect("a JSON body")
+    }
+
+    /// The id at the end of the path.
+    pub(crate) fn id(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+/// An answer in the protocol's form.
+pub(crate) fn answer(status: u16, body: &Value) -> Answer {
+    raw(status, &[("Els-Api", "1"), ("X-Request-Id", "req-1"), ("Content-Type", "application/json")], &body.to_string())
+}
+
+/// An error in the protocol's form.
+pub(crate) fn problem(status: u16, code: &str) -> Answer {
+    let body = json!({"type": "about:blank", "title": format!("title of {code}"), "status": status, "code": code});
+    problem_document(status, &body)
+}
+
+/// An error with a body of the test's own.
+pub(crate) fn problem_document(status: u16, body: &Value) -> Answer {
+    let headers = [("Els-Api", "1"), ("X-Request-Id", "req-1"), ("Content-Type", "application/problem+json")];
+    raw(status, &headers, &body.to_string())
+}
+
+/// An answer of whatever status, headers and body.
+pub(crate) fn raw(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
+    let mut text = format!("HTTP/1.1 {status} X\r\nConnection: close\r\n");
+    if status != 204 {
+        text.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    for (name, value) in headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    text.push_str("\r\n");
+    text.push_str(body);
+    Answer::Raw(text.into_bytes())
+}
+
+/// A registration answer for the request's id, from the server that was asked.
+pub(crate) fn registration(request: &Request) -> Value {
+    json!({
+        "registration": request.id(),
+        "key_id": "k-test",
+        "contract": "C-1",
+        "product": {"id": "almalinux-9-els", "name": "ELS for AlmaLinux 9"},
+        "repo": {"file": "els-almalinux-9", "url": format!("http://{}/repo", request.header("host").unwrap_or_default())},
+        "expires": "2099-12-31T23:59:59Z",
+        "registered_at": "2026-01-02T03:04:05Z",
+        "seats": {"total": 10, "used": 1},
+        "member_of_a_later_version": {"ignored": true},
+    })
+}
+
+fn friendly(request: &Request) -> Answer {
+    match (request.method.as_str(), request.path.split('/').nth(1)) {
+        ("PUT", _) => answer(201, &registration(request)),
+        ("GET", Some("repo")) => raw(200, &[], "<?xml version=\"1.0\"?>\n<repomd xmlns=\"x\"></repomd>"),
+        ("GET", _) => answer(200, &registration(request)),
+        ("DELETE", _) => raw(204, &[("Els-Api", "1"), ("X-Request-Id", "req-1")], ""),
+        _ => problem(400, "invalid-request"),
+    }
+}
+
+fn serve(stream: TcpStream, script: &dyn Fn(&Request) -> Answer, kept: &Mutex<Vec<Request>>) {
+    // A client that goes away is none of the server's business.
+    let _ = try_to_serve(stream, script, kept);
+}
+
+fn try_to_serve(
+    mut stream: TcpStream,
+    script: &dyn Fn(&Request) -> Answer,
+    kept: &Mutex<Vec<Request>>,
+) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let mut words = line.split_whitespace().map(str::to_owned);
+    let (Some(method), Some(path)) = (words.next(), words.next()) else { return Ok(()) };
+    let mut headers = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let Some((name, value)) = line.trim().split_once(':') else { break };
+        headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+    }
+    let mut request = Request { method, path, headers, body: String::new() };
+    let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    request.body = String::from_utf8_lossy(&body).into_owned();
+    kept.lock().expect("no request panics").push(request.clone());
+    match script(&request) {
+        Answer::Raw(bytes) => stream.write_all(&bytes),
+        Answer::Hangup => Ok(()),
+        Answer::Silence => {
+            thread::sleep(Duration::from_secs(30));
+            Ok(())
+        }
+    }
+}
