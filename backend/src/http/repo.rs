@@ -6,7 +6,7 @@
 use std::fs::{File, Metadata};
 use std::io::{self, SeekFrom};
 use std::net::IpAddr;
-use std::ops::{Bound, Range};
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::time::SystemTime;
 
@@ -16,7 +16,7 @@ use els_protocol::Code;
 use headers::{
     AcceptRanges, ContentLength, ContentRange, ETag, HeaderMapExt, IfModifiedSince, IfNoneMatch, IfRange, LastModified,
 };
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RANGE};
 use http::{HeaderMap, Method, Request, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
@@ -137,28 +137,30 @@ fn judge(headers: &HeaderMap, validators: &Validators, length: u64) -> Wanted {
     {
         return Wanted::Whole;
     }
-    let Some(range) = headers.typed_get::<headers::Range>() else { return Wanted::Whole };
-    // Counted as they were asked for: what cannot be satisfied is left out of the ranges below.
-    let asked = headers.get(http::header::RANGE).map_or(0, |range| range.as_bytes().split(|b| *b == b',').count());
-    let mut ranges = range.satisfiable_ranges(length);
-    match (ranges.next(), asked) {
-        (Some((from, to)), 1) => {
-            let from = match from {
-                Bound::Included(from) => from,
-                Bound::Excluded(from) => from.saturating_add(1),
-                Bound::Unbounded => 0,
-            };
-            let to = match to {
-                Bound::Included(to) => to.saturating_add(1).min(length),
-                Bound::Excluded(to) => to.min(length),
-                Bound::Unbounded => length,
-            };
-            if from < to { Wanted::Part(from..to) } else { Wanted::Unsatisfiable }
-        }
-        (None, 1) => Wanted::Unsatisfiable,
-        // Several ranges at once may be answered with the whole.
+    let mut ranges = headers.get_all(RANGE).iter();
+    match (ranges.next().map(|range| range.to_str()), ranges.next()) {
+        (Some(Ok(range)), None) => wanted_part(range, length).unwrap_or(Wanted::Whole),
         _ => Wanted::Whole,
     }
+}
+
+/// One range of bytes. `None` for whatever else stands in `Range`: other units, several ranges, nonsense. All of these
+/// may be answered with the whole. (`headers::Range` calls a suffix that is longer than the file unsatisfiable.)
+fn wanted_part(range: &str, length: u64) -> Option<Wanted> {
+    let (first, last) = range.strip_prefix("bytes=")?.trim().split_once('-')?;
+    let number = |text: &str| match text {
+        "" => Some(None),
+        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.parse::<u64>().ok()),
+        _ => None,
+    };
+    let part = match (number(first)?, number(last)?) {
+        (None, None) => return None,
+        (None, Some(suffix)) => length.saturating_sub(suffix)..length,
+        (Some(first), None) => first..length,
+        (Some(first), Some(last)) if first > last => return None,
+        (Some(first), Some(last)) => first..last.saturating_add(1).min(length),
+    };
+    Some(if part.is_empty() { Wanted::Unsatisfiable } else { Wanted::Part(part) })
 }
 
 async fn body(method: &Method, file: File, range: Range<u64>) -> io::Result<Response> {
@@ -215,6 +217,11 @@ mod tests {
             (&[("range", "bytes=-1000")], Wanted::Part(0..100)),
             (&[("range", "bytes=99-99")], Wanted::Part(99..100)),
             (&[("range", "bytes=100-")], Wanted::Unsatisfiable),
+            (&[("range", "bytes=-0")], Wanted::Unsatisfiable),
+            (&[("range", "bytes=9-8")], Wanted::Whole),
+            (&[("range", "bytes=-")], Wanted::Whole),
+            (&[("range", "bytes=+1-2")], Wanted::Whole),
+            (&[("range", "bytes=1-2"), ("range", "bytes=3-4")], Wanted::Whole),
             (&[("range", "bytes=0-1,5-6")], Wanted::Whole),
             (&[("range", "bytes=200-300,5-6")], Wanted::Whole),
             (&[("range", "lines=1-2")], Wanted::Whole),
