@@ -58,10 +58,15 @@ chapter() {
     echo
 }
 
-# Text as it may be shown: no key, no name of the temporary folder.
+# Text as it may be shown: no key, no name of the temporary folder. dnf tells of one signing key for each section that names
+# it; once is enough.
 shown() {
     local text
-    text=$(cat)
+    text=$(awk '
+        /^Importing GPG key/ { again = seen[$0]++; if (again) next }
+        again && /^ / { next }
+        { again = 0; print }
+    ')
     [[ -z $key ]] || text=${text//"$key"/"${key:0:9}-…"}
     printf '%s\n' "${text//"$place"/}"
 }
@@ -96,7 +101,7 @@ on() {
 # vendor WORD...: shows and runs a command of the backend.
 vendor() {
     prompt vendor els-backend "$@"
-    run 0 "$target/debug/els-backend" --database "sqlite://$place/els.db" "$@"
+    run 0 "$target/debug/els-backend" "$@" --database "sqlite://$place/els.db"
 }
 
 # ---- The vendor's side ------------------------------------------------------------------------------------------------
@@ -192,8 +197,8 @@ printf '   listening on %s\n' "$server"
 
 chapter "The vendor sells a contract for one server" \
     "The key is printed once: the backend keeps its hash alone."
-made=$("$target/debug/els-backend" --database "sqlite://$place/els.db" key create --seats 1 --expires 2099-12-31 \
-    --contract DEMO-1 --json) || fail "no key could be made: $made"
+made=$("$target/debug/els-backend" key create --seats 1 --expires 2099-12-31 --contract DEMO-1 --json \
+    --database "sqlite://$place/els.db") || fail "no key could be made: $made"
 key=$(sed -n 's/.*"key": *"\([^"]*\)".*/\1/p' <<<"$made")
 key_id=$(sed -n 's/.*"key_id": *"\([^"]*\)".*/\1/p' <<<"$made")
 [[ -n $key && -n $key_id ]] || fail "the backend's answer to key create is not understood"
@@ -230,14 +235,20 @@ on web2 0 els-register --seats --key "$key"
 on web2 0 els-register --unregister
 
 chapter "A registration is killed in the middle, and simply run again" \
-    "The backend has given the seat, and the power fails while the answer is being written down (strace ends the agent" \
+    "The backend has given the seat, and the power fails before the server has written that down (strace ends the agent" \
     "with SIGKILL when it renames a file for the third time). The next run takes up the very same seat."
-prompt web1 "els-register --key $key"
+prompt web1 els-register --key "$key"
 status=0
-strace -f -qq -o /dev/null -e trace=rename,renameat,renameat2 -e inject=rename,renameat,renameat2:signal=KILL:when=3 \
-    -- "$target/debug/els-register" --root "$place/web1" --ca-file "$place/ca.pem" --key "$key" >/dev/null 2>&1 || status=$?
+(
+    strace -f -qq -o /dev/null -e trace=rename,renameat,renameat2 \
+        -e inject=rename,renameat,renameat2:signal=KILL:when=3 \
+        -- "$target/debug/els-register" --root "$place/web1" --ca-file "$place/ca.pem" --key "$key"
+    exit $?
+) >/dev/null 2>&1 || status=$?
 ((status == 137)) || fail "the agent was to be killed, and ended with $status"
 printf '   Killed\n\n'
+vendor seat list "$key_id"
+on web1 0 dnf --quiet repolist
 on web1 0 els-register --key "$key"
 vendor seat list "$key_id"
 on web1 0 dnf --quiet --assumeyes reinstall example

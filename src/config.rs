@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use els_protocol::{Label, LicenseKey};
+use nix::errno::Errno;
 use serde::Deserialize;
 
 use crate::backend::BaseUrl;
@@ -59,7 +60,11 @@ impl Config {
             Some(path) => (Some(read_named(path).map_err(unreadable)?), named_is_public(path)),
             None => {
                 let public = root.look(PATH).ok().flatten().is_some_and(|found| found.mode & 0o044 != 0);
-                (root.read(PATH).map_err(unreadable)?, public)
+                match root.read(PATH) {
+                    // With a proxy's password in it the file is root's alone; other users have the defaults.
+                    Err(error) if error.errno == Errno::EACCES && !nix::unistd::geteuid().is_root() => (None, public),
+                    content => (content.map_err(unreadable)?, public),
+                }
             }
         };
         let file = match content {
@@ -161,7 +166,7 @@ pub(crate) fn license_key(options: &Options) -> Result<LicenseKey> {
 
 /// Whether anything stands at a path of the running system, readable or not.
 fn named_exists(path: &str) -> bool {
-    !matches!(read_named(path), Err(error) if error.errno == nix::errno::Errno::ENOENT)
+    !matches!(read_named(path), Err(error) if error.errno == Errno::ENOENT)
 }
 
 fn in_range(seconds: &u64) -> bool {

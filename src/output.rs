@@ -194,10 +194,8 @@ impl Printer {
         }
         let asked_for = matches!(action, Some(Action::Eula | Action::Report | Action::Seats));
         let mut wrote = Ok(());
-        if !self.quiet || asked_for {
-            for line in &report.lines {
-                wrote = wrote.and_then(|()| to_stdout(line));
-            }
+        if (!self.quiet || asked_for) && !report.lines.is_empty() {
+            wrote = to_stdout(&report.lines.join("\n"));
         }
         for warning in &report.warnings {
             to_stderr(&format!("{} {}", self.paint("33", "warning:"), warning.message));

@@ -1,2 +1,5 @@
-//! els-backend
-fn main() {}
+//! `els-backend`: the seat-counting backend of els-register.
+
+fn main() -> std::process::ExitCode {
+    els_backend::commands::main(std::env::args_os())
+}

@@ -116,9 +116,7 @@ impl Client {
         let body = serde_json::to_vec(body).expect("a request is a JSON document");
         let answer =
             self.call(server, Method::PUT, &wire::registration_path(id), body, Authorization::Body, wire::BODY_LIMIT)?;
-        let registration: Registration = answer.decode(server, &[200, 201])?;
-        answer.require(server, registration.registration == *id, "it speaks of another registration")?;
-        Ok(registration)
+        answer.decode_registration(server, &[200, 201], id)
     }
 
     /// `GET /v1/registrations/{id}`.
@@ -126,9 +124,7 @@ impl Client {
         let path = wire::registration_path(&credential.id);
         let answer =
             self.call(server, Method::GET, &path, Vec::new(), Authorization::Basic(credential), wire::BODY_LIMIT)?;
-        let registration: Registration = answer.decode(server, &[200])?;
-        answer.require(server, registration.registration == credential.id, "it speaks of another registration")?;
-        Ok(registration)
+        answer.decode_registration(server, &[200], &credential.id)
     }
 
     /// `DELETE /v1/registrations/{id}`. A registration that is gone already (404, 410) has been given back too.
@@ -150,7 +146,13 @@ impl Client {
         let path = format!("{}?limit={}{after}", wire::SEATS_PATH, wire::SEAT_PAGE_MOST);
         let answer =
             self.call(server, Method::GET, &path, Vec::new(), Authorization::Bearer(key), wire::SEAT_PAGE_LIMIT)?;
-        answer.decode(server, &[200])
+        let mut page: SeatList = answer.decode(server, &[200])?;
+        for holder in &mut page.registrations {
+            for text in [&mut holder.os.id, &mut holder.os.version, &mut holder.arch] {
+                *text = clean(text, SHOWN);
+            }
+        }
+        Ok(page)
     }
 
     /// `DELETE /v1/seats/{id}`.
@@ -366,6 +368,18 @@ impl Answer {
     fn decode<T: DeserializeOwned>(&self, server: &BaseUrl, statuses: &[u16]) -> Call<T> {
         self.require(server, statuses.contains(&self.status), "it has an unexpected status")?;
         serde_json::from_slice(&self.body).map_err(|error| self.bad(server, &format!("it cannot be read: {error}")))
+    }
+
+    /// The registration in a good answer, which must be the one with this id. Its texts are made fit to be shown and kept.
+    fn decode_registration(&self, server: &BaseUrl, statuses: &[u16], id: &RegistrationId) -> Call<Registration> {
+        let mut registration: Registration = self.decode(server, statuses)?;
+        self.require(server, registration.registration == *id, "it speaks of another registration")?;
+        let product = &mut registration.product;
+        let texts = [&mut registration.key_id, &mut product.id, &mut product.name].into_iter();
+        for text in texts.chain(&mut registration.contract) {
+            *text = clean(text, SHOWN);
+        }
+        Ok(registration)
     }
 
     fn require(&self, server: &BaseUrl, holds: bool, why: &str) -> Call<()> {

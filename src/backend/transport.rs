@@ -470,6 +470,12 @@ fn tls_error(error: &rustls::Error) -> String {
         rustls::Error::InvalidCertificate(
             Certificate::NotValidForName | Certificate::NotValidForNameContext { .. },
         ) => "its certificate is for another host".into(),
+        rustls::Error::InvalidCertificate(Certificate::Other(other))
+            if format!("{other:?}").contains("CaUsedAsEndEntity") =>
+        {
+            "its certificate is a CA's own, as self-signed ones are: a server needs one that a CA issued".into()
+        }
+        rustls::Error::InvalidCertificate(other) => format!("its certificate is not accepted ({other:?})"),
         rustls::Error::InvalidMessage(_) => "what answers there does not speak TLS".into(),
         error => error.to_string(),
     }

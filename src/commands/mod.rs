@@ -100,7 +100,7 @@ impl Context<'_> {
             .map_err(|why| Failure::usage(format!("{}: {why}", path.unwrap_or("the CA file"))))
     }
 
-    /// The backend for a new registration: the flag, the configuration, else the state.
+    /// The backend for what is done with a key: the flag, the configuration, else the state.
     fn server_for_registering(&self, state: Option<&State>) -> Result<BaseUrl> {
         let config = &self.config;
         let server = config.server_flag.as_ref().or(config.server.as_ref()).or(state.map(|state| &state.server));
@@ -204,14 +204,10 @@ fn show_network(context: &Context<'_>, client: &Client, report: &mut Report) {
 
 /// The registration, for people: a line each.
 fn say_registration(state: &State, report: &mut Report) {
-    report.say(format!(
-        "  product       {} ({})",
-        els_protocol::clean(&state.product.name, 200),
-        els_protocol::clean(&state.product.id, 64)
-    ));
+    report.say(format!("  product       {} ({})", state.product.name, state.product.id));
     report.say(format!("  registration  {}", state.registration));
-    let contract = state.contract.as_ref().map(|contract| format!(", contract {}", els_protocol::clean(contract, 128)));
-    report.say(format!("  key           {}{}", els_protocol::clean(&state.key_id, 64), contract.unwrap_or_default()));
+    let contract = state.contract.as_ref().map(|contract| format!(", contract {contract}"));
+    report.say(format!("  key           {}{}", state.key_id, contract.unwrap_or_default()));
     report.say(format!("  expires       {}", state.expires.date()));
     if let Some(seats) = &report.seats {
         report.lines.push(format!("  seats         {} of {} used", seats.used, seats.total));

@@ -314,6 +314,18 @@ impl<'a> Run<'a> {
 
     fn warn_of(&self, old: Option<&State>, state: &State, report: &mut Report) {
         checks::third_party_repositories(&self.context.root, report);
+        if let Some(original) =
+            self.standing.id().filter(|_| self.standing.is_copy(&self.machine) && !self.context.options.moved)
+        {
+            report.warn(
+                "copied",
+                format!(
+                    "this machine is not the one that registration {original} was made on, so it was registered as one of its \
+                     own; if it is the same on new hardware, use --moved, and free the old seat with: {}",
+                    release_command(&original)
+                ),
+            );
+        }
         checks::expiry(state.expires, self.context.clock.now(), true, report);
         if let Some(old) = old.filter(|old| old.key_id != state.key_id && self.standing.credential.is_none()) {
             report.warn(

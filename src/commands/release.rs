@@ -15,7 +15,7 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     })?;
     let key = config::license_key(context.options)?;
     let standing = Standing::read(&context.root).ok();
-    let server = context.server_of(standing.as_ref().and_then(|standing| standing.state.as_ref()))?;
+    let server = context.server_for_registering(standing.as_ref().and_then(|standing| standing.state.as_ref()))?;
     context.client()?.release(&server, &key, &id)?;
     report.changed = Some(true);
     report.say(format!("Released: registration {id} holds no seat."));

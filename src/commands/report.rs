@@ -1,7 +1,5 @@
 //! `--report`: one text for support: state, files, checks; no secrets.
 
-use els_protocol::clean;
-
 use super::{Context, is_root};
 use crate::checks;
 use crate::error::Result;
@@ -76,9 +74,9 @@ fn standing(context: &Context<'_>, lines: &mut Vec<String>) {
     };
     let copy = context.machine().is_ok_and(|machine| standing.is_copy(&machine));
     lines.push(format!("registration  {}{}", state.registration, if copy { " (made on another machine)" } else { "" }));
-    lines.push(format!("  key         {}", clean(&state.key_id, 64)));
-    lines.push(format!("  contract    {}", state.contract.as_deref().map_or("-".to_owned(), |text| clean(text, 128))));
-    lines.push(format!("  product     {}", clean(&state.product.id, 64)));
+    lines.push(format!("  key         {}", state.key_id));
+    lines.push(format!("  contract    {}", state.contract.as_deref().unwrap_or("-")));
+    lines.push(format!("  product     {}", state.product.id));
     lines.push(format!("  expires     {}", state.expires));
     lines.push(format!("  registered  {}", state.registered_at));
     lines.push(format!("  verified    {}", state.verified_at));

@@ -1,7 +1,6 @@
 //! `--seats`: the machines that hold a key's seats.
 
 use els_protocol::Timestamp;
-use els_protocol::clean;
 
 use super::Context;
 use crate::config;
@@ -14,7 +13,7 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     // What this machine holds is of interest here only for marking it; where it cannot be read, nothing is marked.
     let standing = Standing::read(&context.root).ok();
     let here = standing.as_ref().and_then(Standing::id);
-    let server = context.server_of(standing.as_ref().and_then(|standing| standing.state.as_ref()))?;
+    let server = context.server_for_registering(standing.as_ref().and_then(|standing| standing.state.as_ref()))?;
     let client = context.client()?;
     let mut found = Vec::new();
     let mut after = None;
@@ -43,16 +42,16 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     }
     for seat in &found {
         let holder = &seat.holder;
-        let label = holder.label.as_ref().map_or_else(|| "-".to_owned(), |label| clean(label.as_str(), 128));
+        let label = holder.label.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
         let seen = holder.last_seen_at.map_or_else(|| "never".to_owned(), Timestamp::date);
         let mark = if seat.this_machine { "  <- this machine" } else { "" };
         report.lines.push(format!(
             "{}  registered {}  last seen {seen}  {} {} {}  {label}{mark}",
             holder.registration,
             holder.registered_at.date(),
-            clean(&holder.os.id, 32),
-            clean(&holder.os.version, 32),
-            clean(&holder.arch, 32),
+            holder.os.id,
+            holder.os.version,
+            holder.arch,
         ));
     }
     report.registrations = Some(found);

@@ -63,6 +63,9 @@ fn give_back(context: &Context<'_>, standing: &Standing, mut pending: Pending, r
     }
     let mut failure = None;
     let client = context.client();
+    if let (Err(wrong), false) = (&client, force) {
+        return Err(clone_failure(wrong));
+    }
     match &standing.credential {
         Some(credential) => {
             let server = context.server_of(standing.state.as_ref())?;

@@ -266,6 +266,9 @@ fn nothing_from_the_network_reaches_the_terminal_with_its_control_characters() {
     for arguments in [&["--key", KEY][..], &["--status"], &["--status", "--offline"], &["--report"], &["--refresh"]] {
         let run = machine.agent(arguments).succeeds();
         assert!(!run.text().chars().any(|c| c.is_control() && c != '\n'), "{run}");
+        let with_json = [arguments, &["--json"]].concat();
+        let run = machine.agent(&with_json).succeeds();
+        assert!(!run.text().chars().any(|c| c.is_control() && c != '\n'), "{run}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! The agent and what it is given: arguments, keys, configuration, files of the system. Bad input gets a clear error and
 //! changes nothing.
 
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 
 use crate::harness::scripted::Scripted;
@@ -104,6 +105,10 @@ fn ordinary_users_may_look_but_not_change() {
     assert_eq!(run.json()["state"], "registered", "{run}");
     as_nobody(&machine, &["--report"]).succeeds().says("registration");
     as_nobody(&machine, &["--eula"]).succeeds();
+    // With a proxy's password in it, the configuration is root's alone.
+    let configuration = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(machine.path("/etc/els-register.toml"), configuration).unwrap();
+    as_nobody(&machine, &["--status"]).succeeds();
     as_nobody(&machine, &["--release", "1b4e28ba-2fa1-41d2-883f-0016d3cca427", "--key", KEY]).succeeds();
 }
 

@@ -38,7 +38,7 @@ fn count(server: &Scripted, method: &str, id: &str) -> usize {
 }
 
 fn json_of(machine: &Machine, path: &str) -> Value {
-    serde_json::from_str(&machine.read(path)).unwrap()
+    serde_json::from_str(&machine.read(path)).expect("a JSON document")
 }
 
 #[test]

@@ -27,9 +27,9 @@ fn id(machine: &Machine) -> String {
 
 /// What systemd makes of a machine id: the program itself, which sees `id` as the machine's own.
 fn systemd_id128(id: &str) -> String {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("machine-id");
-    std::fs::write(&file, format!("{id}\n")).unwrap();
+    std::fs::write(&file, format!("{id}\n")).expect("a file");
     let script = "mount --bind \"$1\" /etc/machine-id && exec systemd-id128 machine-id -u -a \"$2\"";
     let mut command = Command::new(program("unshare"));
     command.args(["--mount", "sh", "-c", script, "sh"]).arg(&file).arg(APPLICATION);
@@ -95,7 +95,7 @@ fn a_copy_is_told_by_its_ids_and_never_touches_the_original() {
         machine.agent(&["--refresh"]).exits(10).says("--moved");
         assert_eq!(server.requests().len(), requests, "the original's credential is not used");
 
-        machine.agent(&["--key", KEY]).succeeds();
+        machine.agent(&["--key", KEY]).succeeds().says("--moved");
         assert_ne!(id(&machine), original, "a machine of its own");
         assert!(!server.requests().iter().any(|request| request.method == "DELETE" && request.id() == original));
         machine.agent(&["--status"]).succeeds();

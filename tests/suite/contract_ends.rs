@@ -1,10 +1,13 @@
 //! What dnf sees when a contract ends, is suspended and comes back: never a broken dnf, for root or for anybody else, and
 //! no work on the machine when it is good again.
 
+use std::sync::Arc;
+
 use crate::harness::{Backend, Key, Machine, Repository, wait_until};
 
 /// A machine that has installed `example` 1.0-1, while 1.0-2 is in the repository.
 struct Customer {
+    repository: Arc<Repository>,
     backend: Backend,
     key: Key,
     machine: Machine,
@@ -17,7 +20,7 @@ fn customer() -> Customer {
     let machine = Machine::configured_for(&backend, &repository);
     machine.registers(&key.key);
     machine.dnf(&["install", "example-1.0-1"]).succeeds();
-    Customer { backend, key, machine }
+    Customer { repository, backend, key, machine }
 }
 
 impl Customer {
@@ -60,7 +63,7 @@ fn an_expired_contract_leaves_dnf_working_and_a_renewal_needs_no_work_on_the_mac
     customer.is_cut_off("key-expired");
 
     // No new seat for anybody; whoever has one keeps it.
-    let other = Machine::configured_for(&customer.backend, &Repository::shared());
+    let other = Machine::configured_for(&customer.backend, &customer.repository);
     let refused = other.agent(&["--key", &customer.key.key, "--json"]).exits(5).json();
     assert_eq!(refused["error"]["code"], "key-expired", "{refused}");
     assert_eq!(customer.backend.seats(&customer.key).len(), 1);

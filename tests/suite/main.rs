@@ -12,6 +12,7 @@ mod agent_journal;
 mod agent_machine;
 mod contract_ends;
 mod footprint;
+mod golden;
 mod harness;
 mod packages;
 mod proxies;

@@ -1,6 +1,9 @@
 //! The tests of els-backend from outside: the store behind its interface, the wire through real sockets, and the built
 //! binary.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on is to stop there")]
+
+mod commands;
 mod gate_auth;
 mod gate_memory;
 mod gate_repo;

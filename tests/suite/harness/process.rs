@@ -188,9 +188,11 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
         if thread::panicking() {
+            let log = self.log();
+            let end = log[log.len().saturating_sub(SHOWN_LINES)..].join("\n");
             // Shown with the output of the failed test, and only there.
             #[allow(clippy::print_stderr)]
-            let () = eprintln!("--- log of {}\n{}\n---", self.name, self.log().join("\n"));
+            let () = eprintln!("--- end of the log of {}\n{end}\n---", self.name);
         }
     }
 }
@@ -271,6 +273,8 @@ fn gather(pipe: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
 
 /// Far longer than any program here takes on a slow computer under load.
 const LONGEST_RUN: Duration = Duration::from_secs(180);
+/// How much of a server's log a failed test shows.
+const SHOWN_LINES: usize = 40;
 /// How long a server may take to be ready, or an effect to show.
 const LONGEST_START: Duration = Duration::from_secs(30);
 

@@ -4,8 +4,8 @@ use els_protocol::wire::SeatHolder;
 use els_protocol::{Code, RegistrationId, Sha256Hex, Timestamp};
 use rusqlite::{Connection, Row, params};
 
+use super::held::{Key, key_by_secret};
 use super::row::{holder_state, invalid, key_id, label, machine_id, optional_time, os, time};
-use super::seats::{Key, key_by_secret};
 use crate::license::Judged;
 use crate::store::{Holder, KeyId, SeatPage};
 

@@ -7,12 +7,14 @@ mod backup;
 mod check;
 mod early;
 mod gate;
+mod giving_back;
+mod held;
 mod holders;
 mod keys;
 mod open;
 mod readers;
+mod register;
 mod row;
-mod seats;
 mod trail;
 mod upkeep;
 mod writer;
@@ -69,7 +71,7 @@ impl Store for SqliteStore {
     async fn register(&self, now: Timestamp, command: RegisterCommand) -> Result<Judged<Registered>, StoreError> {
         let policy = self.policy.clone();
         let lane = lane(&command.key_hash);
-        self.writer.run(lane, move |db| seats::register(db, &policy, now, &command)).await
+        self.writer.run(lane, move |db| register::register(db, &policy, now, &command)).await
     }
 
     async fn registration(
@@ -96,7 +98,7 @@ impl Store for SqliteStore {
         client: IpAddr,
     ) -> Result<Judged<Deleted>, StoreError> {
         // Which key it is, nobody knows yet; and who asks for ids that nobody has seen, waits for himself alone.
-        self.writer.run(lane_of_client(client), move |db| seats::delete(db, now, &id, &token_hash, client)).await
+        self.writer.run(lane_of_client(client), move |db| giving_back::delete(db, now, &id, &token_hash, client)).await
     }
 
     async fn seats(
@@ -115,7 +117,7 @@ impl Store for SqliteStore {
         key_hash: Sha256Hex,
         id: RegistrationId,
     ) -> Result<Judged<Deleted>, StoreError> {
-        self.writer.run(lane(&key_hash), move |db| seats::release(db, now, &key_hash, &id)).await
+        self.writer.run(lane(&key_hash), move |db| giving_back::release(db, now, &key_hash, &id)).await
     }
 
     async fn credential(&self, id: RegistrationId) -> Result<Lookup, StoreError> {
@@ -141,7 +143,7 @@ impl Store for SqliteStore {
     async fn superseded_used(&self, now: Timestamp, id: RegistrationId) -> Result<Lookup, StoreError> {
         let policy = self.policy.clone();
         let work = move |db: &Connection| {
-            seats::superseded_used(db, &policy, now, &id)?;
+            giving_back::superseded_used(db, &policy, now, &id)?;
             gate::lookup(db, &id)
         };
         self.writer.run(LANE_OF_GATE, work).await
@@ -162,9 +164,11 @@ impl Store for SqliteStore {
             loop {
                 let unseen = self.readers.ask(move |db| upkeep::unseen(db, now)).await?;
                 let found = unseen.len();
-                done.released +=
+                let released =
                     self.writer.run(LANE_OF_UPKEEP, move |db| upkeep::release_unseen(db, now, &unseen)).await?;
-                if found < upkeep::PIECE {
+                done.released += released;
+                // Where all that were found have been seen meanwhile, the next search is soon enough.
+                if found < upkeep::PIECE || released == 0 {
                     break;
                 }
             }
@@ -247,7 +251,7 @@ impl Store for SqliteStore {
     }
 
     async fn release_seat(&self, now: Timestamp, id: RegistrationId) -> Result<Option<Deleted>, StoreError> {
-        let work = move |db: &Connection| seats::release_any(db, now, &id, "freed by the vendor");
+        let work = move |db: &Connection| giving_back::release_any(db, now, &id, "freed by the vendor");
         self.writer.run(LANE_OF_VENDOR, work).await
     }
 
@@ -300,7 +304,7 @@ fn own_view(
     id: &RegistrationId,
     token_hash: &Sha256Hex,
 ) -> rusqlite::Result<(Judged<RegistrationView>, bool)> {
-    let Some(held) = seats::held(db, id)? else {
+    let Some(held) = held::held(db, id)? else {
         let code = match early::is_remembered(db, now, id, token_hash)? {
             true => Code::RegistrationReleased,
             false => Code::UnknownRegistration,
@@ -313,13 +317,13 @@ fn own_view(
     if held.state == HolderState::Released {
         return Ok((Err(Code::RegistrationReleased.into()), false));
     }
-    let key = seats::key_by_number(db, held.key)?;
+    let key = held::key_by_number(db, held.key)?;
     if let Some(code) = key.terms(policy).refuses_credential(now) {
         return Ok((Err(code.into()), false));
     }
     let overdue = held.state == HolderState::Superseded
         && held.ended_at.is_some_and(|since| now >= since.plus_seconds(SUPERSEDED_SECONDS));
-    Ok((Ok(seats::view(&key, *id, held.registered_at, key.seats)), overdue))
+    Ok((Ok(held::view(&key, *id, held.registered_at, key.seats)), overdue))
 }
 
 /// A key's lane. Hashes of keys are as good as random.

@@ -8,7 +8,7 @@ use els_protocol::{MachineId, RegistrationId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::row::machine_id;
-use super::{seats, trail};
+use super::{giving_back, trail};
 use crate::store::KeyNumber;
 
 /// Notes that the gate is up. A gap since the last time is a time in which it was down.
@@ -74,7 +74,7 @@ pub(super) fn release_unseen(connection: &Connection, now: Timestamp, ids: &[Reg
             .optional()?;
         let Some((days, last)) = facts else { continue };
         if last <= unseen_since(connection, now, days)?.unix() {
-            seats::release_any(connection, now, id, &format!("not seen for {days} days"))?;
+            giving_back::release_any(connection, now, id, &format!("not seen for {days} days"))?;
             released += 1;
         }
     }

@@ -50,6 +50,7 @@ store_tests!(fresh:
     likeness::a_machine_that_lost_its_state_keeps_its_seat_on_a_full_key,
     likeness::a_machine_said_to_be_moved_keeps_its_seat,
     likeness::clones_on_other_hardware_have_seats_of_their_own,
+    likeness::a_machine_is_found_among_many_that_share_each_of_its_ids,
     likeness::a_superseded_credential_has_its_hour,
     likeness::two_alive_under_one_seat_get_two_seats_if_one_is_free,
     likeness::two_alive_under_one_seat_and_none_free_end_the_newer,

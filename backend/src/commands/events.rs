@@ -1,0 +1,62 @@
+//! `events`: the audit trail.
+
+use std::process::ExitCode;
+
+use els_protocol::{Timestamp, clean};
+
+use super::{Desk, Done, no_such_key};
+use crate::cli;
+use crate::failure::Failure;
+use crate::output::{self, JsonList};
+use crate::store::{Cursor, Event, EventFilter};
+
+/// Prints the trail as it is read: it may be longer than memory.
+pub(super) async fn events(desk: Desk, options: cli::Events, since: Option<Timestamp>) -> Done {
+    if let Some(key) = &options.key
+        && desk.store.key(key).await?.is_none()
+    {
+        return Err(no_such_key(key));
+    }
+    let filter = EventFilter { key: options.key, registration: options.registration, since };
+    if let Some(registration) = filter.registration
+        && desk.store.credential(registration).await?.found.is_none()
+    {
+        return Err(Failure::NotFound(format!("there is no registration {registration}")));
+    }
+    let mut document = if options.output.json { Some(JsonList::begin("events")?) } else { None };
+    let mut after = Cursor(0);
+    loop {
+        let page = desk.store.events(filter.clone(), after, PAGE).await?;
+        for event in &page {
+            match &mut document {
+                Some(document) => document.item(event)?,
+                None => output::line(sentence(event))?,
+            }
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE as usize => after = last.cursor,
+            _ => break,
+        }
+    }
+    if let Some(document) = document {
+        document.end()?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn sentence(event: &Event) -> String {
+    let mut text = format!("{}  {:<15} {}", event.at, event.event.as_str(), event.key_id);
+    let mut add = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            text.push_str(&format!("  {name}{}", clean(&value, 512)));
+        }
+    };
+    add("", event.registration.map(|id| id.to_string()));
+    add("other ", event.other.map(|id| id.to_string()));
+    add("machine ", event.machine.map(|id| id.to_string()));
+    add("hardware ", event.hardware.map(|id| id.to_string()));
+    add("- ", event.detail.clone());
+    text
+}
+
+const PAGE: u32 = 1000;

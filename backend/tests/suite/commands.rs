@@ -1,0 +1,364 @@
+//! The built binary, as an administrator and his scripts use it.
+
+use std::ffi::OsStr;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use els_protocol::LicenseKey;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::store::{asks, how, policy, registration};
+
+/// A folder with a database, gone when the test is.
+struct Site {
+    folder: TempDir,
+}
+
+/// What one run of the binary gave.
+#[derive(Debug)]
+struct Run {
+    status: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Site {
+    fn new() -> Self {
+        Site { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn database(&self) -> PathBuf {
+        self.folder.path().join("data/els.db")
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_els-backend"));
+        command.env_clear().env("ELS_BACKEND_DATABASE", format!("sqlite://{}", self.database().display()));
+        command.stdin(Stdio::null()).current_dir(self.folder.path());
+        command
+    }
+
+    fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Run {
+        Run::of(self.command().args(arguments))
+    }
+
+    /// A line of arguments without spaces in them.
+    fn line(&self, line: &str) -> Run {
+        self.run(line.split(' '))
+    }
+
+    /// Makes a key; says its id and the key.
+    fn key(&self, options: &str) -> (String, String) {
+        let made = self.line(&format!("key create --expires 2099-12-31 --json {options}")).ok();
+        let made: Value = serde_json::from_str(&made.stdout).unwrap();
+        (made["key_id"].as_str().unwrap().to_owned(), made["key"].as_str().unwrap_or_default().to_owned())
+    }
+
+    fn json(&self, line: &str) -> Value {
+        serde_json::from_str(&self.line(&format!("{line} --json")).ok().stdout).unwrap()
+    }
+}
+
+impl Run {
+    fn of(command: &mut Command) -> Self {
+        let output = command.output().unwrap();
+        Run {
+            status: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    fn ok(self) -> Self {
+        assert_eq!(self.status, 0, "{self:?}");
+        self
+    }
+
+    /// It failed with this status, and says these words.
+    fn fails(self, status: i32, words: &str) -> Self {
+        assert_eq!(self.status, status, "{self:?}");
+        assert!(self.stderr.starts_with("error: ") && self.stderr.contains(words), "{self:?}");
+        self
+    }
+}
+
+/// Opens the site's database beside the commands, as `serve` does.
+fn store(site: &Site) -> std::sync::Arc<dyn els_backend::store::Store> {
+    use els_backend::store::{Opening, SqliteStore};
+    std::sync::Arc::new(SqliteStore::open(&site.database(), Opening::Existing, policy()).unwrap())
+}
+
+#[test]
+fn a_new_key_is_shown_once_and_kept_nowhere() {
+    let site = Site::new();
+    let made = site.line("key create --seats 5 --expires 2099-12-31 --contract C-1").ok();
+    let lines: Vec<&str> = made.stdout.lines().collect();
+    let (id, key) = (lines[0].strip_prefix("Key id  ").unwrap(), lines[1].strip_prefix("Key     ").unwrap());
+    assert_eq!(lines.len(), 2);
+    assert_eq!(LicenseKey::parse(key).unwrap().expose(), key);
+    assert!(made.stderr.contains("this once"), "{made:?}");
+
+    let again = site.line("key create --seats 5 --expires 2099-12-31 --contract C-1").ok();
+    assert_eq!(again.stdout, format!("Key id  {id}\n"));
+    site.line("key create --seats 6 --expires 2099-12-31 --contract C-1").fails(1, "--seats");
+
+    for line in ["key list", "events", "find C-1", "check", &format!("key show {id}"), "key list --json"] {
+        let run = site.line(line).ok();
+        assert!(!run.stdout.contains(key) && !run.stderr.contains(key), "{line}");
+    }
+    let secret = &key.as_bytes()[4..];
+    for entry in std::fs::read_dir(site.database().parent().unwrap()).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        assert!(!bytes.windows(secret.len()).any(|window| window == secret));
+    }
+}
+
+#[test]
+fn a_key_from_elsewhere_is_imported_and_not_shown() {
+    let site = Site::new();
+    let file = site.folder.path().join("key");
+    let import = |text: &str, options: &str| {
+        std::fs::write(&file, text).unwrap();
+        site.line(
+            format!("key create --seats 1 --expires 2099-12-31 --key-file {} {options}", file.display()).trim_end(),
+        )
+    };
+    let made = import("  A-KEY-FROM-ELSEWHERE-1\n", "").ok();
+    assert!(!made.stdout.contains("ELSEWHERE") && !made.stderr.contains("ELSEWHERE"), "{made:?}");
+    import("A-KEY-FROM-ELSEWHERE-1", "").fails(1, "there already");
+    import("SHORT-KEY-1", "").fails(2, "--allow-weak");
+    import("SHORT-KEY-1", "--allow-weak").ok();
+    for (text, words) in
+        [("", "empty"), ("ELS-00000-00000-00000-00000-00001", "mistyped"), ("a b c d e f g h", "space")]
+    {
+        let refused = import(text, "").fails(2, words);
+        assert!(refused.stderr.contains(&file.display().to_string()), "{refused:?}");
+    }
+    site.line("key create --seats 1 --expires 2099-12-31 --key-file /nowhere/key").fails(1, "/nowhere/key");
+
+    use std::io::Write;
+    let mut command = site.command();
+    command.args(["key", "create", "--seats", "1", "--expires", "2099-12-31", "--key-file", "-", "--json"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"ANOTHER-KEY-FROM-ELSEWHERE\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&answer["created"], answer.get("key")), (&Value::Bool(true), None));
+}
+
+#[test]
+fn dates_are_read_in_the_time_zone_that_is_named() {
+    let site = Site::new();
+    let made = site.line("key create --seats 1 --expires 2099-12-31 --starts 2027-01-01 --time-zone Asia/Tokyo --json");
+    let made: Value = serde_json::from_str(&made.ok().stdout).unwrap();
+    let key = site.json(&format!("key show {}", made["key_id"].as_str().unwrap()));
+    assert_eq!(
+        (key["starts"].as_str(), key["expires"].as_str()),
+        (Some("2026-12-31T15:00:00Z"), Some("2099-12-31T14:59:59Z"))
+    );
+    site.line("key create --seats 1 --expires soon").fails(2, "YYYY-MM-DD");
+    site.line("key create --seats 1 --expires 2027-01-01 --time-zone Moon/Base").fails(2, "IANA");
+    site.line("key create --seats 1 --expires 2027-01-01 --starts 2028-01-01").fails(2, "before it starts");
+    let late = site.line("key create --seats 1 --expires 2020-01-01").ok();
+    assert!(late.stderr.contains("warning: the key has expired already"), "{late:?}");
+}
+
+#[test]
+fn keys_are_changed_suspended_rotated_and_revoked() {
+    let site = Site::new();
+    let (id, first) = site.key("--seats 5 --contract C-1 --reseller R");
+    let line = |line: &str| site.line(&line.replace("KEY", &id));
+    line("key update KEY --seats 7 --contract= --release-unseen-after 30 --no-self-release --note=hello").ok();
+    let key = site.json(&format!("key show {id}"));
+    assert_eq!(key["seats"], serde_json::json!({"total": 7, "used": 0}));
+    assert_eq!((key.get("contract"), &key["reseller"]), (None, &Value::from("R")));
+    assert_eq!((&key["release_unseen_after"], &key["self_release"]), (&Value::from(30), &Value::from(false)));
+    line("key update KEY --release-unseen-after never --self-release").ok();
+    let key = site.json(&format!("key show {id}"));
+    assert_eq!((key.get("release_unseen_after"), &key["self_release"]), (None, &Value::from(true)));
+    line("key update KEY").fails(2, "--help");
+    line("key update KEY --product nothing").fails(2, "almalinux-9-els");
+
+    line("key suspend KEY").ok();
+    assert_eq!(site.json(&format!("key show {id}"))["state"], "suspended");
+    line("key resume KEY").ok();
+    let rotated = line("key rotate KEY --json").ok();
+    let rotated: Value = serde_json::from_str(&rotated.stdout).unwrap();
+    assert_eq!(rotated["key_id"], id.as_str());
+    assert_ne!(rotated["key"], first.as_str());
+    line("key rotate KEY --old-until 2020-01-01").fails(2, "--old-until");
+    line("key revoke KEY").ok();
+    for refused in ["key resume KEY", "key suspend KEY", "key rotate KEY"] {
+        line(refused).fails(1, "for good");
+    }
+    let kinds: Vec<Value> = site.json(&format!("events --key {id}"))["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["event"].clone())
+        .collect();
+    let expected =
+        ["key-created", "key-updated", "key-updated", "key-suspended", "key-resumed", "key-rotated", "key-revoked"];
+    assert_eq!(kinds, expected);
+}
+
+#[test]
+fn what_is_not_there_is_exit_3_and_what_cannot_be_meant_is_exit_2() {
+    let site = Site::new();
+    site.line("key list").fails(1, "no database at");
+    site.key("--seats 1");
+    let nobody = registration(1);
+    for line in [
+        "key show k-0".to_owned(),
+        "key update k-0 --seats 1".into(),
+        "key suspend k-0".into(),
+        "key resume k-0".into(),
+        "key revoke k-0".into(),
+        "key rotate k-0".into(),
+        "seat list k-0".into(),
+        format!("seat release {nobody}"),
+        "find nothing-like-this".into(),
+        "events --key k-0".into(),
+        format!("events --registration {nobody}"),
+    ] {
+        site.line(&line).fails(3, "");
+    }
+    for line in ["", "key", "seat", "nonsense", "key list --nonsense", "events --since yesterday", "seat release 1"] {
+        assert_eq!(site.line(line).status, 2, "{line}");
+    }
+    let url = "postgres://user:hunter2@host/db";
+    let refused = site.run(["--database", url, "check"]).fails(2, "not supported by this build");
+    assert!(!refused.stderr.contains("hunter2"));
+    assert_eq!(site.line("--version").ok().stdout, format!("els-backend {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn the_databases_url_can_come_from_a_file() {
+    let site = Site::new();
+    let (id, _) = site.key("--seats 1");
+    let file = site.folder.path().join("url");
+    std::fs::write(&file, format!("sqlite://{}\n", site.database().display())).unwrap();
+    let mut command = site.command();
+    command.env_remove("ELS_BACKEND_DATABASE").env("ELS_BACKEND_DATABASE_FILE", &file).args(["key", "list"]);
+    assert!(Run::of(&mut command).ok().stdout.contains(&id));
+}
+
+#[test]
+fn flags_can_come_from_the_environment() {
+    let site = Site::new();
+    let mut command = site.command();
+    command.env("ELS_BACKEND_SEATS", "3").env("ELS_BACKEND_EXPIRES", "2099-01-01").env("ELS_BACKEND_JSON", "true");
+    let made = Run::of(command.args(["key", "create"])).ok();
+    let made: Value = serde_json::from_str(&made.stdout).unwrap();
+    assert_eq!(made["seats"], 3);
+    let mut command = site.command();
+    let listed = Run::of(command.env("ELS_BACKEND_JSON", "0").args(["key", "list"])).ok();
+    assert!(listed.stdout.starts_with("KEY ID"), "{listed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_work_beside_a_store_that_is_in_use() {
+    let site = Site::new();
+    let (id, key) = site.key("--seats 3 --product almalinux-9-els");
+    let store = store(&site);
+    let hash = LicenseKey::parse(&key).unwrap().hash();
+    let register = |number| els_backend::license::RegisterCommand { key_hash: hash, ..asks(number, number, number) };
+    for number in 1..=3 {
+        how(&store, 0, register(number)).await.unwrap();
+    }
+    let listed = site.json(&format!("seat list {id}"));
+    assert_eq!(listed["registrations"].as_array().unwrap().len(), 3);
+    assert!(site.line(&format!("seat list {id}")).ok().stdout.contains(&registration(2).to_string()));
+    site.line(&format!("seat release {}", registration(2))).ok();
+    assert!(site.line(&format!("seat release {}", registration(2))).ok().stdout.contains("before"));
+    assert!(how(&store, 1, register(4)).await.is_ok());
+    site.line(&format!("key suspend {id}")).ok();
+    assert_eq!(how(&store, 2, register(1)).await.err(), Some(els_protocol::Code::KeySuspended));
+    let found = site.json(&format!("find {}", registration(4)));
+    assert_eq!(found["registrations"][0]["state"], "active");
+    let trail = site.line(&format!("events --registration {}", registration(2))).ok();
+    assert_eq!(trail.stdout.lines().count(), 2, "{trail:?}");
+    assert!(site.line("check").ok().stdout.contains("agree"));
+}
+
+#[test]
+fn a_disagreement_is_exit_1_and_a_list() {
+    let site = Site::new();
+    let (id, _) = site.key("--seats 3");
+    let file = rusqlite::Connection::open(site.database()).unwrap();
+    file.execute_batch("UPDATE keys SET used = 2").unwrap();
+    let run = site.line("check");
+    assert_eq!(
+        (run.status, run.stdout),
+        (1, format!("key {id} counts 2 used seats, but has 0 active registrations\n"))
+    );
+    let run = site.line("check --json");
+    let document: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!((run.status, document["disagreements"].as_array().unwrap().len()), (1, 1));
+}
+
+#[test]
+fn a_backup_can_be_put_in_the_databases_place() {
+    let site = Site::new();
+    let (id, _) = site.key("--seats 3");
+    site.line("backup copy.db").ok();
+    let copy = site.folder.path().join("copy.db");
+    assert_eq!(copy.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    site.key("--seats 4");
+    std::fs::rename(&copy, site.database()).unwrap();
+    for rest in ["els.db-wal", "els.db-shm"] {
+        let _ = std::fs::remove_file(site.database().with_file_name(rest));
+    }
+    let keys = site.json("key list");
+    assert_eq!((keys["keys"].as_array().unwrap().len(), &keys["keys"][0]["key_id"]), (1, &Value::from(id)));
+    site.line("backup no/such/folder/copy.db").fails(1, "cannot write in the folder");
+    assert!(site.line("migrate").ok().stdout.contains("has the schema"));
+}
+
+#[test]
+fn run_as_root_commands_act_as_the_owner_of_the_databases_folder() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("not root here: only root can become somebody else");
+        return;
+    }
+    const NOBODY: u32 = 65534;
+    let site = Site::new();
+    let data = site.database().parent().unwrap().to_owned();
+    std::fs::create_dir(&data).unwrap();
+    chown(&data, Some(NOBODY), Some(NOBODY)).unwrap();
+    std::fs::set_permissions(&data, PermissionsExt::from_mode(0o700)).unwrap();
+    // The folder above is root's and closed to others: it is entered with the owner's rights alone.
+    std::fs::set_permissions(site.folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    // What a flag names is read as root.
+    let secret = site.folder.path().join("key");
+    std::fs::write(&secret, "A-KEY-FROM-ELSEWHERE-1").unwrap();
+    std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
+    site.key(&format!("--seats 1 --key-file {}", secret.display()));
+    for entry in std::fs::read_dir(&data).unwrap() {
+        let file = entry.unwrap().metadata().unwrap();
+        assert_eq!((file.uid(), file.gid(), file.mode() & 0o777), (NOBODY, NOBODY, 0o600));
+    }
+    site.line("backup copy.db").fails(1, "cannot write in the folder");
+    site.run(["backup".into(), data.join("copy.db")]).ok();
+}
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_failure() {
+    let site = Site::new();
+    site.key("--seats 1");
+    let mut child = site.command().arg("events").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.stderr.is_empty(), "{output:?}");
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn remarks_cannot_steer_a_terminal() {
+    let site = Site::new();
+    let refused = site.run(["key", "create", "--seats", "1", "--expires", "2099-01-01", "--note", "a\u{1b}[2Jb"]);
+    assert_eq!(refused.status, 2);
+    assert!(refused.stderr.contains("control characters"), "{refused:?}");
+}
