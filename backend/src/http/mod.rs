@@ -27,7 +27,7 @@ use axum::response::{IntoResponse, Response};
 use els_protocol::{Code, Timestamp, wire};
 use futures_util::FutureExt;
 use http::header::{ALLOW, HeaderName, HeaderValue};
-use http::{Method, Request};
+use http::{Method, Request, StatusCode};
 use tower_service::Service;
 
 use self::problem::Refused;
@@ -103,10 +103,12 @@ impl Api {
         let path = request.uri().path();
         // The hot path: no router, no log line, nothing allocated that is not part of the answer.
         if path == wire::REPO_AUTH_PATH && request.method() == Method::GET {
-            let response = AssertUnwindSafe(repo_auth::judge(&self.app, peer, request.headers())).catch_unwind().await;
-            let response = stamped(response.unwrap_or_else(|_| Refused::new(Code::Internal).into_response()), &id);
-            if response.status().as_u16() != 204 {
-                self.log(&id, peer, &Method::GET, wire::REPO_AUTH_PATH, None, began, &response);
+            let answer = repo_auth::judge(&self.app, peer, request.headers());
+            let response = stamped(caught(answer).await, &id);
+            if response.status() != StatusCode::NO_CONTENT {
+                let client = self.app.proxies.client(peer, request.headers());
+                let (method, route) = (Method::GET, wire::REPO_AUTH_PATH);
+                Asked { id: &id, client, method: &method, route, path: None, began }.log(&response);
             }
             return response;
         }
@@ -123,36 +125,44 @@ impl Api {
             let Ok(response) = self.router.clone().call(request).await;
             response
         };
-        let response = AssertUnwindSafe(answer).catch_unwind().await;
-        let response = stamped(response.unwrap_or_else(|_| Refused::new(Code::Internal).into_response()), &id);
+        let response = stamped(caught(answer).await, &id);
         self.app.metrics.answered(route, &method, response.status().as_u16(), began.elapsed().as_secs_f64());
-        self.log(&id, client, &method, route, shown.as_deref(), began, &response);
+        Asked { id: &id, client, method: &method, route, path: shown.as_deref(), began }.log(&response);
         response
     }
+}
 
-    /// One line for one answer. Of the path it has the template, never the registration id, which is a user name.
-    fn log(
-        &self,
-        id: &HeaderValue,
-        client: IpAddr,
-        method: &Method,
-        route: &'static str,
-        path: Option<&str>,
-        began: Instant,
-        response: &Response,
-    ) {
+/// What the log says of a request. Of the path it has the template, never the registration id, which is a user name; the
+/// whole path of files alone.
+struct Asked<'a> {
+    id: &'a HeaderValue,
+    client: IpAddr,
+    method: &'a Method,
+    route: &'static str,
+    path: Option<&'a str>,
+    began: Instant,
+}
+
+impl Asked<'_> {
+    fn log(self, response: &Response) {
         tracing::info!(
-            request_id = id.to_str().unwrap_or_default(),
-            client = %client,
-            method = %els_protocol::clean(method.as_str(), 16),
-            route,
-            path,
+            request_id = self.id.to_str().unwrap_or_default(),
+            client = %self.client,
+            method = %els_protocol::clean(self.method.as_str(), 16),
+            route = self.route,
+            path = self.path,
             status = response.status().as_u16(),
             code = response.extensions().get::<Code>().map(|code| code.as_str()),
-            micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
             "answered"
         );
     }
+}
+
+/// An answer in any case: a request that panics must not end the connection without one.
+async fn caught(answer: impl Future<Output = Response>) -> Response {
+    let answer = AssertUnwindSafe(answer).catch_unwind().await;
+    answer.unwrap_or_else(|_| Refused::new(Code::Internal).into_response())
 }
 
 /// Sets what every answer carries.

@@ -22,7 +22,8 @@ pub(super) struct Refused {
     pub(super) code: Code,
     detail: Option<Cow<'static, str>>,
     seats: Option<Seats>,
-    header: Option<(HeaderName, HeaderValue)>,
+    /// Boxed, since an answer that is no error carries this type along.
+    header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 impl Refused {
@@ -42,14 +43,14 @@ impl Refused {
             Scheme::Basic => "Basic realm=\"els\", charset=\"UTF-8\"",
             Scheme::Bearer => "Bearer realm=\"els\"",
         });
-        Refused { header: Some((WWW_AUTHENTICATE, challenge)), ..Refused::new(Code::CredentialInvalid).detail(detail) }
+        Refused::new(Code::CredentialInvalid).detail(detail).header(WWW_AUTHENTICATE, challenge)
     }
 
     /// 429, to be tried again after this time.
     pub(super) fn rate_limited(after: Duration) -> Self {
         // Whole seconds, rounded up: a client that comes a moment early is refused again.
         let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-        Refused { header: Some((RETRY_AFTER, HeaderValue::from(seconds.max(1)))), ..Refused::new(Code::RateLimited) }
+        Refused::new(Code::RateLimited).header(RETRY_AFTER, HeaderValue::from(seconds.max(1)))
     }
 
     /// With what is particular to this occurrence.
@@ -63,7 +64,7 @@ impl Refused {
 
     /// With one more header.
     pub(super) fn header(self, name: HeaderName, value: HeaderValue) -> Self {
-        Refused { header: Some((name, value)), ..self }
+        Refused { header: Some(Box::new((name, value))), ..self }
     }
 }
 
@@ -106,7 +107,7 @@ impl IntoResponse for Refused {
         let problem =
             Problem { detail: self.detail.map(Cow::into_owned), seats: self.seats, ..Problem::new(self.code) };
         let mut response = document(StatusCode::from_u16(self.code.status()).unwrap_or_default(), &problem);
-        response.headers_mut().extend(self.header);
+        response.headers_mut().extend(self.header.map(|header| *header));
         response.extensions_mut().insert(self.code);
         response
     }

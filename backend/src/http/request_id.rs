@@ -15,6 +15,7 @@ impl RequestIds {
     /// A process of its own: four random bytes stand first, so that nodes and restarts do not share names.
     pub(super) fn new() -> Self {
         let mut bytes = [0; 4];
+        #[expect(clippy::disallowed_methods, reason = "a name is no secret and no key")]
         // Without randomness (there is none that early at boot, if ever) the names are still unique in this process.
         let _ = getrandom::fill(&mut bytes);
         RequestIds { process: u32::from_be_bytes(bytes), next: AtomicU64::new(1) }
