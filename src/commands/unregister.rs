@@ -201,7 +201,7 @@ fn stay(
     Failure { hint: Some(hint.to_owned()), ..failure }
 }
 
-/// Removes what registering wrote, the journal last. Goes forward whatever happens: the next run finishes the rest.
+/// Removes what registering wrote, then the state, the journal last: what fails in between is finished by the next run.
 fn clean_up(context: &Context<'_>, standing: &Standing, pending: &Pending, report: &mut Report) -> Result<()> {
     let plan = removal(context, standing)?;
     let mut changes = plan.last.clone();

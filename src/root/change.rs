@@ -91,19 +91,16 @@ impl Root {
         }
     }
 
-    /// Makes the changes, in their order, without a way back: for what must go forward. Goes on after an error and returns
-    /// the first.
+    /// Makes the changes, in their order, without a way back: for what must go forward. Stops at the first error, so that a
+    /// journal that comes last stays until all before it is done.
     pub(crate) fn carry_out(&self, changes: &[Change]) -> Result<()> {
-        let mut first = Ok(());
         for change in changes {
-            let made = self.stage(change).and_then(|staged| {
-                self.make(change, staged.as_ref(), &mut None).inspect_err(|_| {
-                    let _ = staged.as_ref().map(Place::remove);
-                })
-            });
-            first = first.and(made);
+            let staged = self.stage(change)?;
+            self.make(change, staged.as_ref(), &mut None).inspect_err(|_| {
+                let _ = staged.as_ref().map(Place::remove);
+            })?;
         }
-        first
+        Ok(())
     }
 
     /// Tries whether files can be made in each of these folders, by making one of 4 KiB and removing it again. Folders that

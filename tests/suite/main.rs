@@ -11,6 +11,7 @@ mod agent_input;
 mod agent_journal;
 mod agent_machine;
 mod contract_ends;
+mod crash_sweep;
 mod footprint;
 mod golden;
 mod harness;
