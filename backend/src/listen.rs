@@ -65,14 +65,13 @@ impl Door {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let mut connection = Connection {
+                    let connection = Connection {
                         tls: self.tls.clone(),
                         metrics: self.metrics.clone(),
                         stop: stop.clone(),
                         room: room.clone(),
                         _place: place,
                     };
-                    connection.room.mark_unchanged();
                     tokio::spawn(connection.serve(stream, peer.ip(), answer.clone()));
                 }
                 Err(error) => {
@@ -129,6 +128,8 @@ impl Connection {
         H: Fn(IpAddr, Request<Incoming>) -> F,
         F: Future<Output = Response>,
     {
+        // Room that had to be made before this one could speak was made by others.
+        self.room.mark_unchanged();
         let service = service_fn(|request| {
             let response = answer(peer, request);
             async move { Ok::<_, Infallible>(response.await) }
@@ -175,3 +176,63 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Database, listeners, log.
 const FILES_OF_OUR_OWN: usize = 128;
 const CONNECTIONS_MOST: usize = 50_000;
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use axum::body::Body;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    async fn open(connections: usize) -> (SocketAddr, watch::Sender<bool>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let door = Door { listener, tls: None, connections, metrics: Arc::default() };
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(door.serve(stopped, async |_, _| Response::new(Body::from("here"))));
+        (address, stop)
+    }
+
+    /// Sends these bytes and reads what comes, until the end or for a second.
+    async fn send(stream: &mut TcpStream, bytes: &[u8]) -> String {
+        stream.write_all(bytes).await.unwrap();
+        let mut answer = vec![0; 1024];
+        let length = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut answer)).await.unwrap().unwrap();
+        String::from_utf8_lossy(&answer[..length]).into_owned()
+    }
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+    #[tokio::test]
+    async fn idle_connections_make_room_for_new_ones() {
+        let (address, _stop) = open(2).await;
+        let mut idle = Vec::new();
+        for _ in 0..2 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            assert!(send(&mut stream, REQUEST).await.ends_with("here"));
+            idle.push(stream);
+        }
+        let mut new = TcpStream::connect(address).await.unwrap();
+        assert!(send(&mut new, REQUEST).await.ends_with("here"));
+        for mut stream in idle {
+            let mut rest = [0; 1];
+            let end = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut rest)).await.unwrap();
+            assert_eq!(end.unwrap(), 0, "closed to make room");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_drips_ends_the_connection() {
+        let (address, _stop) = open(10).await;
+        for first in [&b""[..], b"GET / HT", b"GET / HTTP/1.1\r\nX-Slow: "] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(first).await.unwrap();
+            let began = tokio::time::Instant::now();
+            let mut answer = Vec::new();
+            let ended = tokio::time::timeout(HEAD_MOST * 3, stream.read_to_end(&mut answer)).await;
+            assert!(ended.is_ok(), "still open after {:?}: {first:?}", began.elapsed());
+        }
+    }
+}
