@@ -3,11 +3,13 @@
 //! Owns the words. What a command does is `commands`'.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use els_protocol::{LicenseKey, RegistrationId};
+use ipnet::IpNet;
 
 use crate::store::KeyId;
 
@@ -49,6 +51,8 @@ pub struct Site {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Action {
+    /// Count seats and open the repositories, until SIGTERM
+    Serve(Box<ServeOptions>),
     /// Make, show and change keys
     #[command(subcommand, subcommand_required = true)]
     Key(KeyAction),
@@ -78,6 +82,44 @@ pub enum Action {
         /// The copy; replaced if it is there
         file: PathBuf,
     },
+}
+
+/// `serve`
+#[derive(Debug, Args)]
+pub struct ServeOptions {
+    /// Where machines and web servers ask; port 0 takes a free one, which the log names
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Where /healthz, /readyz and /metrics are
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8081")]
+    pub admin_listen: SocketAddr,
+    /// How machines reach this backend [default: the listening address, when that is loopback]
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<String>,
+    /// What machines are told of the repositories [default: the public URL and /repo]
+    #[arg(long, value_name = "URL")]
+    pub repo_url: Option<String>,
+    /// Serve this folder at /repo/, under the gate
+    #[arg(long, value_name = "DIR")]
+    pub repo_root: Option<PathBuf>,
+    /// Speak TLS with this certificate chain (PEM); read again when it changes
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Speak plain HTTP on an address that is not loopback: something else encrypts
+    #[arg(long)]
+    pub plain_http: bool,
+    /// Believe the X-Forwarded-For of proxies in this network (again for each; with commas in the environment)
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = crate::client::parse_network)]
+    pub trusted_proxy: Vec<IpNet>,
+    /// Days after expiry in which known machines go on
+    #[arg(long, value_name = "DAYS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=MOST_DAYS))]
+    pub grace: u32,
+    /// How long the gate opens for what it knew to be good, when the database cannot be reached
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(0..=MOST_STALE))]
+    pub gate_stale: u64,
 }
 
 /// Commands about keys.
@@ -349,6 +391,8 @@ const MOST_SEATS: u64 = 1_000_000_000;
 /// Machines are switched off for a holiday; a month is the least that tells a machine that is gone.
 const LEAST_DAYS: i64 = 30;
 const MOST_DAYS: i64 = 36_500;
+/// A week: a node that was cut off for longer must not open for keys that were revoked since.
+const MOST_STALE: u64 = 7 * 24 * 3600;
 const AFTER_HELP: &str = "\
 DATE is YYYY-MM-DD (the end of that day, for --starts its beginning) or a time such as 2027-03-31T23:59:59Z.
 Every option can also be set in the environment: --time-zone as ELS_BACKEND_TIME_ZONE.

@@ -32,6 +32,7 @@ pub fn hex(bytes: &[u8]) -> String {
 
 /// A SHA-256 value; on the wire 64 lower-case hexadecimal digits. Two are compared in constant time.
 #[derive(Clone, Copy)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(value_type = String, pattern = "^[0-9a-f]{64}$"))]
 pub struct Sha256Hex(pub [u8; 32]);
 
 impl Sha256Hex {

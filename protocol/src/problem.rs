@@ -89,6 +89,7 @@ impl fmt::Display for Code {
 /// A problem document, `application/problem+json`. `code` is a text, since a newer backend may have codes that this
 /// version does not know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// A URI that names the kind of problem (RFC 9457); made from the code.
     #[serde(rename = "type", default)]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// What an administrator calls a machine: 1 to 128 characters, no control characters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(value_type = String, min_length = 1, max_length = 128))]
 pub struct Label(String);
 
 impl Label {
@@ -42,6 +43,11 @@ impl<'de> Deserialize<'de> for Label {
 /// The name of a shipped repo file, without folder and ending: `[a-z0-9][a-z0-9.-]{0,63}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
+#[cfg_attr(
+    feature = "schema",
+    derive(utoipa::ToSchema),
+    schema(value_type = String, pattern = "^[a-z0-9][a-z0-9.-]{0,63}$")
+)]
 pub struct RepoFile(String);
 
 impl RepoFile {

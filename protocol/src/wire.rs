@@ -46,6 +46,7 @@ pub fn seat_path(id: &RegistrationId) -> String {
 /// The body of `PUT /v1/registrations/{id}`: all that the agent says about a machine. It holds the key, so it has no
 /// `Debug`.
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RegisterRequest {
     /// The license key, in its canonical form or as it was typed.
     pub key: String,
@@ -70,6 +71,7 @@ pub struct RegisterRequest {
 
 /// The operating system of a machine, from os-release(5).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Os {
     /// `ID`, for example `almalinux`.
     pub id: String,
@@ -79,6 +81,7 @@ pub struct Os {
 
 /// How many seats a key has, and how many of them are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Seats {
     /// Seats that were sold.
     pub total: u64,
@@ -88,6 +91,7 @@ pub struct Seats {
 
 /// What a key is sold for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Product {
     /// The product's id.
     pub id: String,
@@ -97,6 +101,7 @@ pub struct Product {
 
 /// Where a machine finds its packages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Repo {
     /// Which of the shipped repo files.
     pub file: RepoFile,
@@ -106,6 +111,7 @@ pub struct Repo {
 
 /// The answer to `PUT` and `GET /v1/registrations/{id}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Registration {
     /// The registration's id.
     pub registration: RegistrationId,
@@ -128,6 +134,7 @@ pub struct Registration {
 
 /// The answer to `GET /v1/seats`: one page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct SeatList {
     /// The key's id.
     pub key_id: String,
@@ -146,6 +153,7 @@ pub struct SeatList {
 
 /// One machine that holds a seat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct SeatHolder {
     /// The registration's id.
     pub registration: RegistrationId,

@@ -13,6 +13,7 @@ mod key_list;
 mod products;
 mod seat;
 mod secrets;
+mod serve;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -61,6 +62,7 @@ fn run(cli: Cli) -> Done {
     let zone = dates::zone(&cli.site.time_zone).map_err(Failure::Usage)?;
     let date = |text: &str, edge| dates::parse(text, &zone, edge).map_err(Failure::Usage);
     match cli.action {
+        Action::Serve(flags) => serve::run(&cli.site, &url, *flags),
         Action::Key(KeyAction::Create(options)) => {
             let products = products::ids(cli.site.products.as_deref())?;
             let order = key_create::prepare(&options, &zone, &products)?;

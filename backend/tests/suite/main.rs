@@ -1,6 +1,16 @@
-//! The tests of els-backend from outside: the store behind its interface, and the built binary.
+//! The tests of els-backend from outside: the store behind its interface, the wire through real sockets, and the built
+//! binary.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is to stop there")]
 
 mod commands;
+mod gate_auth;
+mod gate_memory;
+mod gate_repo;
+mod http_hostile;
+mod http_limits;
+mod http_store;
+mod http_tls;
+mod http_wire;
+mod http_world;
 mod store;

@@ -1,0 +1,313 @@
+//! What the gate remembers of credentials and keys, so that it needs no database for what it has seen before.
+//!
+//! Owns the memory, its bounds, and the rule of what may be kept. It knows no HTTP and asks no database; the gate
+//! brings what was looked up, and the follower of the feed says what has changed.
+//!
+//! The rule against stale entries: a look-up says at which place of the feed it was read. Whoever applies the feed first
+//! raises `applied`, then forgets what the feed names. Whoever brings a look-up checks `applied` while it holds the lock
+//! under which it keeps it. So a look-up that was overtaken by a change is either not kept, or forgotten right after.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use els_protocol::{RegistrationId, Sha256Hex, Timestamp};
+
+use crate::license::Terms;
+use crate::products::Product;
+use crate::store::{CredentialState, Cursor, KeyNumber, Lookup};
+
+/// Remembered credentials and keys. Shared by all requests.
+pub(super) struct Memory {
+    shards: Vec<RwLock<Shard>>,
+    shard_most: usize,
+    keys: RwLock<HashMap<KeyNumber, Arc<KeyCell>>>,
+    applied: AtomicU64,
+}
+
+/// One credential.
+pub(super) struct Entry {
+    pub(super) token_hash: Sha256Hex,
+    pub(super) state: CredentialState,
+    key: Arc<KeyCell>,
+    /// Seconds since 1970 of the last use that was passed on; 0 for none.
+    seen: AtomicU32,
+}
+
+/// What a key means for its credentials.
+#[derive(Clone)]
+pub(super) struct KeyFacts {
+    /// The place in the feed at which this was read.
+    pub(super) as_of: Cursor,
+    /// State and dates.
+    pub(super) terms: Terms,
+    /// The product, unless the file of products no longer has it.
+    pub(super) product: Option<Arc<Product>>,
+}
+
+/// One key, shared by all its credentials: to suspend a key with a million machines is one write.
+struct KeyCell(RwLock<KeyFacts>);
+
+/// Two generations. When the recent one is full it becomes the older one, and that is forgotten; what is used again
+/// moves forward. So memory is bounded, and what is forgotten was unused the longest.
+#[derive(Default)]
+struct Shard {
+    recent: HashMap<RegistrationId, Entry>,
+    older: HashMap<RegistrationId, Entry>,
+}
+
+impl Memory {
+    /// An empty memory, true from this place of the feed on, for about `most` credentials (and never twice as many).
+    pub(super) fn new(applied: Cursor, most: usize) -> Self {
+        Memory {
+            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            shard_most: (most / SHARDS).max(1),
+            keys: RwLock::default(),
+            applied: AtomicU64::new(applied.0),
+        }
+    }
+
+    /// Looks at a credential, if it is remembered. `look` runs under a lock: it must be short and must not block.
+    pub(super) fn recall<R>(&self, id: &RegistrationId, look: impl FnOnce(&Entry, &KeyFacts) -> R) -> Option<R> {
+        let shard = read(self.shard(id));
+        if let Some(entry) = shard.recent.get(id) {
+            return Some(look(entry, &read(&entry.key.0)));
+        }
+        if !shard.older.contains_key(id) {
+            return None;
+        }
+        drop(shard);
+        let mut shard = write(self.shard(id));
+        if let Some(entry) = shard.older.remove(id) {
+            shard.insert(*id, entry, self.shard_most);
+        }
+        let entry = shard.recent.get(id)?;
+        Some(look(entry, &read(&entry.key.0)))
+    }
+
+    /// Keeps what was looked up, unless the feed has overtaken it; says whether it did.
+    pub(super) fn remember(&self, id: RegistrationId, lookup: &Lookup, facts: KeyFacts) -> bool {
+        let Some((credential, standing)) = &lookup.found else { return false };
+        let key = self.key_cell(standing.number, facts);
+        let mut shard = write(self.shard(&id));
+        if lookup.as_of < self.applied() {
+            return false;
+        }
+        let seen = AtomicU32::new(shard.get(&id).map_or(0, |entry| entry.seen.load(Ordering::Relaxed)));
+        let entry = Entry { token_hash: credential.token_hash, state: credential.state, key, seen };
+        shard.older.remove(&id);
+        shard.insert(id, entry, self.shard_most);
+        true
+    }
+
+    /// The place up to which the feed has been applied.
+    pub(super) fn applied(&self) -> Cursor {
+        Cursor(self.applied.load(Ordering::SeqCst))
+    }
+
+    /// From now on, nothing that was read before this place is kept. To be called before what the feed names is
+    /// forgotten.
+    pub(super) fn apply_up_to(&self, up_to: Cursor) {
+        self.applied.fetch_max(up_to.0, Ordering::SeqCst);
+    }
+
+    /// Forgets one credential: it has changed.
+    pub(super) fn forget(&self, id: &RegistrationId) {
+        let mut shard = write(self.shard(id));
+        shard.recent.remove(id);
+        shard.older.remove(id);
+    }
+
+    /// Whether any credential of this key is remembered, so that its changes matter.
+    pub(super) fn knows_key(&self, key: KeyNumber) -> bool {
+        read(&self.keys).contains_key(&key)
+    }
+
+    /// A key has changed: all its remembered credentials are judged by `facts` from now on.
+    pub(super) fn update_key(&self, key: KeyNumber, facts: KeyFacts) {
+        if let Some(cell) = read(&self.keys).get(&key) {
+            cell.update(facts);
+        }
+    }
+
+    /// Forgets everything: the feed cannot be followed from where this memory stands.
+    pub(super) fn clear(&self, applied: Cursor) {
+        // Unlike anywhere else this may go backwards: the database is an earlier one (a backup was put back).
+        self.applied.store(applied.0, Ordering::SeqCst);
+        for shard in &self.shards {
+            *write(shard) = Shard::default();
+        }
+        write(&self.keys).clear();
+    }
+
+    /// Forgets keys of which no credential is remembered any more.
+    pub(super) fn sweep_keys(&self) {
+        write(&self.keys).retain(|_, cell| Arc::strong_count(cell) > 1);
+    }
+
+    /// How many credentials are remembered.
+    pub(super) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| read(shard)).map(|shard| shard.recent.len() + shard.older.len()).sum()
+    }
+
+    fn key_cell(&self, number: KeyNumber, facts: KeyFacts) -> Arc<KeyCell> {
+        if let Some(cell) = read(&self.keys).get(&number) {
+            cell.update(facts);
+            return cell.clone();
+        }
+        let mut keys = write(&self.keys);
+        let cell = keys.entry(number).or_insert_with(|| Arc::new(KeyCell(RwLock::new(facts.clone())))).clone();
+        cell.update(facts);
+        cell
+    }
+
+    fn shard(&self, id: &RegistrationId) -> &RwLock<Shard> {
+        &self.shards[usize::from(id.as_bytes()[15]) % SHARDS]
+    }
+}
+
+impl Entry {
+    /// Whether a use at `now` is worth passing on: the first one, then one a minute. Answers yes only once.
+    pub(super) fn is_news(&self, now: Timestamp) -> bool {
+        let now = u32::try_from(now.unix()).unwrap_or(u32::MAX);
+        let seen = self.seen.load(Ordering::Relaxed);
+        now.saturating_sub(seen) >= SEEN_EVERY
+            && self.seen.compare_exchange(seen, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+impl KeyCell {
+    fn update(&self, facts: KeyFacts) {
+        if read(&self.0).as_of >= facts.as_of {
+            return;
+        }
+        let mut kept = write(&self.0);
+        if facts.as_of > kept.as_of {
+            *kept = facts;
+        }
+    }
+}
+
+impl Shard {
+    fn get(&self, id: &RegistrationId) -> Option<&Entry> {
+        self.recent.get(id).or_else(|| self.older.get(id))
+    }
+
+    fn insert(&mut self, id: RegistrationId, entry: Entry, most: usize) {
+        if self.recent.len() >= most && !self.recent.contains_key(&id) {
+            self.older = std::mem::take(&mut self.recent);
+        }
+        self.recent.insert(id, entry);
+    }
+}
+
+// A panic under these locks cannot leave an entry half written: all changes are single insertions and removals.
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+const SHARDS: usize = 64;
+/// Seconds between two uses of one credential that are passed on to the database.
+const SEEN_EVERY: u32 = 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::license::KeyState;
+    use crate::store::{Credential, KeyStanding};
+
+    fn id(number: u32) -> RegistrationId {
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        bytes[15] = number as u8;
+        RegistrationId::from_random(bytes)
+    }
+
+    fn facts(as_of: u64, state: KeyState) -> KeyFacts {
+        let terms = Terms { state, starts: None, expires: Timestamp::MAX, grace_seconds: 0 };
+        KeyFacts { as_of: Cursor(as_of), terms, product: None }
+    }
+
+    fn lookup(as_of: u64, state: CredentialState) -> Lookup {
+        let credential = Credential { token_hash: Sha256Hex([1; 32]), key: KeyNumber(1), state };
+        let standing = KeyStanding {
+            number: KeyNumber(1),
+            id: crate::store::KeyId::parse("k-0000000000").unwrap(),
+            product: "p".into(),
+            state: KeyState::Active,
+            starts: None,
+            expires: Timestamp::MAX,
+        };
+        Lookup { as_of: Cursor(as_of), found: Some((credential, standing)) }
+    }
+
+    fn key_state(memory: &Memory, id: &RegistrationId) -> Option<KeyState> {
+        memory.recall(id, |_, key| key.terms.state)
+    }
+
+    #[test]
+    fn a_lookup_that_a_change_has_overtaken_is_not_kept() {
+        let memory = Memory::new(Cursor(10), 1000);
+        assert!(memory.remember(id(1), &lookup(10, CredentialState::Active), facts(10, KeyState::Active)));
+        memory.apply_up_to(Cursor(12));
+        memory.forget(&id(1));
+        assert!(!memory.remember(id(1), &lookup(11, CredentialState::Active), facts(11, KeyState::Active)));
+        assert!(key_state(&memory, &id(1)).is_none());
+        assert!(memory.remember(id(1), &lookup(12, CredentialState::Released), facts(12, KeyState::Active)));
+    }
+
+    #[test]
+    fn a_key_is_judged_by_its_newest_facts_whatever_order_they_come_in() {
+        let memory = Memory::new(Cursor(10), 1000);
+        memory.remember(id(1), &lookup(10, CredentialState::Active), facts(10, KeyState::Active));
+        memory.apply_up_to(Cursor(12));
+        memory.update_key(KeyNumber(1), facts(12, KeyState::Suspended));
+        memory.remember(id(2), &lookup(11, CredentialState::Active), facts(11, KeyState::Active));
+        assert_eq!(key_state(&memory, &id(1)), Some(KeyState::Suspended));
+        memory.update_key(KeyNumber(1), facts(13, KeyState::Active));
+        assert_eq!(key_state(&memory, &id(1)), Some(KeyState::Active));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_what_is_used_stays() {
+        let memory = Memory::new(Cursor(0), 64 * 10);
+        for number in 0..20_000 {
+            memory.remember(id(number), &lookup(0, CredentialState::Active), facts(0, KeyState::Active));
+            assert!(key_state(&memory, &id(0)).is_some(), "asked for all the time, forgotten at {number}");
+        }
+        assert!(memory.len() <= 2 * 64 * 10, "{}", memory.len());
+        memory.clear(Cursor(0));
+        assert_eq!(memory.len(), 0);
+        assert!(!memory.knows_key(KeyNumber(1)));
+    }
+
+    #[test]
+    fn keys_without_credentials_are_swept() {
+        let memory = Memory::new(Cursor(0), 1000);
+        memory.remember(id(1), &lookup(0, CredentialState::Active), facts(0, KeyState::Active));
+        memory.sweep_keys();
+        assert!(memory.knows_key(KeyNumber(1)));
+        memory.forget(&id(1));
+        memory.sweep_keys();
+        assert!(!memory.knows_key(KeyNumber(1)));
+    }
+
+    #[test]
+    fn one_use_a_minute_is_news() {
+        let memory = Memory::new(Cursor(0), 1000);
+        memory.remember(id(1), &lookup(0, CredentialState::Active), facts(0, KeyState::Active));
+        let now = Timestamp::from_unix(1_800_000_000);
+        let news = |now| memory.recall(&id(1), |entry, _| entry.is_news(now)).unwrap();
+        assert!(news(now));
+        assert!(!news(now));
+        assert!(!news(now.plus_seconds(59)));
+        assert!(news(now.plus_seconds(60)));
+        // Looked up again (its key or its particulars changed): still the same machine.
+        memory.remember(id(1), &lookup(0, CredentialState::Active), facts(0, KeyState::Active));
+        assert!(!news(now.plus_seconds(61)));
+    }
+}

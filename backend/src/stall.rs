@@ -1,0 +1,96 @@
+//! A stream that gives up on a client which takes nothing of its answer: it would hold a place for ever.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// `inner`, whose writes fail when nothing could be written for `most`.
+pub(crate) struct Stalling<S> {
+    inner: S,
+    most: Duration,
+    /// Set while a write waits.
+    until: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Stalling<S> {
+    pub(crate) fn new(inner: S, most: Duration) -> Self {
+        Stalling { inner, most, until: None }
+    }
+
+    fn watch<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if poll.is_ready() {
+            self.until = None;
+            return poll;
+        }
+        let most = self.most;
+        let until = self.until.get_or_insert_with(|| Box::pin(sleep(most)));
+        ready!(until.as_mut().poll(cx));
+        until.as_mut().reset(Instant::now() + most);
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Stalling<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.watch(cx, poll)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.watch(cx, poll)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let poll = Pin::new(&mut self.inner).poll_flush(cx);
+        self.watch(cx, poll)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let poll = Pin::new(&mut self.inner).poll_shutdown(cx);
+        self.watch(cx, poll)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_given_up_and_a_slow_one_is_not() {
+        let (near, mut far) = tokio::io::duplex(8);
+        let mut near = Stalling::new(near, Duration::from_secs(60));
+        let slow = tokio::spawn(async move {
+            let mut taken = [0; 1];
+            for _ in 0..12 {
+                tokio::time::sleep(Duration::from_secs(50)).await;
+                far.read_exact(&mut taken).await.unwrap();
+            }
+            far
+        });
+        near.write_all(&[1; 20]).await.expect("600 seconds, but never 60 without progress");
+        let _far = slow.await.unwrap();
+        assert_eq!(near.write_all(&[1; 20]).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+}

@@ -1,0 +1,129 @@
+//! What the gate remembers, for how long, and when it asks again.
+
+use std::time::Duration;
+
+use super::http_world::*;
+
+const FILE: &str = "/repo/almalinux/9/x";
+
+#[test]
+fn a_known_credential_costs_no_look_up() {
+    let world = World::new();
+    let key = world.key("a", 2);
+    let (one, other) = (world.registered(&key, 1), world.registered(&key, 2));
+    let lookups = || world.store.lookups();
+    for _ in 0..20 {
+        assert_eq!(world.gate(FILE, Some(&one.basic())).status, 204);
+    }
+    assert!(lookups() <= 2, "{}", lookups());
+    // A wrong token for a known id is told from memory, and shuts nobody out.
+    let before = lookups();
+    let wrong = basic(&one.id.to_string(), other.token.expose());
+    for _ in 0..20 {
+        world.gate(FILE, Some(&wrong)).assert_code("credential-invalid");
+    }
+    assert_eq!(lookups(), before);
+    assert_eq!(world.gate(FILE, Some(&one.basic())).status, 204);
+}
+
+#[test]
+fn cut_off_from_the_database_it_opens_for_what_it_knew_and_then_says_that_it_cannot_know() {
+    let world = World::with(|options| options.gate_stale = Duration::from_secs(4));
+    let key = world.key("a", 3);
+    let (known, unknown) = (world.registered(&key, 1), world.registered(&key, 2));
+    assert_eq!(world.gate(FILE, Some(&known.basic())).status, 204);
+    world.store.cut_off(true);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(world.gate(FILE, Some(&known.basic())).status, 204, "known to be good");
+    world.gate(FILE, Some(&unknown.basic())).assert_code("unavailable");
+    std::thread::sleep(Duration::from_millis(3500));
+    world.gate(FILE, Some(&known.basic())).assert_code("unavailable");
+    assert_eq!(world.gate("/repo/gpg/x", None).status, 204, "public is public");
+    assert_eq!(world.gate(FILE, None).status, 401, "this much is known");
+    world.store.cut_off(false);
+    world.within_five_seconds("it knows again", || world.gate(FILE, Some(&known.basic())).status == 204);
+    assert_eq!(world.gate(FILE, Some(&unknown.basic())).status, 204);
+}
+
+#[test]
+fn cut_off_it_still_applies_expiry_by_its_own_clock() {
+    let world = World::new();
+    let known = world.registered(&world.key("a", 1), 1);
+    assert_eq!(world.gate(FILE, Some(&known.basic())).status, 204);
+    world.store.cut_off(true);
+    world.advance(110 * DAY);
+    world.gate(FILE, Some(&known.basic())).assert_code("key-expired");
+}
+
+#[test]
+fn a_superseded_credential_has_its_hour_and_is_then_decided_upon_once() {
+    let world = World::new();
+    let key = world.key("a", 2);
+    let first = world.registered(&key, 1);
+    assert_eq!(world.gate(FILE, Some(&first.basic())).status, 204);
+    // The same machine id without hardware ids: likely the same machine.
+    let second = Machine::new(2);
+    let mut body = second.body(&key);
+    body["machine"] = first.body(&key)["machine"].clone();
+    assert_eq!(world.put(&second, &body).status, 200, "its seat moves");
+    // Until the feed has told of it, the gate goes by what it knew.
+    let lookups = world.store.lookups();
+    world.within_five_seconds("the feed has told of it", || {
+        world.gate(FILE, Some(&first.basic())).status == 204 && world.store.lookups() > lookups
+    });
+    world.advance(3599);
+    assert_eq!(world.gate(FILE, Some(&first.basic())).status, 204);
+    assert_eq!(world.gate(FILE, Some(&second.basic())).status, 204);
+    // Used after it: both are alive, and both get a seat, since one is free.
+    world.advance(2);
+    assert_eq!(world.gate(FILE, Some(&first.basic())).status, 204);
+    assert_eq!(world.gate(FILE, Some(&second.basic())).status, 204);
+    let seats = world.ask("GET", "/v1/seats", &[("Authorization", &bearer(&key))], "").json();
+    assert_eq!(seats["seats"]["used"], 2);
+}
+
+#[test]
+fn a_superseded_credential_of_a_full_key_takes_the_seat_back() {
+    let world = World::new();
+    let key = world.key("a", 1);
+    let first = world.registered(&key, 1);
+    let second = Machine::new(2);
+    let mut body = second.body(&key);
+    body["machine"] = first.body(&key)["machine"].clone();
+    assert_eq!(world.put(&second, &body).status, 200);
+    assert_eq!(world.gate(FILE, Some(&second.basic())).status, 204);
+    world.advance(3601);
+    assert_eq!(world.gate(FILE, Some(&first.basic())).status, 204, "the first one keeps the seat");
+    world.within_five_seconds("the newer is out", || world.gate(FILE, Some(&second.basic())).status == 401);
+}
+
+#[test]
+fn last_use_is_written_soon_and_only_for_what_passes() {
+    let world = World::new();
+    let key = world.key("a", 3);
+    let (used, refused, unused) = (world.registered(&key, 1), world.registered(&key, 2), world.registered(&key, 3));
+    world.advance(100);
+    world.gate(FILE, Some(&used.basic()));
+    world.gate("/repo/almalinux/8/x", Some(&refused.basic())).assert_code("path-not-covered");
+    let seen = |machine: &Machine| {
+        let list = world.ask("GET", "/v1/seats", &[("Authorization", &bearer(&key))], "").json();
+        let list = list["registrations"].as_array().unwrap().clone();
+        let mine = list.into_iter().find(|holder| holder["registration"] == machine.id.to_string()).unwrap();
+        mine.get("last_seen_at").map(|time| time.as_str().unwrap().to_owned())
+    };
+    world.within_five_seconds("it is written", || seen(&used).as_deref() == Some("2027-01-15T08:01:40Z"));
+    assert_eq!((seen(&refused), seen(&unused)), (None, None));
+}
+
+#[test]
+fn last_use_is_written_at_the_end() {
+    let mut world = World::new();
+    let key = world.key("a", 1);
+    let machine = world.registered(&key, 1);
+    world.advance(60);
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(world.gate(FILE, Some(&machine.basic())).status, 204);
+    world.stop();
+    let list = world.block_on(els_backend::store::Store::seats(world.store.as_ref(), world.now(), key.hash(), None, 9));
+    assert!(list.unwrap().unwrap().registrations[0].last_seen_at.is_some());
+}

@@ -1,0 +1,352 @@
+//! A backend in this process on free ports, its clock and its database in the test's hand, and a client that sends bytes
+//! as they stand: half of what is tested here no HTTP library would send.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use els_backend::products::Products;
+use els_backend::serve::{Options, Running, start};
+use els_backend::store::{Created, KeyChange, KeyId, NewKey, Opening, Policy, SqliteStore, Store};
+use els_protocol::{LicenseKey, RegistrationId, Timestamp, Token};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::http_store::Watched;
+
+/// A backend and all that it stands on. Ends with the test.
+pub(crate) struct World {
+    runtime: Option<Runtime>,
+    running: Option<Running>,
+    pub(crate) store: Arc<Watched>,
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    clock: Arc<AtomicI64>,
+    log: Log,
+    _folder: tempfile::TempDir,
+}
+
+pub(crate) const NOW: i64 = 1_800_000_000;
+pub(crate) const DAY: i64 = 86_400;
+
+impl World {
+    pub(crate) fn new() -> Self {
+        World::with(|_| {})
+    }
+
+    /// A world whose options `change` has changed.
+    pub(crate) fn with(change: impl FnOnce(&mut Options)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let products = Arc::new(Products::parse("products.toml".as_ref(), PRODUCTS).unwrap());
+        let covers = products.clone();
+        let policy = Policy {
+            covers: Arc::new(move |product, os, arch| covers.covers(product, os, arch)),
+            grace_seconds: 10 * DAY,
+        };
+        let store = SqliteStore::open(&folder.path().join("els.db"), Opening::Creating, policy).unwrap();
+        let store = Arc::new(Watched::new(store));
+        let clock = Arc::new(AtomicI64::new(NOW));
+        let log = Log::default();
+        let dispatch = tracing::Dispatch::new(
+            tracing_subscriber::fmt().json().flatten_event(true).with_writer(log.clone()).finish(),
+        );
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            // The log of this backend alone, though other tests run beside it.
+            .on_thread_start(move || std::mem::forget(tracing::dispatcher::set_default(&dispatch)))
+            .build()
+            .unwrap();
+        let time = clock.clone();
+        let mut options = Options {
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            admin_listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            public_url: None,
+            repo_url: None,
+            repo_root: None,
+            tls: None,
+            plain_http: false,
+            trusted_proxies: Vec::new(),
+            grace_seconds: 10 * DAY,
+            gate_stale: Duration::from_secs(300),
+            products,
+            clock: Arc::new(move || Timestamp::from_unix(time.load(Ordering::SeqCst))),
+        };
+        change(&mut options);
+        let running = runtime.block_on(runtime.spawn(start(options, store.clone()))).unwrap().unwrap();
+        let (listen, admin) = (running.listen, running.admin_listen);
+        World { runtime: Some(runtime), running: Some(running), store, listen, admin, clock, log, _folder: folder }
+    }
+
+    /// Runs a future of the store's on this world's threads.
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.as_ref().unwrap().block_on(future)
+    }
+
+    pub(crate) fn advance(&self, seconds: i64) {
+        self.clock.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::from_unix(self.clock.load(Ordering::SeqCst))
+    }
+
+    /// All that was logged.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8(self.log.0.lock().unwrap().clone()).unwrap()
+    }
+
+    /// Makes a key of so many seats that expires in 100 days.
+    pub(crate) fn key(&self, name: &str, seats: u64) -> LicenseKey {
+        let mut bytes = [0; 15];
+        bytes[..name.len()].copy_from_slice(name.as_bytes());
+        let key = LicenseKey::from_random(bytes);
+        let new = NewKey {
+            id: KeyId::parse(name).unwrap(),
+            product: "almalinux-9-els".into(),
+            seats,
+            starts: None,
+            expires: Timestamp::from_unix(NOW + 100 * DAY),
+            contract: Some(format!("contract-{name}")),
+            reseller: None,
+            note: None,
+            release_unseen_after: None,
+            self_release: true,
+            imported: false,
+        };
+        let made = self.block_on(self.store.create_key(self.now(), new, key.hash())).unwrap();
+        assert!(matches!(made, Created::New(_)));
+        key
+    }
+
+    pub(crate) fn set_state(&self, name: &str, state: els_backend::license::KeyState) {
+        let id = KeyId::parse(name).unwrap();
+        self.block_on(self.store.set_key_state(self.now(), &id, state)).unwrap().unwrap().unwrap();
+    }
+
+    pub(crate) fn change_key(&self, name: &str, change: KeyChange) {
+        let id = KeyId::parse(name).unwrap();
+        self.block_on(self.store.update_key(self.now(), &id, change)).unwrap().unwrap().unwrap();
+    }
+
+    /// Registers a machine and requires that it got its seat.
+    pub(crate) fn registered(&self, key: &LicenseKey, number: u8) -> Machine {
+        let machine = Machine::new(number);
+        let answer = self.put(&machine, &machine.body(key));
+        assert_eq!(answer.status, 201, "{answer:?}");
+        machine
+    }
+
+    pub(crate) fn put(&self, machine: &Machine, body: &Value) -> Answer {
+        self.ask("PUT", &machine.path(), &[("Content-Type", "application/json")], &body.to_string())
+    }
+
+    /// Sends a request of usual form.
+    pub(crate) fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        ask(self.listen, method, path, headers, body)
+    }
+
+    /// Asks the gate as a web server does.
+    pub(crate) fn gate(&self, target: &str, authorization: Option<&str>) -> Answer {
+        let mut headers = vec![("X-Original-URI", target)];
+        headers.extend(authorization.map(|value| ("Authorization", value)));
+        self.ask("GET", "/v1/repo-auth", &headers, "")
+    }
+
+    /// Asks until the answer fits; fails after the contract's five seconds.
+    pub(crate) fn within_five_seconds(&self, what: &str, mut fits: impl FnMut() -> bool) {
+        for _ in 0..100 {
+            if fits() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("not within five seconds: {what}");
+    }
+
+    /// Ends the backend in order, and waits for it.
+    pub(crate) fn stop(&mut self) {
+        if let (Some(running), Some(runtime)) = (self.running.take(), self.runtime.as_ref()) {
+            runtime.block_on(running.stop());
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // Without waiting for connections that a failed test has left open.
+        drop(self.running.take());
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A machine with an id and a token of its own.
+pub(crate) struct Machine {
+    pub(crate) number: u8,
+    pub(crate) id: RegistrationId,
+    pub(crate) token: Token,
+}
+
+impl Machine {
+    pub(crate) fn new(number: u8) -> Self {
+        Machine { number, id: RegistrationId::from_random([number; 16]), token: Token::from_random([number; 32]) }
+    }
+
+    pub(crate) fn path(&self) -> String {
+        els_protocol::wire::registration_path(&self.id)
+    }
+
+    /// The `Authorization` that dnf sends for it.
+    pub(crate) fn basic(&self) -> String {
+        basic(&self.id.to_string(), self.token.expose())
+    }
+
+    pub(crate) fn body(&self, key: &LicenseKey) -> Value {
+        let machine = els_protocol::MachineId::from_random([self.number; 16]);
+        json!({
+            "key": key.expose(),
+            "token_sha256": self.token.hash(),
+            "machine": machine,
+            "os": {"id": "almalinux", "version": "9.6"},
+            "arch": "x86_64",
+        })
+    }
+}
+
+pub(crate) fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+}
+
+pub(crate) fn bearer(key: &LicenseKey) -> String {
+    format!("Bearer {}", key.expose())
+}
+
+/// An answer, taken apart.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The code of a problem document, after a look at its form.
+    pub(crate) fn code(&self) -> String {
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        let problem: els_protocol::Problem = serde_json::from_slice(&self.body).unwrap();
+        let code = els_protocol::Code::parse(&problem.code).unwrap();
+        assert_eq!((problem.status, code.status()), (self.status, self.status), "{self:?}");
+        assert_eq!(problem.title, code.title());
+        problem.code
+    }
+
+    pub(crate) fn assert_code(&self, code: &str) {
+        assert_eq!(self.code(), code, "{self:?}");
+    }
+}
+
+pub(crate) fn ask(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if !body.is_empty() {
+        request.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    request.push_str("\r\n");
+    request.push_str(body);
+    raw(to, request.as_bytes())
+}
+
+/// Sends bytes as they stand and reads the answer until the connection ends.
+pub(crate) fn raw(to: SocketAddr, request: &[u8]) -> Answer {
+    let mut stream = connect(to);
+    // The backend may answer and close before it has read everything.
+    let _ = stream.write_all(request);
+    read_answer(&mut stream)
+}
+
+pub(crate) fn connect(to: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(to).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream
+}
+
+pub(crate) fn read_answer(stream: &mut impl Read) -> Answer {
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        match stream.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(length) => bytes.extend_from_slice(&chunk[..length]),
+            Err(error) if bytes.is_empty() => panic!("no answer: {error}"),
+            Err(_) => break,
+        }
+    }
+    parse(&bytes)
+}
+
+fn parse(bytes: &[u8]) -> Answer {
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or_else(|| {
+        panic!("no HTTP answer: {:?}", String::from_utf8_lossy(bytes));
+    });
+    let head = std::str::from_utf8(&bytes[..end]).unwrap();
+    let mut lines = head.split("\r\n");
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let headers: Vec<_> = lines
+        .map(|line| line.split_once(':').unwrap())
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect();
+    let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
+    assert!(!chunked, "every length is known before an answer is sent");
+    Answer { status, headers, body: bytes[end + 4..].to_vec() }
+}
+
+const PRODUCTS: &str = r#"
+public = ["/els-register", "/gpg"]
+[[product]]
+id = "almalinux-9-els"
+name = "Extended Lifecycle Support for AlmaLinux 9"
+os = "almalinux"
+versions = ["9"]
+architectures = ["x86_64", "aarch64"]
+repo_file = "els-almalinux-9"
+prefixes = ["/almalinux/9"]
+"#;
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Log;
+
+    fn make_writer(&self) -> Log {
+        self.clone()
+    }
+}
