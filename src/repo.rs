@@ -44,7 +44,7 @@ pub(crate) const TOKEN: File = File { path: "/etc/dnf/vars/els_token", mode: 0o6
 pub(crate) const KEY: File = File { path: "/etc/pki/rpm-gpg/RPM-GPG-KEY-ELS", mode: 0o644, staging: KEYS };
 const KEY_SAVE: &str = "/etc/pki/rpm-gpg/RPM-GPG-KEY-ELS.els-save";
 
-/// The folders that hold these files or their temporary ones, each with the folder it must be tried in.
+/// The folders that hold these files or their temporary ones.
 pub(crate) const FOLDERS: [&str; 4] = [REPOS, DNF, "/etc/dnf/vars", KEYS];
 /// The folders that temporary files are made in.
 pub(crate) const STAGING: [&str; 3] = [REPOS, DNF, KEYS];

@@ -109,7 +109,8 @@ impl<'a> Run<'a> {
         folders.push(registration::FOLDER);
         // What stands in the way shows here, before anything is asked of the backend.
         Present::look(&context.root)?;
-        context.root.require_writable(&folders, made_folders)?;
+        let staging = [&repo::STAGING[..], &[registration::FOLDER]].concat();
+        context.root.require_writable(&folders, &staging, made_folders)?;
 
         let mut attempt = self.choose();
         self.journal(&attempt)?;

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fchmod, fstatat, mkdirat};
-use nix::unistd::{UnlinkatFlags, fsync, linkat, unlinkat};
+use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, fsync, linkat, unlinkat};
 use xattr::FileExt;
 
 use super::{Found, Result, Root, at, require_regular, split, walk};
@@ -103,12 +103,19 @@ impl Root {
         Ok(())
     }
 
-    /// Tries whether files can be made in each of these folders, by making one of 4 KiB and removing it again. Folders that
-    /// are missing are made, and added to `made`.
-    pub(crate) fn require_writable(&self, folders: &[&str], made: &mut Vec<String>) -> Result<()> {
+    /// Tries whether files can be put into each of these folders. Where temporary files are made (`staging`), one of 4 KiB is
+    /// made and removed again; in other folders, whose every file may be read by others, nothing appears. Folders that are
+    /// missing are made, and added to `made`.
+    pub(crate) fn require_writable(&self, folders: &[&str], staging: &[&str], made: &mut Vec<String>) -> Result<()> {
         for path in folders {
             if walk::open_folder(self.folder.as_fd(), path).is_err_and(|errno| errno == Errno::ENOENT) {
                 made.push((*path).to_owned());
+            }
+            if !staging.contains(path) {
+                // Tells of a read-only file system and of an immutable folder too (access(2), EROFS and EPERM).
+                let folder = self.make_folder(path).map_err(at("write to", path))?;
+                faccessat(&folder, ".", AccessFlags::W_OK, AtFlags::empty()).map_err(at("write to", path))?;
+                continue;
             }
             let place = self.temporary(path, &[0; 4096], 0o600).map_err(at("write to", path))?;
             place.remove().map_err(at("write to", path))?;

@@ -263,6 +263,7 @@ fn a_read_only_or_full_file_system_is_noticed_before_a_seat_is_taken() {
     for (folder, mount, words) in [
         ("/etc/yum.repos.d", "mount -t tmpfs -o ro x", "Read-only file system"),
         ("/etc/dnf", "mount -t tmpfs -o ro x", "Read-only file system"),
+        ("/etc/dnf/vars", "mount -t tmpfs -o ro x", "Read-only file system"),
         ("/etc/pki/rpm-gpg", "mount -t tmpfs -o nr_inodes=1 x", "No space left on device"),
         ("/var", "mount -t tmpfs -o ro x", "Read-only file system"),
     ] {

@@ -144,16 +144,10 @@ fn write_group(
     while let Some(job) = next {
         group.push(job);
         if let (Ok(()), Some(job)) = (&begun, group.last_mut()) {
+            // After a full disk or a lost file the database may have ended the whole transaction by itself. Then there is
+            // no savepoint any more either, and the group is lost at the next step.
             execute(connection, "SAVEPOINT request")?;
             let stays = job.run(connection);
-            if connection.is_autocommit() {
-                // A full disk or a lost file ends the whole transaction, not the statement alone (SQLite, "Response To
-                // Errors Within A Transaction").
-                return Err(rusqlite::Error::SqliteFailure(
-                    rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT_ROLLBACK),
-                    Some("the database ended the transaction by itself".into()),
-                ));
-            }
             if !stays {
                 execute(connection, "ROLLBACK TO request")?;
             }
@@ -271,6 +265,19 @@ mod tests {
         assert!(matches!(answers[1], Err(StoreError::Unavailable(_))), "{:?}", answers[1]);
         let told = [&answers[0], &answers[2]].iter().filter(|answer| answer.is_ok()).count();
         assert_eq!(count(&reader), told as i64);
+    }
+
+    #[test]
+    fn a_transaction_that_ended_by_itself_is_unknown_to_its_whole_group() {
+        let folder = tempfile::tempdir().unwrap();
+        let (writer, reader) = writer(&folder);
+        let answers = in_one_group(&writer, &["INSERT INTO a VALUES (1)", "ROLLBACK", "INSERT INTO a VALUES (2)"]);
+        for answer in &answers[..2] {
+            assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+        }
+        // What had not begun is another group's.
+        assert_eq!(answers[2], Ok(1));
+        assert_eq!(count(&reader), 1);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod administration;
 mod feed;
+mod histories;
 mod likeness;
 mod seats;
 mod sqlite;

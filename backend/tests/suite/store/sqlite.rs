@@ -59,6 +59,7 @@ store_tests!(fresh:
     likeness::the_older_one_takes_a_free_seat_when_the_newer_has_given_its_back,
     likeness::a_key_that_refuses_decides_nothing,
     likeness::other_keys_machines_are_nobodys_same_machine,
+    histories::whatever_happens_seats_and_credentials_agree,
     feed::a_look_up_tells_credential_and_key_of_one_moment,
     feed::every_change_that_the_gate_must_know_is_in_the_feed,
     feed::a_reader_of_the_feed_misses_nothing_while_others_write,
