@@ -90,6 +90,16 @@ mod tests {
     }
 
     #[test]
+    fn every_code_is_told_to_programs_and_to_people() {
+        let page = include_str!("../../../docs/protocol.md");
+        for code in els_protocol::Code::ALL {
+            let quoted = format!("`{code}`");
+            assert!(document().contains(&quoted), "{code} is not in the description");
+            assert!(page.contains(&quoted), "{code} is not in docs/protocol.md");
+        }
+    }
+
+    #[test]
     fn the_committed_description_is_the_one_of_this_code() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi.json");
         let committed = std::fs::read_to_string(path).unwrap_or_default();

@@ -101,7 +101,7 @@ pub(super) async fn list(
         (status = 400, description = "`invalid-request`", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "`credential-invalid`: there is no key", body = Problem,
             content_type = "application/problem+json"),
-        (status = 403, description = "`unknown-key`", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`unknown-key`, `key-release-denied`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`unknown-registration`: another key's, or nobody's", body = Problem,
             content_type = "application/problem+json"),
         (status = 429, description = "`rate-limited`", body = Problem, content_type = "application/problem+json"),

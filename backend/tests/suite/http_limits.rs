@@ -1,5 +1,7 @@
 //! Failures are limited for each address; a good key or credential never is.
 
+use std::time::{Duration, Instant};
+
 use els_backend::client::parse_network;
 use els_protocol::LicenseKey;
 
@@ -48,6 +50,23 @@ fn guessing_is_limited_and_a_fleet_behind_the_same_address_goes_on() {
     assert_eq!(world.ask("DELETE", &old.path(), &[("Authorization", &old.basic())], "").status, 204);
     let metrics = String::from_utf8(ask(world.admin, "GET", "/metrics", &[], "").body).unwrap();
     assert!(!metrics.contains("els_limited_total 0"), "{metrics}");
+}
+
+#[test]
+fn a_known_key_does_not_queue_behind_the_failures_of_others() {
+    let world = World::new();
+    let key = world.key("a", 100);
+    world.registered(&key, 1);
+    exhaust(&world, &[]);
+    world.store.delay(Duration::from_millis(400));
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for number in 2..12 {
+            let (world, key) = (&world, &key);
+            scope.spawn(move || world.registered(key, number));
+        }
+    });
+    assert!(began.elapsed() < Duration::from_secs(2), "ten at once, not one after the other: {:?}", began.elapsed());
 }
 
 #[test]
