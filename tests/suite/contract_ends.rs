@@ -2,6 +2,7 @@
 //! no work on the machine when it is good again.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::harness::{Backend, Key, Machine, Repository, wait_until};
 
@@ -24,16 +25,19 @@ fn customer() -> Customer {
 }
 
 impl Customer {
-    /// Waits until the gate knows: the contract gives it 5 seconds.
+    /// Waits until the gate answers with this status, for as long as the contract gives a node to learn of a change.
     #[track_caller]
-    fn wait_for_status(&self, code: i32) {
-        wait_until("the new state of the key at the gate", || self.machine.agent(&["--status"]).code == Some(code));
+    fn wait_for_the_gate(&self, status: &str) {
+        let begin = Instant::now();
+        while self.machine.asks_the_gate() != status {
+            assert!(begin.elapsed() < Duration::from_secs(5), "the gate has not learnt of the change");
+        }
     }
 
     /// The credential is refused, and dnf goes on without our sections.
     #[track_caller]
     fn is_cut_off(&self, code: &str) {
-        self.wait_for_status(11);
+        self.wait_for_the_gate("403");
         let status = self.machine.agent(&["--status", "--json"]).exits(11).json();
         assert_eq!(status["error"]["code"], code, "{status}");
         assert_eq!(status["state"], "refused", "{status}");
@@ -49,7 +53,8 @@ impl Customer {
     /// The credential is good, without anything having been done on the machine.
     #[track_caller]
     fn is_served_again(&self) {
-        self.wait_for_status(0);
+        self.wait_for_the_gate("200");
+        self.machine.agent(&["--status"]).succeeds();
         self.machine.dnf(&["--refresh", "update"]).succeeds();
         assert_eq!(self.machine.installed("example").as_deref(), Some("1.0-2"));
     }
@@ -105,7 +110,7 @@ fn a_machine_whose_key_has_ended_in_any_way_can_give_its_seat_back() {
 fn grace_keeps_a_known_machine_going_after_expiry_and_takes_no_new_one() {
     let repository = Repository::shared();
     let settings = crate::harness::Settings::default().repository(&repository.root());
-    let backend = settings.argument("--grace").argument("36500").start();
+    let mut backend = settings.argument("--grace").argument("36500").start();
     let key = backend.key(2);
     let machine = Machine::configured_for(&backend, &repository);
     machine.registers(&key.key);
@@ -113,6 +118,8 @@ fn grace_keeps_a_known_machine_going_after_expiry_and_takes_no_new_one() {
 
     let other = Machine::configured_for(&backend, &repository);
     wait_until("the new expiry", || other.agent(&["--key", &key.key]).code == Some(5));
+    // A gate that has just begun knows nothing from before the change.
+    backend.crash_and_restart();
     machine.dnf(&["install", "example"]).succeeds();
     machine.agent(&["--status"]).succeeds();
     assert_eq!(backend.seats(&key).len(), 1);

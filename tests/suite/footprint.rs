@@ -121,9 +121,8 @@ fn registering_makes_one_put_and_one_probe_runs_no_program_and_needs_little_memo
     assert!(trace.memory <= MOST_MEMORY && trace.memory > 0, "{} bytes of memory", trace.memory);
 
     let requests = backend.requests();
-    let id = machine.read("/etc/dnf/vars/els_id");
     assert_eq!(requests.len(), 2, "{requests:?}");
-    assert_eq!(requests[0], format!("PUT /v1/registrations/{}", id.trim()));
+    assert_eq!(requests[0], format!("PUT {}", els_protocol::wire::REGISTRATION_PATH));
     assert!(requests[1].starts_with("GET /repo/") && requests[1].ends_with("/repodata/repomd.xml"), "{requests:?}");
 }
 

@@ -70,6 +70,7 @@ fn health_and_metrics_are_told_on_the_admin_listener_alone() {
     };
     for path in ["/healthz", "/readyz", "/metrics"] {
         assert_eq!(status(&format!("{}{path}", backend.admin_url())), "200", "{path}");
-        assert_eq!(status(&format!("{}{path}", backend.url())), "404", "{path}");
+        let public = status(&format!("{}{path}", backend.url()));
+        assert!(public.starts_with('4'), "{path}: {public}");
     }
 }

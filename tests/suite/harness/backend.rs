@@ -207,13 +207,15 @@ impl Backend {
 }
 
 impl Backend {
-    /// The requests that it has logged, in their order: `GET /v1/seats`.
+    /// The requests that it has logged, in their order: `GET` and the path of a file, or the form of another path, which
+    /// without that would show ids.
     pub(crate) fn requests(&self) -> Vec<String> {
         let text = |line: &Value, name: &str| line[name].as_str().map(str::to_owned);
-        self.log()
-            .iter()
-            .filter_map(|line| Some(format!("{} {}", text(line, "method")?, text(line, "path")?)))
-            .collect()
+        let request = |line: &Value| {
+            let path = text(line, "path").or_else(|| text(line, "route"))?;
+            Some(format!("{} {path}", text(line, "method")?))
+        };
+        self.log().iter().filter_map(request).collect()
     }
 
     /// The addresses that requests came from.

@@ -9,7 +9,8 @@ use std::process::Command;
 
 use super::backend::agent_program;
 use super::machine::Machine;
-use super::process::{Run, ends_with_its_thread, run};
+use super::process::{Run, ends_with_its_thread, run, run_with_input};
+use super::repository::sections;
 
 /// Runs a program inside a machine's folder.
 const ENTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/enter-machine");
@@ -27,6 +28,17 @@ impl Machine {
     #[track_caller]
     pub(crate) fn dnf_as_nobody(&self, arguments: &[&str]) -> Run {
         run(&mut self.inside(&[&AS_NOBODY[..], &["dnf", "--assumeyes"], arguments].concat()))
+    }
+
+    /// Asks for the metadata of `els-updates` as dnf does, with the variables that dnf reads, and returns the HTTP status.
+    #[track_caller]
+    pub(crate) fn asks_the_gate(&self) -> String {
+        let variable = |name: &str| self.read(&format!("/etc/dnf/vars/{name}")).trim().to_owned();
+        let [url, id, token] = ["els_url", "els_id", "els_token"].map(variable);
+        let section = sections().into_iter().find(|section| section.id == "els-updates").expect("the section");
+        let words = ["curl", "--silent", "--config", "-", "--output", "/dev/null", "--write-out", "%{http_code}"];
+        let settings = format!("user = \"{id}:{token}\"\nurl = \"{url}/{}repodata/repomd.xml\"\n", section.path);
+        run_with_input(&mut self.inside(&words), Some(&settings)).succeeds().stdout
     }
 
     /// Runs rpm in this machine.
