@@ -73,10 +73,13 @@ shown() {
 
 # prompt MACHINE WORD...: a command line.
 prompt() {
-    local machine=$1 words
+    local machine=$1 line='' word
     shift
-    words=$(printf '%s ' "$@" | shown)
-    printf '   %s%s#%s %s\n' "$dim" "$machine" "$plain" "${words% }"
+    for word; do
+        if [[ $word =~ [^A-Za-z0-9_./:=,@%+-] && $word != '&' ]]; then word="'$word'"; fi
+        line+=" $word"
+    done
+    printf '   %s%s#%s%s\n' "$dim" "$machine" "$plain" "$(shown <<<"$line")"
 }
 
 # run STATUS COMMAND...: runs it, shows what it prints, and fails unless it exits with STATUS.
@@ -197,13 +200,12 @@ printf '   listening on %s\n' "$server"
 
 chapter "The vendor sells a contract for one server" \
     "The key is printed once: the backend keeps its hash alone."
-made=$("$target/debug/els-backend" key create --seats 1 --expires 2099-12-31 --contract DEMO-1 --json \
-    --database "sqlite://$place/els.db") || fail "no key could be made: $made"
-key=$(sed -n 's/.*"key": *"\([^"]*\)".*/\1/p' <<<"$made")
-key_id=$(sed -n 's/.*"key_id": *"\([^"]*\)".*/\1/p' <<<"$made")
-[[ -n $key && -n $key_id ]] || fail "the backend's answer to key create is not understood"
-prompt vendor els-backend key create --seats 1 --expires 2099-12-31 --contract DEMO-1
-printf '   key id %s, key %s\n' "$key_id" "${key:0:9}-…"
+sale=(key create --seats 1 --expires 2099-12-31 --contract DEMO-1)
+made=$("$target/debug/els-backend" "${sale[@]}" --database "sqlite://$place/els.db" 2>&1) || fail "no key could be made: $made"
+key=$(grep -o 'ELS-[0-9A-Z-]*' <<<"$made")
+key_id=$(grep -o 'k-[0-9a-z]*-[0-9a-z]*' <<<"$made")
+prompt vendor els-backend "${sale[@]}"
+shown <<<"$made" | sed 's/^/   /'
 
 chapter "The customer registers a server" \
     "One request takes the seat; then the agent proves that the repository opens, and writes a repo file, three dnf" \
@@ -251,6 +253,8 @@ vendor seat list "$key_id"
 on web1 0 dnf --quiet repolist
 on web1 0 els-register --key "$key"
 vendor seat list "$key_id"
+seats=$("$target/debug/els-backend" seat list "$key_id" --json --database "sqlite://$place/els.db" | grep -c '"registration"')
+((seats == 1)) || fail "$seats seats are taken, where one machine is registered"
 on web1 0 dnf --quiet --assumeyes reinstall example
 
 chapter "In the end, the books balance" \
