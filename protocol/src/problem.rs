@@ -26,7 +26,7 @@ macro_rules! codes {
                 match self { $(Code::$name => $status,)* }
             }
 
-            /// One short sentence, the same for every occurrence (RFC 9457, `title`).
+            /// A few words without a full stop, the same for every occurrence (RFC 9457, `title`).
             pub fn title(self) -> &'static str {
                 match self { $(Code::$name => $title,)* }
             }
@@ -36,41 +36,41 @@ macro_rules! codes {
 
 codes! {
     /// The request is malformed.
-    InvalidRequest = "invalid-request", 400, "The request is malformed.";
+    InvalidRequest = "invalid-request", 400, "The request is malformed";
     /// Registration id and token do not belong together, or are malformed.
-    CredentialInvalid = "credential-invalid", 401, "The credential is not valid.";
+    CredentialInvalid = "credential-invalid", 401, "The credential is not valid";
     /// No key like this was ever made.
-    UnknownKey = "unknown-key", 403, "This license key is not known.";
+    UnknownKey = "unknown-key", 403, "This license key is not known";
     /// The key's contract has ended.
-    KeyExpired = "key-expired", 403, "This license key has expired.";
+    KeyExpired = "key-expired", 403, "This license key has expired";
     /// The key's contract has not begun.
-    KeyNotYetValid = "key-not-yet-valid", 403, "This license key is not valid yet.";
+    KeyNotYetValid = "key-not-yet-valid", 403, "This license key is not valid yet";
     /// The key is suspended; it may come back.
-    KeySuspended = "key-suspended", 403, "This license key is suspended.";
+    KeySuspended = "key-suspended", 403, "This license key is suspended";
     /// The key is revoked for good.
-    KeyRevoked = "key-revoked", 403, "This license key has been revoked.";
+    KeyRevoked = "key-revoked", 403, "This license key has been revoked";
     /// The vendor alone frees the seats of this key.
-    KeyReleaseDenied = "key-release-denied", 403, "Only the vendor can free the seats of this license key.";
+    KeyReleaseDenied = "key-release-denied", 403, "Only the vendor can free the seats of this license key";
     /// The key's product does not cover the machine's operating system, version or architecture.
-    SystemNotCovered = "system-not-covered", 403, "The product of this license key does not cover this system.";
+    SystemNotCovered = "system-not-covered", 403, "The product of this license key does not cover this system";
     /// The credential is good, but its product does not open this path.
-    PathNotCovered = "path-not-covered", 403, "The product of this registration does not cover this path.";
+    PathNotCovered = "path-not-covered", 403, "The product of this registration does not cover this path";
     /// No registration has this id.
-    UnknownRegistration = "unknown-registration", 404, "This registration is not known.";
+    UnknownRegistration = "unknown-registration", 404, "This registration is not known";
     /// All seats of the key are taken.
-    NoFreeSeat = "no-free-seat", 409, "All seats of this license key are taken.";
+    NoFreeSeat = "no-free-seat", 409, "All seats of this license key are taken";
     /// The id is in use with another key, token or machine.
-    RegistrationConflict = "registration-conflict", 409, "This registration id is in use.";
+    RegistrationConflict = "registration-conflict", 409, "This registration id is in use";
     /// The registration was released.
-    RegistrationReleased = "registration-released", 410, "This registration has been released.";
+    RegistrationReleased = "registration-released", 410, "This registration has been released";
     /// The body is larger than the protocol allows.
-    PayloadTooLarge = "payload-too-large", 413, "The request is too large.";
+    PayloadTooLarge = "payload-too-large", 413, "The request is too large";
     /// Too many failures from this address, or too many requests at once for one key.
-    RateLimited = "rate-limited", 429, "Too many requests.";
+    RateLimited = "rate-limited", 429, "Too many requests";
     /// Something broke inside the backend.
-    Internal = "internal", 500, "Something went wrong in the backend.";
+    Internal = "internal", 500, "Something went wrong in the backend";
     /// The backend cannot know or cannot store right now; a change may or may not have been made.
-    Unavailable = "unavailable", 503, "The backend is not available at the moment.";
+    Unavailable = "unavailable", 503, "The backend is not available at the moment";
 }
 
 impl Code {
@@ -94,7 +94,7 @@ pub struct Problem {
     /// A URI that names the kind of problem (RFC 9457); made from the code.
     #[serde(rename = "type", default)]
     pub kind: String,
-    /// The code's one sentence.
+    /// The code in words.
     #[serde(default)]
     pub title: String,
     /// The HTTP status, once more.
@@ -135,6 +135,8 @@ mod tests {
         for code in Code::ALL {
             assert_eq!(Code::parse(code.as_str()), Some(*code));
             assert!((400..=599).contains(&code.status()), "{code}");
+            // A message goes on after it: `title (code): detail`.
+            assert!(!code.title().is_empty() && !code.title().ends_with('.'), "{code}");
         }
         assert_eq!(Code::parse("teapot"), None);
     }

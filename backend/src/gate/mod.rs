@@ -36,8 +36,9 @@ pub enum Verdict {
     Open,
     /// There is no credential, or it is malformed, unknown, wrong or released: 401.
     Unauthenticated(&'static str),
-    /// The credential is good, but its key is not in force or its product does not open the path: 403.
-    Forbidden(Code, &'static str),
+    /// The credential is good, but its key is not in force or its product does not open the path: 403. With what the code
+    /// alone does not say.
+    Forbidden(Code, Option<&'static str>),
     /// It cannot be known now: 503.
     Unknown,
 }
@@ -93,7 +94,10 @@ impl Gate {
         client: impl FnOnce() -> IpAddr,
     ) -> Verdict {
         let Some(path) = path else {
-            return Verdict::Forbidden(Code::PathNotCovered, "The request target is not one that the gate opens.");
+            return Verdict::Forbidden(
+                Code::PathNotCovered,
+                Some("The request target is not one that the gate opens."),
+            );
         };
         if self.products.is_public(path) {
             return Verdict::Open;
@@ -208,7 +212,7 @@ impl Gate {
             return Weighed::Verdict(Verdict::Unauthenticated("The registration has been released."));
         }
         if let Some(code) = key.terms.refuses_credential(now) {
-            return Weighed::Verdict(Verdict::Forbidden(code, code.title()));
+            return Weighed::Verdict(Verdict::Forbidden(code, None));
         }
         if let CredentialState::Superseded(since) = state
             && now >= since.plus_seconds(SUPERSEDED_SECONDS)
@@ -217,7 +221,7 @@ impl Gate {
         }
         match key.product.as_ref().is_some_and(|product| product.opens(*path)) {
             true => Weighed::Verdict(Verdict::Open),
-            false => Weighed::Verdict(Verdict::Forbidden(Code::PathNotCovered, Code::PathNotCovered.title())),
+            false => Weighed::Verdict(Verdict::Forbidden(Code::PathNotCovered, None)),
         }
     }
 

@@ -31,7 +31,16 @@ pub(super) fn refusal(app: &App, verdict: Verdict) -> Option<Refused> {
     let (counter, refused) = match verdict {
         Verdict::Open => (&answers.open, None),
         Verdict::Unauthenticated(why) => (&answers.unauthenticated, Some(Refused::unauthenticated(Scheme::Basic, why))),
-        Verdict::Forbidden(code, why) => (&answers.forbidden, Some(Refused::new(code).detail(why))),
+        Verdict::Forbidden(code, why) => {
+            let refused = Refused::new(code);
+            (
+                &answers.forbidden,
+                Some(match why {
+                    Some(why) => refused.detail(why),
+                    None => refused,
+                }),
+            )
+        }
         Verdict::Unknown => (&answers.unknown, Some(Refused::new(Code::Unavailable))),
     };
     counter.inc();
