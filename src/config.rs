@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use els_protocol::{Label, LicenseKey};
+use els_protocol::{BaseUrl, Label, LicenseKey};
 use nix::errno::Errno;
 use serde::Deserialize;
 
-use crate::backend::BaseUrl;
 use crate::cli::Options;
 use crate::error::{Failure, Result};
 use crate::root::{Root, named_is_public, read_named};

@@ -14,6 +14,7 @@ mod secret;
 mod text;
 mod time;
 mod token;
+mod url;
 pub mod wire;
 
 pub use hash::{Sha256Hex, hex, hmac_sha256, sha256};
@@ -24,3 +25,4 @@ pub use secret::Secret;
 pub use text::{Label, RepoFile, clean};
 pub use time::Timestamp;
 pub use token::Token;
+pub use url::BaseUrl;

@@ -10,9 +10,9 @@ use ureq::http::HeaderMap;
 use ureq::http::header::{CONTENT_TYPE, RETRY_AFTER};
 
 use els_protocol::wire::{self, Registration};
-use els_protocol::{Code, Problem, RegistrationId, Timestamp, clean};
+use els_protocol::{BaseUrl, Code, Problem, RegistrationId, Timestamp, clean};
 
-use super::{BaseUrl, Call, CallError, Fate};
+use super::{Call, CallError, Fate};
 use crate::clock::Clock;
 use crate::error::{Failure, Kind};
 

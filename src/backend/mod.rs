@@ -8,7 +8,6 @@ mod probe;
 mod proxy;
 mod tls;
 mod transport;
-mod url;
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -22,10 +21,9 @@ use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use ureq::http::{Method, Request};
 
 use els_protocol::wire::{self, RegisterRequest, Registration, SeatList, Seats};
-use els_protocol::{Code, LicenseKey, RegistrationId, Token, clean};
+use els_protocol::{BaseUrl, Code, LicenseKey, RegistrationId, Token, clean};
 
 pub(crate) use proxy::{Environment, Proxy, Route, Source};
-pub(crate) use url::BaseUrl;
 
 use crate::clock::Clock;
 use crate::error::{Failure, Kind};

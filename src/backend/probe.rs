@@ -3,9 +3,9 @@
 use ureq::http::Request;
 use ureq::http::header::{AUTHORIZATION, LOCATION};
 
-use els_protocol::clean;
+use els_protocol::{BaseUrl, clean};
 
-use super::{BaseUrl, Client, Credential, basic};
+use super::{Client, Credential, basic};
 use crate::error::{Failure, Kind};
 
 /// The largest `repomd.xml` that is read, in bytes. Real ones have a few kilobytes.

@@ -3,10 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use els_protocol::Secret;
+use els_protocol::{BaseUrl, Secret};
 use percent_encoding::percent_decode_str;
-
-use super::url::{BaseUrl, address};
 
 /// libcurl's default port for proxies, which is dnf's.
 const DEFAULT_PORT: u16 = 1080;
@@ -152,13 +150,14 @@ impl Route {
 
     /// The proxy on the way to `url`, and who named it; `None` for the direct way.
     pub(crate) fn to(&self, url: &BaseUrl) -> Option<&(Proxy, Source)> {
-        let direct = self.except.iter().any(|exception| exception.covers(url.host(), url.port()));
+        let direct = self.except.iter().any(|exception| exception.covers(url));
         self.proxy.as_ref().filter(|_| !direct && (url.is_https() || !self.https_only))
     }
 }
 
 impl Exception {
-    fn covers(&self, host: &str, port: u16) -> bool {
+    fn covers(&self, url: &BaseUrl) -> bool {
+        let (host, port) = (url.host(), url.port());
         let right_port = |wanted: &Option<u16>| wanted.is_none_or(|wanted| wanted == port);
         match self {
             Exception::Everything => true,
@@ -168,7 +167,7 @@ impl Exception {
                 below && right_port(wanted)
             }
             Exception::Network(network, bits, wanted) => {
-                address(host).is_some_and(|address| same_network(address, *network, *bits)) && right_port(wanted)
+                url.address().is_some_and(|address| same_network(address, *network, *bits)) && right_port(wanted)
             }
         }
     }
@@ -201,6 +200,11 @@ fn exception(entry: &str) -> Option<Exception> {
     }
     let domain = host.trim_start_matches('*').trim_start_matches('.').to_ascii_lowercase();
     (!domain.is_empty()).then_some(Exception::Domain(domain, port))
+}
+
+/// The address that a text is; IPv6 with or without brackets.
+pub(super) fn address(text: &str) -> Option<IpAddr> {
+    text.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
 fn full_length(address: IpAddr) -> u8 {

@@ -199,7 +199,7 @@ struct Names {
 
 impl Resolver for Names {
     fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        if let (Some(address), Some(port)) = (uri.host().and_then(super::url::address), port_of(uri)) {
+        if let (Some(address), Some(port)) = (uri.host().and_then(super::proxy::address), port_of(uri)) {
             let mut found = self.empty();
             found.push(SocketAddr::new(address, port));
             return Ok(found);

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::backend::{BaseUrl, Client, Credential, Environment, Route};
+use crate::backend::{Client, Credential, Environment, Route};
 use crate::cli::{Action, Options};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -23,6 +23,7 @@ use crate::registration::{self, Pending, Standing, State};
 use crate::repo::{self, Plan};
 use crate::root::{Lock, Root};
 use crate::{checks, vendor};
+use els_protocol::BaseUrl;
 
 const LOCK: &str = "/run/els-register.lock";
 

@@ -1,10 +1,10 @@
 //! The journal: what must be known to finish after a crash, tokens included.
 
-use els_protocol::{RegistrationId, Token};
+use els_protocol::{BaseUrl, RegistrationId, Token};
 use serde::{Deserialize, Serialize};
 
 use super::{Identity, PENDING, VERSION, json, token_text, url_text};
-use crate::backend::{BaseUrl, Credential};
+use crate::backend::Credential;
 use crate::root::Change;
 
 /// The journal.

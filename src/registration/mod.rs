@@ -11,11 +11,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use els_protocol::wire::{Product, Registration};
-use els_protocol::{LicenseKey, MachineId, RegistrationId, RepoFile, Sha256Hex, Timestamp, Token};
+use els_protocol::{BaseUrl, LicenseKey, MachineId, RegistrationId, RepoFile, Sha256Hex, Timestamp, Token};
 
 pub(crate) use journal::{Making, Pending};
 
-use crate::backend::{BaseUrl, Credential};
+use crate::backend::Credential;
 use crate::error::{Failure, Kind, Result};
 use crate::machine::Machine;
 use crate::output::RegistrationView;
@@ -258,7 +258,7 @@ mod token_text {
 mod url_text {
     use serde::{Deserialize, Deserializer, Serializer};
 
-    use crate::backend::BaseUrl;
+    use els_protocol::BaseUrl;
 
     pub(super) fn serialize<S: Serializer>(url: &BaseUrl, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(url.as_str())

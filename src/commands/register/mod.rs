@@ -8,11 +8,11 @@ mod attempt;
 mod dry_run;
 
 use els_protocol::wire::{RegisterRequest, Registration};
-use els_protocol::{LicenseKey, MachineId, Sha256Hex};
+use els_protocol::{BaseUrl, LicenseKey, MachineId, Sha256Hex};
 
 use self::attempt::{Attempt, Origin, wants_a_fresh_id};
 use super::{Context, release_command, say_registration, show_network, show_plan};
-use crate::backend::{BaseUrl, CallError, Client, Credential};
+use crate::backend::{CallError, Client, Credential};
 use crate::error::{Failure, Kind, Result};
 use crate::machine::Machine;
 use crate::output::{FileState, Report, State as Stands};

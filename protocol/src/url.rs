@@ -1,64 +1,59 @@
-//! The few URLs that this program accepts, each checked once: of a backend, of a repository.
+//! The URLs of the protocol, each checked once: of a backend, of a repository. One type, so that a backend names no
+//! repository that an agent would refuse.
 
 use std::fmt;
-use std::net::IpAddr;
-
-use ureq::http::Uri;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// The URL of a backend or a repository: `https`, or `http` on a loopback address; host, port and path alone; no slash at
 /// its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct BaseUrl {
+pub struct BaseUrl {
     text: String,
     https: bool,
     host: String,
     port: u16,
+    path: String,
 }
 
 impl BaseUrl {
     /// Reads a URL; the error says what is wrong with it, and never repeats a password in it.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim().trim_end_matches('/');
-        let uri: Uri = text.parse().map_err(|_| "it is no URL".to_owned())?;
-        let https = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
+        let (scheme, rest) = text.split_once("://").ok_or("it does not begin with https://")?;
+        let https = match scheme.to_ascii_lowercase().as_str() {
+            "https" => true,
+            "http" => false,
             _ => return Err("it does not begin with https://".into()),
         };
-        let authority = uri.authority().ok_or("it names no host")?;
-        if authority.as_str().contains('@') {
+        if rest.contains('@') {
             return Err("it holds a user name or password".into());
         }
-        if uri.query().is_some() || text.contains('#') {
+        if rest.contains(['?', '#']) {
             return Err("it has a query or fragment".into());
         }
+        let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._~/-".contains(&byte);
-        if !uri.path().bytes().all(plain) || uri.path().contains("..") {
+        if !path.bytes().all(plain) || path.contains("..") {
             return Err("its path holds more than letters, digits and . _ ~ / -".into());
         }
-        let host = uri.host().unwrap_or_default().to_ascii_lowercase();
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => {
+                let port = Some(port).filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+                let port = port.and_then(|port| port.parse().ok()).filter(|port| *port != 0);
+                (host, port.ok_or("its port is no number from 1 to 65535")?)
+            }
+            _ => (authority, if https { 443 } else { 80 }),
+        };
+        let host = host.to_ascii_lowercase();
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
-        let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let good_host = match address {
-            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        let good_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
             None => !host.is_empty() && host.bytes().all(plain),
         };
         if !good_host {
             return Err("its host is no name and no address".into());
         }
-        let port = match authority.as_str().rsplit_once(':') {
-            Some((_, port)) if !port.ends_with(']') => {
-                port.parse().ok().filter(|port| *port != 0).ok_or("its port is no number from 1 to 65535")?
-            }
-            _ => {
-                if https {
-                    443
-                } else {
-                    80
-                }
-            }
-        };
-        let url = BaseUrl { text: text.to_owned(), https, host, port };
+        let url = BaseUrl { text: text.to_owned(), https, host, port, path: path.to_owned() };
         if !https && !url.is_loopback() {
             return Err("plain http is for loopback addresses alone: use https://".into());
         }
@@ -67,7 +62,7 @@ impl BaseUrl {
 
     /// Reads the URL of a repository that a backend at `server` names: as [`BaseUrl::parse`], and plain HTTP only when both
     /// are on loopback addresses.
-    pub(crate) fn parse_repository(text: &str, server: &BaseUrl) -> Result<Self, String> {
+    pub fn parse_repository(text: &str, server: &BaseUrl) -> Result<Self, String> {
         let url = BaseUrl::parse(text)?;
         if !url.https && !server.is_loopback() {
             return Err("it is plain http on a loopback address, but the backend is not on one".into());
@@ -76,25 +71,37 @@ impl BaseUrl {
     }
 
     /// The URL as text, without a slash at its end.
-    pub(crate) fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    pub(crate) fn is_https(&self) -> bool {
+    /// Whether it is `https`.
+    pub fn is_https(&self) -> bool {
         self.https
     }
 
     /// The host as it stands in the URL, in lower case; IPv6 addresses in brackets.
-    pub(crate) fn host(&self) -> &str {
+    pub fn host(&self) -> &str {
         &self.host
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    /// The address that the host is, if it is one.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+    }
+
+    /// The port, that of the scheme where none is named.
+    pub fn port(&self) -> u16 {
         self.port
     }
 
+    /// The path, without a slash at its end; empty where there is none.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     fn is_loopback(&self) -> bool {
-        is_loopback(&self.host)
+        self.host == "localhost" || self.address().is_some_and(|address| address.to_canonical().is_loopback())
     }
 }
 
@@ -102,15 +109,6 @@ impl fmt::Display for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || address(host).is_some_and(|address| address.is_loopback())
-}
-
-/// The address that a host is, if it is one; IPv6 with or without brackets.
-pub(super) fn address(host: &str) -> Option<IpAddr> {
-    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
 #[cfg(test)]
