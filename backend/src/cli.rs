@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use els_protocol::{LicenseKey, RegistrationId};
 use ipnet::IpNet;
@@ -345,6 +345,10 @@ fn named_in_environment(command: Command) -> Command {
 }
 
 fn discreet(mut error: clap::Error) -> clap::Error {
+    // There the "invalid subcommand" is the command that lacks one.
+    if error.kind() == ErrorKind::MissingSubcommand {
+        return error;
+    }
     for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
         if let Some(ContextValue::String(value)) = error.get(kind)
             && !value.starts_with("--")
@@ -433,6 +437,8 @@ mod tests {
             let message = read(&line).unwrap_err().to_string();
             assert!(!message.contains("0000"), "{message}");
         }
+        let message = read("els-backend --time-zone UTC").unwrap_err().to_string();
+        assert!(message.contains("'els-backend' requires a subcommand"), "{message}");
         assert!(read("els-backend key create --sets 5").unwrap_err().to_string().contains("--sets"));
     }
 

@@ -62,6 +62,11 @@ pub(super) async fn update(desk: Desk, key: KeyId, change: KeyChange, json: bool
                     "{used} seats stay in use; no new one is given until fewer than {total} are"
                 ));
             }
+            if record.starts.is_some_and(|starts| starts >= record.expires) {
+                output::aside("warning: the key expires before it starts; look at --starts and --expires");
+            } else if record.expires <= desk.now {
+                output::aside(format_args!("warning: the key has expired already, on {}", record.expires));
+            }
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -178,6 +178,11 @@ fn keys_are_changed_suspended_rotated_and_revoked() {
     line("key update KEY --release-unseen-after never --self-release").ok();
     let key = site.json(&format!("key show {id}"));
     assert_eq!((key.get("release_unseen_after"), &key["self_release"]), (None, &Value::from(true)));
+    let never = line("key update KEY --starts 2100-01-01").ok();
+    assert!(never.stderr.contains("warning: the key expires before it starts"), "{never:?}");
+    let ended = line("key update KEY --starts= --expires 2020-01-01").ok();
+    assert!(ended.stderr.contains("warning: the key has expired already"), "{ended:?}");
+    assert_eq!(line("key update KEY --expires 2099-12-31").ok().stderr, "");
     line("key update KEY").fails(2, "--help");
     line("key update KEY --product nothing").fails(2, "almalinux-9-els");
 
@@ -189,6 +194,8 @@ fn keys_are_changed_suspended_rotated_and_revoked() {
     assert_eq!(rotated["key_id"], id.as_str());
     assert_ne!(rotated["key"], first.as_str());
     line("key rotate KEY --old-until 2020-01-01").fails(2, "--old-until");
+    let late = line("key rotate KEY --old-until 2099-12-31").ok();
+    assert!(late.stderr.contains("counts until 2099-12-31T23:59:59Z"), "{late:?}");
     line("key revoke KEY").ok();
     for refused in ["key resume KEY", "key suspend KEY", "key rotate KEY"] {
         line(refused).fails(1, "for good");
@@ -199,8 +206,19 @@ fn keys_are_changed_suspended_rotated_and_revoked() {
         .iter()
         .map(|event| event["event"].clone())
         .collect();
-    let expected =
-        ["key-created", "key-updated", "key-updated", "key-suspended", "key-resumed", "key-rotated", "key-revoked"];
+    let expected = [
+        "key-created",
+        "key-updated",
+        "key-updated",
+        "key-updated",
+        "key-updated",
+        "key-updated",
+        "key-suspended",
+        "key-resumed",
+        "key-rotated",
+        "key-rotated",
+        "key-revoked",
+    ];
     assert_eq!(kinds, expected);
 }
 
