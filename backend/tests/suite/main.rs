@@ -13,4 +13,5 @@ mod http_store;
 mod http_tls;
 mod http_wire;
 mod http_world;
+mod serve;
 mod store;
