@@ -301,7 +301,8 @@ pub(crate) fn read_answer(stream: &mut impl Read) -> Answer {
     parse(&bytes)
 }
 
-fn parse(bytes: &[u8]) -> Answer {
+/// Takes a whole answer apart.
+pub(crate) fn parse(bytes: &[u8]) -> Answer {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or_else(|| {
         panic!("no HTTP answer: {:?}", String::from_utf8_lossy(bytes));
     });

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is to stop there")]
 
 mod commands;
+mod crash_kill;
 mod gate_auth;
 mod gate_memory;
 mod gate_repo;
@@ -13,5 +14,9 @@ mod http_store;
 mod http_tls;
 mod http_wire;
 mod http_world;
+mod linear_check;
+mod linear_history;
+mod linear_model;
 mod serve;
+mod served;
 mod store;

@@ -4,16 +4,7 @@ use els_backend::license::KeyState;
 use els_backend::store::{CredentialState, How, KeyChange, KeyId};
 
 use super::*;
-
-/// Numbers that look random and are the same each time (Knuth's multiplier).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u32) -> u32 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as u32 % sides
-    }
-}
+use crate::served::Dice;
 
 pub(crate) async fn whatever_happens_seats_and_credentials_agree(store: Arc<dyn Store>) {
     const MACHINES: u32 = 6;
