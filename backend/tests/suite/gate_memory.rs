@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use els_backend::serve::start;
+
 use super::http_world::*;
 
 const FILE: &str = "/repo/almalinux/9/x";
@@ -126,4 +128,24 @@ fn last_use_is_written_at_the_end() {
     world.stop();
     let list = world.block_on(els_backend::store::Store::seats(world.store.as_ref(), world.now(), key.hash(), None, 9));
     assert!(list.unwrap().unwrap().registrations[0].last_seen_at.is_some());
+}
+
+#[test]
+fn what_one_node_answers_opens_at_every_node_and_what_ends_ends_at_every_node() {
+    let mut options = None;
+    let world = World::with(|own| options = Some(own.clone()));
+    let node = world.block_on(start(options.unwrap(), world.store.clone())).unwrap();
+    let ask_node = |machine: &Machine| {
+        let authorization = machine.basic();
+        let headers = [("Authorization", authorization.as_str()), ("X-Original-URI", FILE)];
+        ask(node.listen, "GET", "/v1/repo-auth", &headers, "").status
+    };
+    let key = world.key("a", 2);
+    let machine = Machine::new(1);
+    assert_eq!(ask_node(&machine), 401, "nobody knows it yet");
+    assert_eq!(world.put(&machine, &machine.body(&key)).status, 201);
+    assert_eq!(ask_node(&machine), 204, "at once, also where it was refused before");
+    assert_eq!(world.ask("DELETE", &machine.path(), &[("Authorization", &machine.basic())], "").status, 204);
+    world.within_five_seconds("released at the other node", || ask_node(&machine) == 401);
+    world.block_on(node.stop());
 }

@@ -1,4 +1,4 @@
-//! A store that a test watches and disturbs: it counts the gate's look-ups, can be cut off, and can be slow.
+//! A store that a test watches and disturbs: it counts the gate's look-ups, can be cut off, can be slow, and can fail.
 
 use std::net::IpAddr;
 use std::sync::Mutex;
@@ -15,11 +15,29 @@ pub(crate) struct Watched {
     cut_off: AtomicBool,
     lookups: AtomicU64,
     delay: Mutex<Duration>,
+    trouble: Mutex<Option<Trouble>>,
+}
+
+/// How a registration fails that a test disturbs.
+#[derive(Clone, Copy)]
+pub(crate) enum Trouble {
+    /// Too many requests of one key wait.
+    Busy,
+    /// A fault, in words that are nobody's business.
+    Fault,
+    /// A fault in the code itself.
+    Panic,
 }
 
 impl Watched {
     pub(crate) fn new(inner: SqliteStore) -> Self {
-        Watched { inner, cut_off: AtomicBool::new(false), lookups: AtomicU64::new(0), delay: Mutex::default() }
+        Watched {
+            inner,
+            cut_off: AtomicBool::new(false),
+            lookups: AtomicU64::new(0),
+            delay: Mutex::default(),
+            trouble: Mutex::default(),
+        }
     }
 
     /// From now on (not), nothing reaches the database.
@@ -30,6 +48,11 @@ impl Watched {
     /// Every registration takes so long before it begins.
     pub(crate) fn delay(&self, delay: Duration) {
         *self.delay.lock().unwrap() = delay;
+    }
+
+    /// Every registration fails in this way from now on.
+    pub(crate) fn trouble(&self, trouble: Trouble) {
+        *self.trouble.lock().unwrap() = Some(trouble);
     }
 
     /// How often the gate asked for a credential.
@@ -50,6 +73,13 @@ impl Store for Watched {
     async fn register(&self, now: Timestamp, command: RegisterCommand) -> Result<Judged<Registered>, StoreError> {
         let delay = *self.delay.lock().unwrap();
         tokio::time::sleep(delay).await;
+        let trouble = *self.trouble.lock().unwrap();
+        match trouble {
+            None => {}
+            Some(Trouble::Busy) => return Err(StoreError::Busy),
+            Some(Trouble::Fault) => return Err(StoreError::Internal("table secrets: row 7".into())),
+            Some(Trouble::Panic) => panic!("on purpose, at row 7"),
+        }
         self.reached()?.register(now, command).await
     }
 

@@ -3,6 +3,7 @@
 use els_backend::license::KeyState;
 use serde_json::json;
 
+use super::http_store::Trouble;
 use super::http_world::*;
 
 #[test]
@@ -225,6 +226,7 @@ fn every_answer_says_which_protocol_and_which_request() {
     ] {
         let answer = world.ask(method, path, &headers, "");
         assert_eq!(answer.header("els-api"), Some("1"), "{method} {path}: {answer:?}");
+        assert!(answer.header("date").is_some(), "machines compare their clocks with it");
         assert!(ids.insert(answer.header("x-request-id").unwrap().to_owned()));
         if answer.status >= 400 && method != "HEAD" {
             answer.code();
@@ -312,4 +314,21 @@ fn when_the_database_is_away_every_call_says_so() {
     world.ask("GET", "/v1/seats", &[("Authorization", &key_header)], "").assert_code("unavailable");
     let seat = els_protocol::wire::seat_path(&machine.id);
     world.ask("DELETE", &seat, &[("Authorization", &key_header)], "").assert_code("unavailable");
+}
+
+#[test]
+fn what_fails_inside_is_answered_without_a_word_of_it() {
+    let world = World::new();
+    let key = world.key("a", 2);
+    let machine = Machine::new(1);
+    for (trouble, code) in [(Trouble::Busy, "rate-limited"), (Trouble::Fault, "internal"), (Trouble::Panic, "internal")]
+    {
+        world.store.trouble(trouble);
+        let answer = world.put(&machine, &machine.body(&key));
+        answer.assert_code(code);
+        assert_eq!(answer.header("retry-after"), (code == "rate-limited").then_some("1"), "{answer:?}");
+        assert!(!String::from_utf8_lossy(&answer.body).contains("row 7"), "{answer:?}");
+        assert!(answer.header("x-request-id").is_some() && answer.header("els-api").is_some());
+    }
+    assert!(world.log().contains("table secrets: row 7"), "the operator is told");
 }

@@ -67,7 +67,10 @@ pub(super) fn in_words(path: &Path, error: &rusqlite::Error) -> anyhow::Error {
             anyhow::anyhow!("the database {shown} has been locked for {} seconds; try again", BUSY.as_secs())
         }
         Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
-            anyhow::anyhow!("cannot open the database {shown} ({error}); run this as root or as the folder's owner")
+            anyhow::anyhow!(
+                "cannot open the database {shown} ({error}); it and its folder have to be writable: run this as root or as \
+                 the folder's owner"
+            )
         }
         _ => anyhow::anyhow!("cannot open the database {shown}: {error}"),
     }
