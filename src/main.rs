@@ -10,6 +10,7 @@ mod cli;
 mod clock;
 mod commands;
 mod config;
+mod confine;
 mod error;
 mod ini;
 mod machine;
@@ -34,7 +35,7 @@ fn main() {
             let (report, failure) = commands::run(action, &options, printer);
             printer.finish(Some(action), report, failure)
         }
-        Parsed::Text(text) => Printer::plain(false).finish(None, Report::text(text), None),
+        Parsed::Text(text) => Printer::plain(json).finish(None, Report::text(text), None),
         Parsed::Wrong(message) => {
             let failure = Failure::usage(message).hint("els-register --help lists what there is");
             Printer::plain(json).finish(None, Report::default(), Some(failure))

@@ -22,10 +22,12 @@ use crate::output::{FileState, Printer, Report, State as Stands};
 use crate::registration::{self, Pending, Standing, State};
 use crate::repo::{self, Plan};
 use crate::root::{Lock, Root};
-use crate::{checks, vendor};
+use crate::{checks, confine, vendor};
 use els_protocol::BaseUrl;
 
 const LOCK: &str = "/run/els-register.lock";
+/// The folders that actions change.
+const WRITTEN: [&str; 5] = ["/etc/yum.repos.d", "/etc/dnf", "/etc/pki/rpm-gpg", registration::FOLDER, "/run"];
 
 /// What a run has at hand.
 struct Context<'a> {
@@ -57,6 +59,9 @@ fn execute(action: Action, options: &Options, printer: Printer, report: &mut Rep
     let config = Config::load(options, &root)?;
     let clock = Clock::start(config.timeout);
     let support = config.support.clone();
+    let folders = if action.needs_root() && !options.dry_run { &WRITTEN[..] } else { &[] };
+    let landlock = confine::give_up(Path::new(options.root.as_deref().unwrap_or("/")), folders);
+    printer.progress(&format!("Landlock: {landlock}"));
     let context = Context { options, config, root, clock, printer };
     let outcome = match action {
         Action::Register => register::run(&context, report),

@@ -335,3 +335,47 @@ fn two_at_once_take_turns_and_one_seat() {
     ids.dedup();
     assert_eq!(ids.len(), 1);
 }
+
+#[test]
+fn the_agent_gives_up_what_it_does_not_need_and_older_kernels_do_not_stop_it() {
+    let strace = |machine: &Machine, file: &std::path::Path, inject: &[&str], arguments: &[&str]| {
+        let mut command = Command::new(program("strace"));
+        command.args(["-f", "-qq", "-e", "trace=prctl,setrlimit,prlimit64,/landlock", "-o"]).arg(file).args(inject);
+        run(command.arg(agent_program()).arg("--root").arg(machine.root()).args(arguments))
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace");
+    let server = Scripted::backend(|_| None);
+    let machine = machine_of(&server);
+    strace(&machine, &trace, &[], &["--key", KEY]).succeeds();
+    let text = std::fs::read_to_string(&trace).unwrap();
+    for call in
+        ["PR_SET_NO_NEW_PRIVS, 1", "PR_SET_DUMPABLE, SUID_DUMP_DISABLE", "RLIMIT_CORE", "landlock_restrict_self("]
+    {
+        assert!(text.contains(call), "{call} in {text}");
+    }
+    machine.agent(&["--unregister"]).succeeds();
+    // No Landlock at all; and its first version, which would refuse the renames of staged files.
+    for inject in ["inject=landlock_create_ruleset:error=ENOSYS", "inject=landlock_create_ruleset:retval=1:when=1"] {
+        let before = machine.files();
+        let run = strace(&machine, &trace, &["-e", inject], &["--key", KEY, "-v"]).succeeds();
+        assert!(run.stderr.contains("Landlock: not available"), "{run}");
+        strace(&machine, &trace, &["-e", inject], &["--unregister"]).succeeds();
+        assert_eq!(machine.files(), before);
+    }
+}
+
+#[test]
+fn folders_that_registering_made_go_again() {
+    let server = Scripted::backend(|_| None);
+    let machine = machine_of(&server);
+    for folder in ["/etc/yum.repos.d", "/etc/pki/rpm-gpg"] {
+        std::fs::remove_dir(machine.path(folder)).unwrap();
+    }
+    machine.agent(&["--key", KEY]).succeeds();
+    machine.agent(&["--unregister"]).succeeds();
+    for folder in ["/etc/yum.repos.d", "/etc/pki/rpm-gpg", "/var/lib/els-register"] {
+        assert!(!machine.has(folder), "{folder}");
+    }
+    assert!(machine.has("/etc/pki") && machine.has("/var/lib"));
+}
