@@ -73,7 +73,11 @@ fn standing(context: &Context<'_>, lines: &mut Vec<String>) {
         return lines.push(format!("registration  {}", known.unwrap_or_else(|| "none".to_owned())));
     };
     let copy = context.machine().is_ok_and(|machine| standing.is_copy(&machine));
-    lines.push(format!("registration  {}{}", state.registration, if copy { " (made on another machine)" } else { "" }));
+    lines.push(format!(
+        "registration  {}{}",
+        state.registration,
+        if copy { " (made on another machine, or this one has new hardware: see --moved)" } else { "" }
+    ));
     lines.push(format!("  key         {}", state.key_id));
     lines.push(format!("  contract    {}", state.contract.as_deref().unwrap_or("-")));
     lines.push(format!("  product     {}", state.product.id));

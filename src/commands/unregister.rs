@@ -27,11 +27,7 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     report.registration = standing.state.as_ref().map(State::view);
     let machine = context.machine()?;
     let copy = standing.is_copy(&machine);
-    let mut pending = standing.pending.clone();
-    if copy || pending.making.as_ref().is_some_and(|making| making.identity.differs_from(&machine)) {
-        // The journal of an image: what it lists belongs to the machine that the image was taken from.
-        pending = Pending::default();
-    }
+    let mut pending = standing.journal_of(&machine);
     if !standing.is_registered() && standing.pending.is_empty() {
         report.state = Some(Stands::NotRegistered);
         report.say("This machine is not registered: nothing to do.");
@@ -42,7 +38,15 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     }
     if copy {
         let id = standing.id().map(|id| id.to_string()).unwrap_or_default();
-        clean_up(context, &standing, &Pending::default(), report)?;
+        // What the copy itself began to register goes back; the original's registration is none of its business.
+        if let Some(making) = pending.making.take() {
+            pending.give_back(&making.credential(), &making.server);
+        }
+        let client = context.client();
+        if let (Err(wrong), false) = (&client, context.options.force || pending.is_empty()) {
+            return Err(clone_failure(wrong));
+        }
+        clear(context, &standing, pending, client, None, report)?;
         report.say(format!(
             "This machine is not the one that registration {id} was made on: only the files here were removed, its seat was \
              not touched."
@@ -68,7 +72,10 @@ fn give_back(context: &Context<'_>, standing: &Standing, mut pending: Pending, r
     }
     match &standing.credential {
         Some(credential) => {
-            let server = context.server_of(standing.state.as_ref())?;
+            let server = match context.server_of(standing.state.as_ref()) {
+                Err(unknown) if force => return finish(context, standing, pending, client, Some(unknown), report),
+                server => server?,
+            };
             // In the journal before: an earlier run asked, and its answer was lost.
             let doubtful = pending.giving_back.iter().any(|known| known.id == credential.id);
             pending.forget(&credential.id);
@@ -127,6 +134,35 @@ fn give_back(context: &Context<'_>, standing: &Standing, mut pending: Pending, r
 fn finish(
     context: &Context<'_>,
     standing: &Standing,
+    pending: Pending,
+    client: Result<Client>,
+    forced_past: Option<Failure>,
+    report: &mut Report,
+) -> Result<()> {
+    let forced = forced_past.is_some();
+    let resumed = !pending.is_empty();
+    clear(context, standing, pending, client, forced_past, report)?;
+    match (forced, standing.id()) {
+        (false, Some(_)) => report.say("Unregistered: the seat is free."),
+        (false, None) if resumed => {
+            report.say("What an earlier run had left was given back; this machine is not registered.");
+        }
+        (false, None) => {
+            report.say("The journal here is another machine's: it was removed, and nothing in it was given back.");
+        }
+        (true, _) => report.say("Cleaned up."),
+    }
+    report.say(
+        "Kept: installed packages, dnf's cache ('dnf clean all' removes it) and the imported key ('rpm -e' of the",
+    );
+    report.say("gpg-pubkey that 'rpm -q gpg-pubkey --qf \"%{NAME}-%{VERSION}-%{RELEASE} %{SUMMARY}\\n\"' shows).");
+    Ok(())
+}
+
+/// Gives back what the journal lists, and removes the files; with `--force` also when that fails.
+fn clear(
+    context: &Context<'_>,
+    standing: &Standing,
     mut pending: Pending,
     client: Result<Client>,
     forced_past: Option<Failure>,
@@ -164,15 +200,6 @@ fn finish(
         );
         return Err(failure);
     }
-    match (&forced_past, standing.id()) {
-        (None, Some(_)) => report.say("Unregistered: the seat is free."),
-        (None, None) => report.say("What an earlier run had left was given back; this machine is not registered."),
-        (Some(_), _) => report.say("Cleaned up."),
-    }
-    report.say(
-        "Kept: installed packages, dnf's cache ('dnf clean all' removes it) and the imported key ('rpm -e' of the",
-    );
-    report.say("gpg-pubkey that 'rpm -q gpg-pubkey --qf \"%{NAME}-%{VERSION}-%{RELEASE} %{SUMMARY}\\n\"' shows).");
     Ok(())
 }
 

@@ -119,6 +119,16 @@ impl Standing {
         of_state.or_else(|| self.credential.as_ref().map(|credential| credential.id))
     }
 
+    /// The journal, if it is the one of the machine `now`. That of an image belongs to the machine that the image was taken
+    /// from, and nothing in it may be given back here. A copy that has begun a registration of its own has its own journal.
+    pub(crate) fn journal_of(&self, now: &Machine) -> Pending {
+        let foreign = match &self.pending.making {
+            Some(making) => making.identity.differs_from(now),
+            None => self.is_copy(now),
+        };
+        if foreign { Pending::default() } else { self.pending.clone() }
+    }
+
     /// Whether the state was made on another machine than `now`: a cloned disk, or an image taken after registering.
     pub(crate) fn is_copy(&self, now: &Machine) -> bool {
         self.state.as_ref().is_some_and(|state| state.identity.differs_from(now))

@@ -293,6 +293,24 @@ fn force_cleans_up_whatever_the_backend_says_and_names_the_way_to_free_the_seat(
 }
 
 #[test]
+fn force_cleans_up_also_where_no_server_is_known_or_the_token_is_lost() {
+    let server = Scripted::backend(|_| None);
+    for lost in [STATE, "/etc/dnf/vars/els_token"] {
+        let machine = machine_of(&server);
+        machine.registers(KEY);
+        let old = id(&machine);
+        std::fs::remove_file(machine.path(lost)).unwrap();
+        std::fs::remove_file(machine.path("/etc/els-register.toml")).unwrap();
+        machine.agent(&["--unregister"]).fails();
+        assert!(machine.has("/etc/yum.repos.d/els.repo"), "{lost}");
+        machine.agent(&["--unregister", "--force"]).succeeds().says(&format!("--release {old}"));
+        let left: Vec<String> = machine.files().into_iter().filter(|path| path.contains("els")).collect();
+        assert_eq!(left, [""; 0], "{lost}");
+        assert_eq!(count(&server, "DELETE", &old), 0);
+    }
+}
+
+#[test]
 fn a_failure_after_the_backend_said_yes_gives_the_seat_back_also_later() {
     let (server, down) = backend_with_switch(|request| match request.method.as_str() {
         "DELETE" => Some(Answer::Hangup),

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::scripted::{Scripted, problem};
+use crate::harness::scripted::{Answer, Scripted, problem};
 use crate::harness::{Machine, program, run};
 
 const KEY: &str = "TEST-KEY-0001";
@@ -145,6 +145,65 @@ fn the_journal_of_an_image_is_dropped_and_nothing_in_it_is_deleted() {
         assert!(!known.requests().iter().any(|request| request.method == "DELETE"), "{:?}", known.log());
     }
     assert!(!machine.has("/var/lib/els-register/pending.json"));
+
+    // The same, and the image is unregistered instead.
+    let machine = machine_of(&server);
+    machine.agent(&["--key", KEY]).exits(7);
+    machine.write("/etc/machine-id", "00112233445566778899aabbccddeeff\n");
+    machine.agent(&["--unregister"]).succeeds().says("another machine's");
+    assert!(!machine.has("/var/lib/els-register/pending.json"));
+    assert!(!server.requests().iter().any(|request| request.method == "DELETE"), "{:?}", server.log());
+}
+
+#[test]
+fn what_a_copy_began_to_register_is_its_own_and_is_resumed_or_given_back() {
+    for action in [&["--key", KEY][..], &["--unregister"], &["--unregister", "--force"]] {
+        let lost = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let on = lost.clone();
+        let server = Scripted::backend(move |request| {
+            (request.method == "PUT" && on.load(std::sync::atomic::Ordering::SeqCst)).then_some(Answer::Hangup)
+        });
+        let machine = machine_of(&server);
+        let before = machine.files();
+        machine.registers(KEY);
+        let original = id(&machine);
+        machine.write("/etc/machine-id", "00112233445566778899aabbccddeeff\n");
+        lost.store(true, std::sync::atomic::Ordering::SeqCst);
+        machine.agent(&["--key", KEY]).exits(7);
+        let own = server.requests().last().unwrap().id().to_owned();
+        assert_ne!(own, original);
+        lost.store(false, std::sync::atomic::Ordering::SeqCst);
+        let run = machine.agent(action).succeeds();
+        let deleted = |id: &str| server.requests().iter().filter(|r| r.method == "DELETE" && r.id() == id).count();
+        assert_eq!(deleted(&original), 0, "{:?}", server.log());
+        if action[0] == "--key" {
+            assert_eq!(id(&machine), own, "sent again as it was");
+        } else {
+            let freed = deleted(&own) == 1 || run.text().contains(&format!("--release {own}"));
+            assert!(freed, "{run}");
+            assert_eq!(machine.files(), before);
+        }
+    }
+}
+
+#[test]
+fn a_copy_whose_state_was_lost_says_which_seat_it_left_alone() {
+    let lost = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
+    let original = lost.clone();
+    let server = Scripted::backend(move |request| {
+        (request.method == "PUT" && request.id() == original.lock().unwrap().as_str())
+            .then(|| problem(409, "registration-conflict"))
+    });
+    let machine = machine_of(&server);
+    machine.registers(KEY);
+    let original = id(&machine);
+    *lost.lock().unwrap() = original.clone();
+    machine.write("/etc/machine-id", "00112233445566778899aabbccddeeff\n");
+    std::fs::remove_file(machine.path("/var/lib/els-register/registration.json")).unwrap();
+    let run = machine.agent(&["--key", KEY]).succeeds();
+    assert!(run.stderr.contains(&format!("--release {original}")), "{run}");
+    assert_ne!(id(&machine), original);
+    assert!(!server.log().iter().any(|line| line.starts_with("DELETE")), "{:?}", server.log());
 }
 
 #[test]

@@ -8,7 +8,7 @@ mod attempt;
 mod dry_run;
 
 use els_protocol::wire::{RegisterRequest, Registration};
-use els_protocol::{BaseUrl, LicenseKey, MachineId, Sha256Hex};
+use els_protocol::{BaseUrl, Code, LicenseKey, MachineId, RegistrationId, Sha256Hex};
 
 use self::attempt::{Attempt, Origin, wants_a_fresh_id};
 use super::{Context, release_command, say_registration, show_network, show_plan};
@@ -16,7 +16,7 @@ use crate::backend::{CallError, Client, Credential};
 use crate::error::{Failure, Kind, Result};
 use crate::machine::Machine;
 use crate::output::{FileState, Report, State as Stands};
-use crate::registration::{self, Making, Pending, Standing, State};
+use crate::registration::{self, Pending, Standing, State};
 use crate::repo::{self, Present, Wanted};
 use crate::root::Change;
 use crate::{checks, config, machine};
@@ -31,6 +31,8 @@ struct Run<'a> {
     machine: Machine,
     /// The journal as it is to be.
     pending: Pending,
+    /// The registration that was held, where the backend says that it is another key's or another machine's.
+    disputed: Option<RegistrationId>,
     request: RegisterRequest,
 }
 
@@ -64,23 +66,19 @@ impl<'a> Run<'a> {
         let machine = context.machine()?;
         let server = context.server_for_registering(standing.state.as_ref())?;
         let label = config::label(context.options, &context.config, machine::host_name)?;
-        let mut pending = standing.pending.clone();
-        let elsewhere = |making: &Making| making.identity.differs_from(&machine);
-        if !context.options.moved && (standing.is_copy(&machine) || pending.making.as_ref().is_some_and(elsewhere)) {
-            // The journal of an image: what it lists belongs to the machine that the image was taken from.
-            pending = Pending::default();
-        }
+        let moved = context.options.moved;
+        let pending = if moved { standing.pending.clone() } else { standing.journal_of(&machine) };
         let request = RegisterRequest {
             key: key.expose().to_owned(),
             token_sha256: Sha256Hex([0; 32]),
             machine: MachineId::from_random([0; 16]),
             hardware: machine.hardware,
-            moved: context.options.moved,
+            moved,
             os: machine::operating_system(&context.root)?,
             arch: machine::architecture()?,
             label,
         };
-        Ok(Run { context, client: context.client()?, key, server, standing, machine, pending, request })
+        Ok(Run { context, client: context.client()?, key, server, standing, machine, pending, disputed: None, request })
     }
 
     fn register(&mut self, made_folders: &mut Vec<String>, report: &mut Report) -> Result<()> {
@@ -98,8 +96,10 @@ impl<'a> Run<'a> {
         let mut answer = self.ask(&attempt);
         if answer.as_ref().is_err_and(wants_a_fresh_id) {
             context.printer.progress("the backend wants a new registration id; asking once more");
-            // Released, or another machine's: there is nothing of ours to give back.
+            // Released, or another key's or machine's. Which of the two is not known, so it is not given back either.
             self.pending.making = None;
+            let conflict = answer.is_err_and(|error| error.failure.kind == Kind::Wire(Code::RegistrationConflict));
+            self.disputed = Some(attempt.credential.id).filter(|_| conflict && attempt.origin == Origin::Held);
             attempt = self.fresh();
             self.journal(&attempt)?;
             answer = self.ask(&attempt);
@@ -222,6 +222,16 @@ impl<'a> Run<'a> {
             );
         }
         checks::expiry(state.expires, self.context.clock.now(), true, report);
+        if let Some(disputed) = self.disputed {
+            report.warn(
+                "old-seat-kept",
+                format!(
+                    "the earlier registration {disputed} is of another key or another machine and was left as it is; if it was \
+                     this machine's, free its seat with: {}",
+                    release_command(&disputed)
+                ),
+            );
+        }
         if let Some(old) = old.filter(|old| old.key_id != state.key_id && self.standing.credential.is_none()) {
             report.warn(
                 "old-seat-kept",
