@@ -6,10 +6,14 @@
 #![allow(clippy::disallowed_methods, reason = "these rules are the agent's")]
 
 mod agent_answers;
+mod agent_console;
 mod agent_files;
 mod agent_input;
 mod agent_journal;
 mod agent_machine;
+mod agent_network;
+mod agent_seats;
+mod agent_warnings;
 mod contract_ends;
 mod crash_sweep;
 mod footprint;
