@@ -10,6 +10,7 @@ use super::{Desk, Done, read_file, secrets};
 use crate::cli::CreateKey;
 use crate::dates::{self, Edge};
 use crate::failure::Failure;
+use crate::license::KeyState;
 use crate::output;
 use crate::store::{Created, KeyId, NewKey};
 
@@ -100,6 +101,16 @@ pub(super) async fn run(desk: Desk, order: Order) -> Done {
         output::aside("The contract has this key already, with the same values; nothing was made.");
     } else if shown.is_some() {
         output::aside("The key is shown this once: only its hash is kept. `els-backend key rotate` makes another.");
+    }
+    match record.state {
+        KeyState::Active => {}
+        KeyState::Suspended => {
+            output::aside(format_args!(
+                "warning: the key is suspended; `els-backend key resume {}` ends that",
+                record.key_id
+            ));
+        }
+        KeyState::Revoked => output::aside("warning: the key is revoked, for good; another needs another --contract"),
     }
     if record.expires <= desk.now {
         output::aside(format_args!("warning: the key has expired already, on {}", record.expires));

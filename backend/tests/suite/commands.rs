@@ -9,7 +9,7 @@ use els_protocol::LicenseKey;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::store::{asks, how, policy, registration};
+use crate::store::{asks, at, how, policy, registration};
 
 /// A folder with a database, gone when the test is.
 struct Site {
@@ -103,6 +103,9 @@ fn a_new_key_is_shown_once_and_kept_nowhere() {
     let again = site.line("key create --seats 5 --expires 2099-12-31 --contract C-1").ok();
     assert_eq!(again.stdout, format!("Key id  {id}\n"));
     site.line("key create --seats 6 --expires 2099-12-31 --contract C-1").fails(1, "--seats");
+    site.line(&format!("key suspend {id}")).ok();
+    let suspended = site.line("key create --seats 5 --expires 2099-12-31 --contract C-1").ok();
+    assert!(suspended.stderr.contains("warning: the key is suspended"), "{suspended:?}");
 
     for line in ["key list", "events", "find C-1", "check", &format!("key show {id}"), "key list --json"] {
         let run = site.line(line).ok();
@@ -299,6 +302,42 @@ async fn commands_work_beside_a_store_that_is_in_use() {
     let trail = site.line(&format!("events --registration {}", registration(2))).ok();
     assert_eq!(trail.stdout.lines().count(), 2, "{trail:?}");
     assert!(site.line("check").ok().stdout.contains("agree"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_key_distrusts_is_shown_and_can_be_forgotten() {
+    let site = Site::new();
+    let (id, key) = site.key("--seats 3");
+    let store = store(&site);
+    let hash = LicenseKey::parse(&key).unwrap().hash();
+    // Two containers with one machine id: the second has the seat, and the first turns out to be alive.
+    for number in [1, 2] {
+        let asks = els_backend::license::RegisterCommand { key_hash: hash, ..asks(number, 7, 0) };
+        how(&store, 0, asks).await.unwrap();
+    }
+    store.superseded_used(at(2 * 3600), registration(1)).await.unwrap();
+    let machine = asks(1, 7, 0).machine.to_string();
+    assert!(site.line(&format!("key show {id}")).ok().stdout.contains(&machine));
+    assert_eq!(site.json(&format!("key show {id}"))["distrusted"], serde_json::json!([machine]));
+    site.line(&format!("key update {id} --trust-again")).ok();
+    assert_eq!(site.json(&format!("key show {id}"))["distrusted"], serde_json::json!([]));
+    assert!(!site.line(&format!("key show {id}")).ok().stdout.contains(&machine));
+}
+
+#[test]
+fn another_file_of_products_is_taken() {
+    let site = Site::new();
+    let file = site.folder.path().join("products.toml");
+    let product = "[[product]]\nid = \"els-7\"\nname = \"ELS 7\"\nos = \"almalinux\"\nversions = [\"7\"]\n\
+                   architectures = [\"x86_64\"]\nrepo_file = \"els-7\"\nprefixes = [\"/7\"]\n";
+    std::fs::write(&file, product).unwrap();
+    let (id, _) = site.key(&format!("--seats 1 --products {}", file.display()));
+    assert_eq!(site.json(&format!("key show {id}"))["product"], "els-7");
+    site.line("key create --seats 1 --expires 2099-12-31 --product els-7")
+        .fails(2, "the products are: almalinux-9-els");
+    std::fs::write(&file, product.replace("versions", "version")).unwrap();
+    let refused = site.line(&format!("key create --seats 1 --expires 2099-12-31 --products {}", file.display()));
+    assert!(refused.fails(2, "products.toml").stderr.contains("version"));
 }
 
 #[test]
