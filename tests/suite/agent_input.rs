@@ -150,8 +150,11 @@ fn a_system_that_is_not_supported_is_said_to_be() {
     std::fs::remove_file(machine.path("/usr/bin/dnf")).unwrap();
     let run = machine.agent(&["--key", KEY, "--json"]).exits(8);
     assert_eq!(run.json()["error"]["code"], "unsupported-system");
-    machine.write("/usr/bin/microdnf", "");
-    machine.agent(&["--key", KEY]).succeeds();
+    for name in ["/usr/bin/microdnf", "/usr/bin/dnf-3"] {
+        machine.write(name, "");
+        machine.agent(&["--key", KEY]).succeeds();
+        std::fs::remove_file(machine.path(name)).unwrap();
+    }
 
     let machine = machine_of(&server);
     machine.write("/etc/os-release", "NAME=x\n");

@@ -274,7 +274,7 @@ fn a_registration_that_is_gone_is_cleaned_up() {
         let before = machine.files();
         machine.registers(KEY);
         gone.store(true, Ordering::SeqCst);
-        machine.agent(&["--unregister"]).succeeds();
+        machine.agent(&["--unregister"]).succeeds().says("rpm -e").says("dnf clean all");
         assert_eq!(machine.files(), before);
     }
 }

@@ -19,6 +19,7 @@ mod crash_sweep;
 mod footprint;
 mod golden;
 mod harness;
+mod lost_messages;
 mod packages;
 mod proxies;
 mod seats;
