@@ -1,0 +1,39 @@
+//! docs/promises.md names tests: each of them is there.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+#[test]
+fn every_test_that_the_table_of_promises_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    let mut functions = HashSet::new();
+    for folder in ["src", "tests", "protocol", "backend"] {
+        collect(&root.join(folder), &mut functions);
+    }
+    let table = std::fs::read_to_string(root.join("docs/promises.md")).expect("docs/promises.md");
+    let path = |c: char| c.is_ascii_alphanumeric() || "_:/".contains(c);
+    let named: Vec<&str> = table
+        .lines()
+        .filter(|line| line.starts_with('|'))
+        .flat_map(|line| line.split(|c| !path(c)))
+        .filter_map(|word| word.rsplit_once("::").map(|(_, name)| name))
+        .filter(|name| name.contains('_'))
+        .collect();
+    assert!(named.len() > 100, "{}", named.len());
+    let missing: Vec<_> = named.iter().filter(|name| !functions.contains(**name)).collect();
+    assert!(missing.is_empty(), "docs/promises.md names tests that are not there: {missing:?}");
+}
+
+/// The name of every function below a folder.
+fn collect(folder: &Path, functions: &mut HashSet<String>) {
+    for entry in std::fs::read_dir(folder).expect("a folder of the workspace") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            collect(&path, functions);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).expect("a source file");
+            let names = text.split("fn ").skip(1).filter_map(|rest| rest.split(['(', '<']).next());
+            functions.extend(names.map(str::to_owned));
+        }
+    }
+}
