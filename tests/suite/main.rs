@@ -13,6 +13,7 @@ mod agent_journal;
 mod agent_machine;
 mod agent_network;
 mod agent_seats;
+mod agent_system;
 mod agent_warnings;
 mod contract_ends;
 mod crash_sweep;
