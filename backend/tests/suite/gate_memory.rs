@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use els_backend::serve::start;
+use els_backend::store::Store;
 
 use super::http_world::*;
 
@@ -148,5 +149,24 @@ fn what_one_node_answers_opens_at_every_node_and_what_ends_ends_at_every_node() 
     assert_eq!(ask_node(&machine), 204, "at once, also where it was refused before");
     assert_eq!(world.ask("DELETE", &machine.path(), &[("Authorization", &machine.basic())], "").status, 204);
     world.within_five_seconds("released at the other node", || ask_node(&machine) == 401);
+    world.block_on(node.stop());
+}
+
+#[test]
+fn what_time_asks_for_is_done_while_it_serves() {
+    let mut options = None;
+    let world = World::with(|own| options = Some(own.clone()));
+    let key = world.key("a", 1);
+    let machine = world.registered(&key, 1);
+    assert_eq!(world.ask("DELETE", &machine.path(), &[("Authorization", &machine.basic())], "").status, 204);
+    let machine_id = || {
+        let found = world.block_on(Store::find(world.store.as_ref(), &machine.id.to_string(), 9)).unwrap();
+        found.registrations[0].machine
+    };
+    world.advance(91 * DAY);
+    assert!(machine_id().is_some());
+    // Upkeep comes with the start, and then once a minute: a node that starts now does not let it wait.
+    let node = world.block_on(start(options.unwrap(), world.store.clone())).unwrap();
+    world.within_five_seconds("the ids are erased", || machine_id().is_none());
     world.block_on(node.stop());
 }
