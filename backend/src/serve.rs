@@ -3,6 +3,7 @@
 //! Owns the configuration as a whole: what fits together and what does not is said here, before anything listens.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -224,7 +225,19 @@ impl From<StoreError> for ServeError {
 
 async fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, ServeError> {
     let listener = TcpListener::bind(address).await;
-    listener.map_err(|error| ServeError::Failed(format!("{flag} {address}: {error}")))
+    listener.map_err(|error| {
+        let advice = match error.kind() {
+            io::ErrorKind::AddrInUse => "; something listens there already: end it, or name another port",
+            io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
+            // Run as root, this process is the owner of the database's folder by now.
+            io::ErrorKind::PermissionDenied => {
+                "; for a port below 1024 the owner of the database's folder needs CAP_NET_BIND_SERVICE (systemd: \
+                 AmbientCapabilities=)"
+            }
+            _ => "",
+        };
+        ServeError::Failed(format!("{flag} {address}: {error}{advice}"))
+    })
 }
 
 fn upkeep(gate: &Arc<Gate>, tls: Option<&Arc<Tls>>, clock: Clock) -> Vec<JoinHandle<()>> {

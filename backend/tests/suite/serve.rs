@@ -220,6 +220,16 @@ fn a_database_that_cannot_be_used_is_named_and_nothing_is_served() {
 }
 
 #[test]
+fn an_address_that_cannot_be_had_is_named_with_the_remedy() {
+    let site = Site::new();
+    let serving = site.serve("");
+    let words = site.fails(&format!("serve --admin-listen 127.0.0.1:0 --listen {}", serving.listen));
+    assert!(words.contains(&format!("--listen {}", serving.listen)) && words.contains("another port"), "{words}");
+    let words = site.fails("serve --listen 127.0.0.1:0 --admin-listen 192.0.2.1:1 --plain-http");
+    assert!(words.contains("--admin-listen 192.0.2.1:1") && words.contains("does not have"), "{words}");
+}
+
+#[test]
 fn a_folder_that_cannot_be_written_is_named() {
     if !nix::unistd::geteuid().is_root() {
         eprintln!("not root here: only root can become somebody else");

@@ -23,10 +23,10 @@ pub fn backup(path: &Path, target: &Path) -> anyhow::Result<()> {
         bail!("{shown} is the database itself; name another file");
     }
     // A temporary file is made with mode 0600, and removed when anything fails.
-    let temporary = tempfile::Builder::new()
-        .prefix(".els-backup-")
-        .tempfile_in(folder)
-        .with_context(|| format!("cannot write in the folder {}", folder.display()))?;
+    let temporary = tempfile::Builder::new().prefix(".els-backup-").tempfile_in(folder).with_context(|| {
+        let user = nix::unistd::geteuid();
+        format!("cannot write in the folder {} as user {user}, whose the database is", folder.display())
+    })?;
     let mut copy = Connection::open(temporary.path()).with_context(|| format!("cannot write {shown}"))?;
     let step = Backup::new(&source, &mut copy)
         // All pages in one step: a read transaction of its own, which stops no writer and sees one moment.
