@@ -7,10 +7,12 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::body::{Body, Bytes};
 use axum::response::Response;
 use http::Request;
 use hyper::body::Incoming;
@@ -48,16 +50,18 @@ impl Door {
         let places = Arc::new(Semaphore::new(self.connections));
         // Counts how often room had to be made: connections that idle then end.
         let (make_room, room) = watch::channel(0_u64);
-        loop {
+        'accepting: loop {
             let place = match places.clone().try_acquire_owned() {
                 Ok(place) => place,
-                Err(_) => {
+                // Said again until it is heard: those that have just been accepted do not listen yet.
+                Err(_) => loop {
                     make_room.send_modify(|count| *count += 1);
                     tokio::select! {
-                        Ok(place) = places.clone().acquire_owned() => place,
-                        _ = stop.wait_for(|stop| *stop) => break,
+                        Ok(place) = places.clone().acquire_owned() => break place,
+                        _ = stop.wait_for(|stop| *stop) => break 'accepting,
+                        () = tokio::time::sleep(YOUNG) => {}
                     }
-                }
+                },
             };
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
@@ -130,9 +134,14 @@ impl Connection {
     {
         // Room that had to be made before this one could speak was made by others.
         self.room.mark_unchanged();
+        // Each request holds one more until its answer has been handed over.
+        let idle = Arc::new(());
         let service = service_fn(|request| {
-            let response = answer(peer, request);
-            async move { Ok::<_, Infallible>(response.await) }
+            let (response, under_way) = (answer(peer, request), idle.clone());
+            async move {
+                let answered = |body| Body::new(Answering { body, _under_way: under_way });
+                Ok::<_, Infallible>(response.await.map(answered))
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -144,10 +153,49 @@ impl Connection {
         tokio::select! {
             result = connection.as_mut() => return result,
             _ = self.stop.wait_for(|stop| *stop) => {}
-            _ = self.room.changed() => {}
+            _ = room_is_needed(&mut self.room) => {}
         }
         connection.as_mut().graceful_shutdown();
-        connection.await
+        if let Ok(result) = tokio::time::timeout(LAST_CALL, connection.as_mut()).await {
+            return result;
+        }
+        // What has not even asked by now, byte after byte, would hold its place for as long as it likes.
+        if Arc::strong_count(&idle) > 1 { connection.await } else { Ok(()) }
+    }
+}
+
+/// Comes when connections have to give way. Not at once for those that are new: their request may be on its way.
+async fn room_is_needed(room: &mut watch::Receiver<u64>) {
+    tokio::time::sleep(YOUNG).await;
+    if room.changed().await.is_err() {
+        // Nobody is left to need it.
+        std::future::pending().await
+    }
+}
+
+/// The body of an answer, which says as long as it is there that a request is under way.
+struct Answering {
+    body: Body,
+    _under_way: Arc<()>,
+}
+
+impl http_body::Body for Answering {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -166,6 +214,10 @@ pub fn connections_allowed() -> io::Result<usize> {
 
 /// The time in which a TLS handshake or the head of a request has to arrive; idle connections end after it, too.
 const HEAD_MOST: Duration = Duration::from_secs(30);
+/// The time that a connection has for its first request, however many others want its place.
+const YOUNG: Duration = Duration::from_secs(1);
+/// The time in which a connection that has to give way may bring a request to its end, or itself.
+const LAST_CALL: Duration = Duration::from_secs(1);
 /// The largest head of a request: a target of 4 KiB twice, and room for what proxies add.
 const HEAD_BYTES: usize = 32 * 1024;
 /// The time in which a client has to take some of its answer.
@@ -181,7 +233,6 @@ const CONNECTIONS_MOST: usize = 50_000;
 mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
 
-    use axum::body::Body;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
@@ -221,6 +272,33 @@ mod tests {
             let end = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut rest)).await.unwrap();
             assert_eq!(end.unwrap(), 0, "closed to make room");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_drips_gives_way_and_a_request_under_way_does_not() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let door = Door { listener, tls: None, connections: 2, metrics: Arc::default() };
+        let (_stop, stopped) = watch::channel(false);
+        tokio::spawn(door.serve(stopped, async |_, request: Request<Incoming>| {
+            if request.uri().path() == "/slow" {
+                tokio::time::sleep(LAST_CALL * 5).await;
+            }
+            Response::new(Body::from("here"))
+        }));
+        let mut dripping = TcpStream::connect(address).await.unwrap();
+        dripping.write_all(b"GET / HTTP/1.1\r\nX-Slow: ").await.unwrap();
+        let mut slow = TcpStream::connect(address).await.unwrap();
+        slow.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let began = tokio::time::Instant::now();
+        let mut new = TcpStream::connect(address).await.unwrap();
+        new.write_all(REQUEST).await.unwrap();
+        let mut answer = [0; 1024];
+        let length = new.read(&mut answer).await.unwrap();
+        assert!(answer[..length].ends_with(b"here"));
+        assert!(began.elapsed() < HEAD_MOST / 2, "{:?}", began.elapsed());
+        let length = slow.read(&mut answer).await.unwrap();
+        assert!(answer[..length].ends_with(b"here"), "it was answered all the same");
     }
 
     #[tokio::test(start_paused = true)]
