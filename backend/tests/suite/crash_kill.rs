@@ -15,7 +15,7 @@ use els_protocol::wire::{SeatList, seat_path};
 use els_protocol::{LicenseKey, RegistrationId};
 
 use super::http_world::{Answer, bearer};
-use super::served::{Client, Dice, Registrant, SERVE, Served, Site, soak};
+use super::process::{Client, Dice, Registrant, SERVE, Served, Site, soak};
 
 #[test]
 fn what_was_answered_outlives_the_process_and_no_seat_is_lost_or_counted_twice() {

@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::http_world::{Answer, bearer};
 use super::linear_check::{Call, is_linearizable};
 use super::linear_model::{Id, Model, Op, Seats, Seen};
-use super::served::{Client, Dice, Registrant, Site, soak};
+use super::process::{Client, Dice, Registrant, Site, soak};
 use super::store::policy;
 
 #[test]

@@ -4,10 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is to stop there")]
 
 mod commands;
+mod crash_disk;
 mod crash_kill;
 mod gate_auth;
 mod gate_memory;
 mod gate_repo;
+mod hostile_connections;
+mod hostile_keys;
 mod http_hostile;
 mod http_limits;
 mod http_store;
@@ -17,6 +20,6 @@ mod http_world;
 mod linear_check;
 mod linear_history;
 mod linear_model;
+mod process;
 mod serve;
-mod served;
 mod store;

@@ -4,7 +4,7 @@ use els_backend::license::KeyState;
 use els_backend::store::{CredentialState, How, KeyChange, KeyId};
 
 use super::*;
-use crate::served::Dice;
+use crate::process::Dice;
 
 pub(crate) async fn whatever_happens_seats_and_credentials_agree(store: Arc<dyn Store>) {
     const MACHINES: u32 = 6;

@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use els_protocol::{LicenseKey, MachineId, RegistrationId, Token};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -288,6 +289,14 @@ impl Dice {
 /// Whether the full sweeps are wanted, whose figures stand in docs/reliability.md, and not the sample of `make test`.
 pub(crate) fn soak() -> bool {
     std::env::var_os("ELS_SOAK").is_some()
+}
+
+/// Lets this process, and those that it starts, open so many files.
+pub(crate) fn open_files(wanted: usize) {
+    let wanted = wanted as u64;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let set = setrlimit(Resource::RLIMIT_NOFILE, hard.max(wanted), hard.max(wanted));
+    set.unwrap_or_else(|_| panic!("{wanted} open files are needed, and no more than {hard} allowed: ulimit -Hn"));
 }
 
 fn bytes(number: u32) -> [u8; 16] {
