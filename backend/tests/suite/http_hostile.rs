@@ -77,6 +77,14 @@ fn bodies_that_are_no_json_are_refused() {
         assert_eq!((answer.status, answer.code().as_str()), (400, "invalid-request"), "{kind} {body:.20}");
     }
     assert_eq!(world.ask("PUT", "/v1/registrations/%31", &[], "{}").status, 400);
+    // What is a registration in all else is none when it says that it is something else: a browser's form, say.
+    let (key, machine) = (world.key("a", 1), Machine::new(1));
+    let body = machine.body(&key).to_string();
+    for kind in ["text/plain", "application/x-www-form-urlencoded", ""] {
+        world.ask("PUT", &machine.path(), &[("Content-Type", kind)], &body).assert_code("invalid-request");
+    }
+    let kind = [("Content-Type", "Application/JSON; charset=utf-8")];
+    assert_eq!(world.ask("PUT", &machine.path(), &kind, &body).status, 201);
 }
 
 #[test]

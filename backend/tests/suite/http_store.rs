@@ -50,7 +50,7 @@ impl Watched {
         *self.delay.lock().unwrap() = delay;
     }
 
-    /// Every registration fails in this way from now on.
+    /// Every registration fails in this way from now on; a panic also meets the gate.
     pub(crate) fn trouble(&self, trouble: Trouble) {
         *self.trouble.lock().unwrap() = Some(trouble);
     }
@@ -123,6 +123,9 @@ impl Store for Watched {
 
     async fn credential(&self, id: RegistrationId) -> Result<Lookup, StoreError> {
         self.lookups.fetch_add(1, Ordering::SeqCst);
+        if let Some(Trouble::Panic) = *self.trouble.lock().unwrap() {
+            panic!("on purpose, at row 7");
+        }
         self.reached()?.credential(id).await
     }
 

@@ -331,4 +331,8 @@ fn what_fails_inside_is_answered_without_a_word_of_it() {
         assert!(answer.header("x-request-id").is_some() && answer.header("els-api").is_some());
     }
     assert!(world.log().contains("table secrets: row 7"), "the operator is told");
+    // A fault in the very task that answers must not end the connection without an answer.
+    let gate = world.gate("/repo/almalinux/9/x", Some(&machine.basic()));
+    gate.assert_code("internal");
+    assert!(gate.header("els-api").is_some() && gate.header("x-request-id").is_some());
 }

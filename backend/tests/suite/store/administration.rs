@@ -65,6 +65,11 @@ pub(crate) async fn a_rotated_key_keeps_its_machines_and_the_old_secret_its_time
         assert_eq!(how(&store, 200, with(name, 3)).await, expected, "{name}");
     }
     assert_eq!(record(&store, "a").await.old_until, [at(100), at(200)]);
+    // One that had been given time has none any more, once the key is rotated at once.
+    store.rotate_key(at(300), &key_id("a"), secret("a4"), Some(at(900))).await.unwrap();
+    assert_eq!(how(&store, 301, with("a3", 3)).await, Ok((How::Confirmed, 3)));
+    store.rotate_key(at(302), &key_id("a"), secret("a5"), None).await.unwrap();
+    assert_eq!(how(&store, 302, with("a3", 3)).await, Err(Code::UnknownKey));
 }
 
 pub(crate) async fn suspending_ends_nothing_and_revoking_is_final(store: Arc<dyn Store>) {
