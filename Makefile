@@ -9,7 +9,8 @@ target := $(abspath $(or $(CARGO_TARGET_DIR),target))
 agent := $(target)/release/els-register
 backend := $(target)/server/els-backend
 # SC2016: text for an inner shell is quoted on purpose. SC2174: `mkdir -p -m` is meant for the last folder alone.
-scripts := .ci/run scripts/demo.sh scripts/install-dependencies tests/fixtures/new-machine tests/fixtures/enter-machine
+scripts := .ci/run scripts/demo.sh scripts/install-dependencies scripts/units-check \
+	tests/fixtures/new-machine tests/fixtures/enter-machine
 
 # VENDOR=DIR: build that folder's repo-files/ gpg/ products.toml els-register.toml EULA.txt in, in place of the shipped ones.
 ifdef VENDOR
@@ -39,11 +40,12 @@ test: deps ## everything that CI runs; installs what is missing first
 	ELS_RELEASE_AGENT=$(agent) cargo test --workspace --locked
 
 .PHONY: lint
-lint: ## formatting, clippy, shellcheck, and that each dependency is accounted for
+lint: ## formatting, clippy, shellcheck, the units, and that each dependency is accounted for
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	shellcheck --exclude=SC2016,SC2174 $(scripts)
 	scripts/dependencies-check
+	scripts/units-check
 
 .PHONY: deps
 deps: ## install the Debian packages that tests and demo drive, those that are missing
