@@ -1,6 +1,8 @@
 //! Wire fixtures: documents of version 1 as they are, frozen. What is sent today is what these say, byte for byte, and what
 //! was sent yesterday is still read. A fixture is never changed, only added.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on is to stop there")]
+
 use els_protocol::wire::{RegisterRequest, Registration, SeatList};
 use els_protocol::{Code, Problem};
 use serde::Serialize;
