@@ -29,7 +29,7 @@ struct File {
 }
 
 /// The settings of a run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Config {
     /// Where they were read from, for messages.
     pub(crate) path: String,
@@ -49,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) support: Option<String>,
     /// Whether others than the owner may read the file.
     pub(crate) public: bool,
+    /// What is wrong with the settings, for the one command that goes on without them.
+    pub(crate) problem: Option<String>,
 }
 
 impl Config {
@@ -111,7 +113,18 @@ impl Config {
             label: file.label,
             support: file.support.map(|support| els_protocol::clean(&support, 200)),
             public,
+            problem: None,
         })
+    }
+
+    /// The defaults, and what is wrong with the settings.
+    pub(crate) fn without(problem: &Failure, options: &Options) -> Self {
+        Config {
+            path: options.config.clone().unwrap_or_else(|| PATH.to_owned()),
+            timeout: Duration::from_secs(DEFAULT_TIMEOUT),
+            problem: Some(problem.message.clone()),
+            ..Config::default()
+        }
     }
 }
 

@@ -56,7 +56,11 @@ fn execute(action: Action, options: &Options, printer: Printer, report: &mut Rep
     }
     let root = Root::open(Path::new(options.root.as_deref().unwrap_or("/")))
         .map_err(|error| Failure::usage(format!("--root: {error}")))?;
-    let config = Config::load(options, &root)?;
+    let config = match Config::load(options, &root) {
+        // What is wrong with them is what support wants to know.
+        Err(problem) if action == Action::Report => Config::without(&problem, options),
+        config => config?,
+    };
     let clock = Clock::start(config.timeout);
     let support = config.support.clone();
     let folders = if action.needs_root() && !options.dry_run { &WRITTEN[..] } else { &[] };

@@ -3,6 +3,7 @@
 use els_protocol::RegistrationId;
 
 use super::Context;
+use crate::checks;
 use crate::config;
 use crate::error::{Failure, Result};
 use crate::output::Report;
@@ -16,7 +17,10 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let key = config::license_key(context.options)?;
     let standing = Standing::read(&context.root).ok();
     let server = context.server_for_registering(standing.as_ref().and_then(|standing| standing.state.as_ref()))?;
-    context.client()?.release(&server, &key, &id)?;
+    let client = context.client()?;
+    let released = client.release(&server, &key, &id);
+    checks::clock(&client, report);
+    released?;
     report.changed = Some(true);
     report.say(format!("Released: registration {id} holds no seat."));
     if standing.as_ref().and_then(Standing::id) == Some(id) {

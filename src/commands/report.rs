@@ -45,6 +45,7 @@ fn settings(context: &Context<'_>, lines: &mut Vec<String>) {
     let config = &context.config;
     let server = config.server_flag.as_ref().or(config.server.as_ref());
     lines.push(format!("config        {}", config.path));
+    lines.extend(config.problem.iter().map(|problem| format!("  wrong       {problem}")));
     lines.push(format!("  server      {}", server.map_or_else(|| "not set".to_owned(), ToString::to_string)));
     lines.push(format!("  timeout     {} s", config.timeout.as_secs()));
     if let Some((path, _)) = &config.extra_certificates {

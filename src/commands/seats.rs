@@ -3,6 +3,7 @@
 use els_protocol::Timestamp;
 
 use super::Context;
+use crate::checks;
 use crate::config;
 use crate::error::{Failure, Kind, Result};
 use crate::output::{Report, SeatView};
@@ -18,7 +19,9 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let mut found = Vec::new();
     let mut after = None;
     loop {
-        let page = client.seats(&server, &key, after)?;
+        let page = client.seats(&server, &key, after);
+        checks::clock(&client, report);
+        let page = page?;
         report.seats = Some(page.seats);
         for holder in page.registrations {
             found.push(SeatView { this_machine: here == Some(holder.registration), holder });

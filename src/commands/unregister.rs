@@ -267,6 +267,9 @@ fn show(context: &Context<'_>, standing: &Standing, copy: bool, report: &mut Rep
     if standing.state.is_some() {
         report.file(registration::STATE.path, FileState::Removed);
     }
+    if copy {
+        report.warn("copied", format!("this machine is not the one that was registered: {COPY_HINT}"));
+    }
     report.changed = Some(true);
     say_files(report);
     report.say("(dry run: nothing was sent, nothing was written)");

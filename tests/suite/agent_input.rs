@@ -133,6 +133,8 @@ fn a_wrong_configuration_is_named_by_file_line_and_key() {
         let run = machine.agent(&["--key", KEY]).exits(2).says("/etc/els-register.toml").says(words);
         assert!(!run.text().contains("hunter2"), "{run}");
     }
+    machine.write("/etc/els-register.toml", "proxy = \"http://user:hunter2@x\"\nserver = 1\n");
+    machine.agent(&["--report"]).succeeds().says("line 2").says("system        almalinux").does_not_say("hunter2");
     std::fs::remove_file(machine.path("/etc/els-register.toml")).unwrap();
     machine.agent(&["--key", KEY]).exits(2).says("server = \"https://").says("--server");
     machine.agent(&["--key", KEY, "--config", "/nonexistent.toml"]).exits(2).says("/nonexistent.toml");

@@ -225,10 +225,11 @@ fn unregistering_puts_everything_back_when_it_was_certainly_not_carried_out() {
 #[test]
 fn unregistering_that_may_have_been_carried_out_stays_off_and_is_finished_by_the_next_run() {
     type Fault = fn() -> Answer;
-    let faults: [(&str, Fault); 3] = [
+    let faults: [(&str, Fault); 4] = [
         ("no answer", || Answer::Hangup),
         ("an internal error", || problem(500, "internal")),
         ("a portal", || raw(200, &[], "<html>")),
+        ("a stranger's 204", || raw(204, &[], "")),
     ];
     for (name, fault) in faults {
         let (server, lost) = backend_with_switch(move |request| (request.method == "DELETE").then(fault));

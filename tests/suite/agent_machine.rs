@@ -92,6 +92,8 @@ fn a_copy_is_told_by_its_ids_and_never_touches_the_original() {
         let run = machine.agent(&["--status", "--json"]).exits(10);
         assert_eq!((&run.json()["state"], &run.json()["error"]["code"]), (&"copied".into(), &"copied".into()), "{run}");
         machine.agent(&["--status"]).exits(10).says("--moved").says(&original);
+        machine.agent(&["--unregister", "--dry-run"]).succeeds().says("--moved");
+        machine.agent(&["--report", "--server", "https://127.0.0.1:1", "--timeout", "1"]).succeeds().says("--moved");
         machine.agent(&["--refresh"]).exits(10).says("--moved");
         assert_eq!(server.requests().len(), requests, "the original's credential is not used");
 

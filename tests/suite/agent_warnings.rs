@@ -5,10 +5,11 @@ use std::time::SystemTime;
 
 use serde_json::json;
 
-use crate::harness::scripted::{Scripted, answer, registration};
+use crate::harness::scripted::{Answer, Scripted, answer, raw, registration};
 use crate::harness::{Machine, Run, run};
 
 const KEY: &str = "TEST-KEY-0001";
+const ID: &str = "1b4e28ba-2fa1-41d2-883f-0016d3cca427";
 
 fn machine_of(server: &Scripted) -> Machine {
     let machine = Machine::new();
@@ -42,14 +43,25 @@ fn a_clock_more_than_five_minutes_from_the_backends_is_warned_of() {
     for (ahead, words) in [(-3600, Some("ahead of")), (-200, None), (0, None), (200, None), (3600, Some("behind"))] {
         let (date, _) = time(ahead);
         let server = Scripted::backend(move |request| {
-            let crate::harness::scripted::Answer::Raw(bytes) = answer(201, &registration(request)) else { return None };
+            let Answer::Raw(bytes) = answer(201, &registration(request)) else { return None };
             let text = String::from_utf8(bytes).unwrap().replacen("\r\n", &format!("\r\nDate: {date}\r\n"), 1);
-            (request.method == "PUT").then(|| crate::harness::scripted::Answer::Raw(text.into_bytes()))
+            (request.method == "PUT").then(|| Answer::Raw(text.into_bytes()))
         });
         let run = machine_of(&server).agent(&["--key", KEY, "--json"]).succeeds();
         let message = warning(&run, "clock");
         assert_eq!(message.is_some(), words.is_some(), "{ahead}: {run}");
         assert!(message.unwrap_or_default().contains(words.unwrap_or_default()), "{ahead}: {run}");
+    }
+    // Also where nothing is written here, and where the answer is a refusal.
+    let (date, _) = time(3600);
+    let server = Scripted::start(move |_| raw(404, &[("Date", &date)], ""));
+    let machine = machine_of(&server);
+    for arguments in [
+        &["--seats", "--key", KEY, "--json"][..],
+        &["--release", ID, "--key", KEY, "--json"],
+        &["--key", KEY, "--json"],
+    ] {
+        assert!(warning(&machine.agent(arguments).exits(7), "clock").is_some(), "{arguments:?}");
     }
 }
 
