@@ -77,7 +77,12 @@ async fn send<B>(request: &Request<B>, file: File, metadata: &Metadata, kind: &'
     // Strong: a publisher replaces files by renaming, and times have nanoseconds.
     let tag = format!("\"{:x}-{:x}-{length:x}\"", metadata.mtime(), metadata.mtime_nsec());
     let validators = Validators { tag: tag.parse().map_err(io::Error::other)?, modified };
-    let mut response = match judge(request.headers(), &validators, length) {
+    let wanted = match judge(request.headers(), &validators, length) {
+        // A range is defined for GET alone (RFC 9110, section 14.2).
+        Wanted::Part(_) | Wanted::Unsatisfiable if request.method() != Method::GET => Wanted::Whole,
+        wanted => wanted,
+    };
+    let mut response = match wanted {
         Wanted::NotModified => status(StatusCode::NOT_MODIFIED),
         Wanted::Whole => {
             let mut response = body(request.method(), file, 0..length).await?;

@@ -131,6 +131,10 @@ fn downloads_are_resumed_and_known_files_not_sent_again() {
     assert_eq!(part.body, [250, 251, 252, 253, 254, 255]);
     let middle = site.get(path, &[("Range", "bytes=1-2")]);
     assert_eq!((middle.status, middle.body.as_slice(), middle.header("content-length")), (206, &[1, 2][..], Some("2")));
+    for range in ["bytes=1-2", "bytes=256-"] {
+        let head = site.send("HEAD", path, &[("Range", range)]);
+        assert_eq!((head.status, head.header("content-length")), (200, Some("256")), "a range is for GET alone");
+    }
     let beyond = site.get(path, &[("Range", "bytes=256-")]);
     assert_eq!((beyond.status, beyond.header("content-range")), (416, Some("bytes */256")));
     for condition in [("If-None-Match", tag), ("If-Modified-Since", modified)] {
