@@ -24,6 +24,8 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
+    /// An earlier attempt at the same request may have been carried out, whatever this answer says.
+    pub(super) doubtful: bool,
 }
 
 impl Answer {
@@ -73,7 +75,7 @@ impl Answer {
         // After a 5xx a change may have been made: a commit of unknown outcome is answered 503.
         CallError {
             failure,
-            fate: if self.status >= 500 { Fate::Unknown } else { Fate::Refused },
+            fate: if self.status >= 500 || self.doubtful { Fate::Unknown } else { Fate::Refused },
             seats: problem.seats,
         }
     }
@@ -173,7 +175,7 @@ mod tests {
         for (name, value) in headers {
             map.insert(ureq::http::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
         }
-        Answer { status, headers: map, body: body.as_bytes().to_vec() }
+        Answer { status, headers: map, body: body.as_bytes().to_vec(), doubtful: false }
     }
 
     fn judged(answer: Answer) -> CallError {

@@ -211,10 +211,11 @@ impl Client {
             match wait {
                 Some(wait) if wait < self.clock.remaining() => std::thread::sleep(wait),
                 _ => {
-                    return attempt.map_err(|Attempt(error, _)| {
-                        let fate = if doubtful { Fate::Unknown } else { error.fate };
-                        CallError { fate, ..error }
-                    });
+                    return match attempt {
+                        Ok(answer) => Ok(Answer { doubtful, ..answer }),
+                        Err(Attempt(error, _)) if doubtful => Err(CallError { fate: Fate::Unknown, ..error }),
+                        Err(Attempt(error, _)) => Err(error),
+                    };
                 }
             }
             doubtful |= attempt.is_ok_and(|answer| answer.status == 503);
@@ -246,7 +247,7 @@ impl Client {
             .network
             .read(&mut response, most)
             .map_err(|fault| Attempt(self.broken(server, &fault), Stage::Established))?;
-        Ok(Answer { status: response.status().as_u16(), headers: response.headers().clone(), body })
+        Ok(Answer { status: response.status().as_u16(), headers: response.headers().clone(), body, doubtful: false })
     }
 
     /// The error for a request that got no answer: the stage is named.

@@ -110,6 +110,31 @@ fn what_is_no_answer_of_a_backend_is_never_taken_for_one() {
 }
 
 #[test]
+fn the_right_answer_without_the_protocols_header_is_a_strangers() {
+    let stranger = Scripted::backend(|request| {
+        let body = registration(request).to_string();
+        (request.path.starts_with("/v1")).then(|| raw(200, &[("Content-Type", "application/json")], &body))
+    });
+    let machine = machine_of(&stranger);
+    let run = machine.agent(&["--key", KEY, "--json"]).exits(7);
+    assert_eq!(run.json()["error"]["code"], "bad-answer", "{run}");
+    assert!(!machine.has("/etc/yum.repos.d/els.repo"));
+
+    let server = Scripted::backend(|_| None);
+    let machine = machine_of(&server);
+    machine.registers(KEY);
+    let gone = Scripted::start(|_| {
+        let body = json!({"status": 410, "code": "registration-released"}).to_string();
+        raw(410, &[("Content-Type", "application/problem+json")], &body)
+    });
+    for action in ["--status", "--refresh", "--unregister"] {
+        let run = machine.agent(&[action, "--server", &gone.url(), "--json"]).exits(7);
+        assert_eq!(run.json()["error"]["code"], "bad-answer", "{run}");
+    }
+    assert!(machine.has("/etc/dnf/vars/els_token"), "never done, never gone");
+}
+
+#[test]
 fn members_of_the_wrong_type_or_with_a_harmful_value_are_refused() {
     for (pointer, value) in [
         ("/registration", json!("00000000-0000-4000-8000-000000000000")),

@@ -252,6 +252,22 @@ fn unregistering_that_may_have_been_carried_out_stays_off_and_is_finished_by_the
 }
 
 #[test]
+fn a_refusal_after_an_unavailable_is_no_proof_that_nothing_was_done() {
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let server = Scripted::backend(move |request| {
+        (request.method == "DELETE").then(|| match asked.fetch_add(1, Ordering::SeqCst) {
+            // The change may have been made: a commit whose outcome is not known is answered so.
+            0 => problem(503, "unavailable"),
+            _ => problem(401, "credential-invalid"),
+        })
+    });
+    let machine = machine_of(&server);
+    machine.registers(KEY);
+    machine.agent(&["--unregister"]).exits(5).says("stay off");
+    assert!(!machine.has("/etc/yum.repos.d/els.repo") && machine.has(PENDING));
+}
+
+#[test]
 fn an_unregistration_in_doubt_can_be_taken_back_by_registering() {
     let (server, lost) = backend_with_switch(|request| (request.method == "DELETE").then_some(Answer::Hangup));
     let machine = machine_of(&server);
