@@ -103,6 +103,9 @@ pub(crate) async fn two_alive_under_one_seat_get_two_seats_if_one_is_free(store:
     assert_eq!(how(&store, 2 * HOUR, asks(4, 1, 0)).await, Err(Code::NoFreeSeat));
     unwrap(store.delete(at(2 * HOUR), registration(3), token(3), client(1)).await).unwrap();
     unwrap(store.delete(at(2 * HOUR), registration(2), token(2), client(1)).await).unwrap();
+    // Nor when there is but one whom it could be.
+    assert_eq!(how(&store, 2 * HOUR, asks(5, 1, 0)).await, Ok((How::Created, 2)));
+    unwrap(store.delete(at(2 * HOUR), registration(5), token(5), client(1)).await).unwrap();
     // Until the key is told to trust again.
     let change = KeyChange { trust_again: true, ..KeyChange::default() };
     store.update_key(at(3 * HOUR), &KeyId::parse("a").unwrap(), change).await.unwrap().unwrap().unwrap();
