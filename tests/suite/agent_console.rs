@@ -49,7 +49,7 @@ fn document(run: &Run) -> Value {
         "warnings",
         "error",
     ];
-    for (name, value) in document.as_object().unwrap() {
+    for (name, value) in document.as_object().expect("an object") {
         assert!(known.contains(&name.as_str()) && !value.is_null(), "{name}: {run}");
     }
     document

@@ -268,6 +268,26 @@ fn a_refusal_after_an_unavailable_is_no_proof_that_nothing_was_done() {
 }
 
 #[test]
+fn what_an_earlier_run_may_have_given_back_stays_off_whatever_a_later_one_is_told() {
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let server = Scripted::backend(move |request| {
+        (request.method == "DELETE" && asked.load(Ordering::SeqCst) < 2).then(|| {
+            match asked.fetch_add(1, Ordering::SeqCst) {
+                0 => Answer::Hangup,
+                _ => problem(401, "credential-invalid"),
+            }
+        })
+    });
+    let machine = machine_of(&server);
+    machine.registers(KEY);
+    machine.agent(&["--unregister"]).exits(7).says("stay off");
+    machine.agent(&["--unregister"]).exits(5).says("stay off");
+    assert!(!machine.has("/etc/yum.repos.d/els.repo") && machine.has(PENDING));
+    machine.agent(&["--unregister"]).succeeds();
+    assert!(!machine.has(PENDING));
+}
+
+#[test]
 fn an_unregistration_in_doubt_can_be_taken_back_by_registering() {
     let (server, lost) = backend_with_switch(|request| (request.method == "DELETE").then_some(Answer::Hangup));
     let machine = machine_of(&server);

@@ -11,7 +11,7 @@ use crate::harness::{Machine, agent_program, program, run};
 const KEY: &str = "TEST-KEY-0001";
 
 fn closed_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 
 #[test]

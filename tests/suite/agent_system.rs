@@ -23,7 +23,7 @@ fn machine_of(server: &Scripted) -> Machine {
 fn snapshot(machine: &Machine) -> BTreeMap<String, (Vec<u8>, u32, i64)> {
     let look = |path: String| {
         let place = machine.path(&path);
-        let metadata = place.symlink_metadata().unwrap();
+        let metadata = place.symlink_metadata().expect("a file that was listed");
         (path, (std::fs::read(&place).unwrap_or_default(), metadata.mode(), metadata.ctime_nsec()))
     };
     machine.files().into_iter().map(look).collect()

@@ -21,15 +21,15 @@ fn machine_of(server: &Scripted) -> Machine {
 #[track_caller]
 fn warning(run: &Run, code: &str) -> Option<String> {
     let document = run.json();
-    let mut found = document["warnings"].as_array().unwrap().iter().filter(|warning| warning["code"] == code);
-    let first = found.next().map(|warning| warning["message"].as_str().unwrap().to_owned());
+    let mut found = document["warnings"].as_array().expect("warnings").iter().filter(|warning| warning["code"] == code);
+    let first = found.next().map(|warning| warning["message"].as_str().expect("a text").to_owned());
     assert!(found.next().is_none(), "{code} twice: {run}");
     first
 }
 
 /// A time as HTTP (`Date`) and RFC 3339 have it.
 fn time(seconds_from_now: i64) -> (String, String) {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
     let at = format!("@{}", now as i64 + seconds_from_now);
     let date = |format: &str| {
         let mut command = std::process::Command::new("date");
