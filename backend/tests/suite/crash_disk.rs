@@ -31,9 +31,10 @@ fn a_full_disk_is_unavailable_and_no_lie_and_ends_with_the_shortage() {
         disk.fill();
         let mut lost = Vec::new();
         // What lies ready in the log of the database is still used up.
+        let first = books.numbers;
         while lost.is_empty() {
             lost = books.register(&served, 40);
-            assert!(books.numbers < 1_000_000, "the disk is full, and nobody notices");
+            assert!(books.numbers - first < 5000, "the disk is full, and nobody notices");
         }
         lost.extend(books.register(&served, 40));
         let given_back = books.give_back_when_full(&served);

@@ -31,13 +31,14 @@ fn what_was_answered_outlives_the_process_and_no_seat_is_lost_or_counted_twice()
     let mut dice = Dice(7);
     let mut clerks: Vec<Clerk<'_>> = (0..CLERKS).map(|number| Clerk::new(number, &keys)).collect();
     let answered = AtomicU64::new(0);
-    let mut unknown = 0;
+    let (mut unknown, mut at_start) = (0, 0);
     for round in 0..kills {
         if round % 4 == 3 {
             // Killed while it opens the database that another one left behind, wherever that is.
             let served = Served::spawn(site.command(SERVE));
             std::thread::sleep(Duration::from_millis(u64::from(dice.roll(60))));
             served.kill();
+            at_start += 1;
         }
         let served = site.serve();
         for clerk in &mut clerks {

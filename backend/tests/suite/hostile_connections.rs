@@ -12,7 +12,7 @@ use els_protocol::LicenseKey;
 use els_protocol::wire::BODY_LIMIT;
 
 use super::http_world::{bearer, connect};
-use super::process::{BINARY, Client, Registrant, SERVE, Served, Site, on, open_files, soak};
+use super::process::{BINARY, Client, Registrant, SERVE, Served, Site, on, open_files, soak, within_a_minute};
 
 #[test]
 fn thousands_of_idle_connections_keep_no_good_request_out() {
@@ -23,13 +23,13 @@ fn thousands_of_idle_connections_keep_no_good_request_out() {
     let served = site.serve();
     let idle: Vec<TcpStream> = (0..count).map(|number| opened(served.listen, STARTS[number % STARTS.len()])).collect();
     // None of them is old enough yet to have ended by itself.
-    let open = until(|| Some(served.metric("els_connections")).filter(|open| *open >= count as u64));
+    let open = within_a_minute(|| Some(served.metric("els_connections")).filter(|open| *open >= count as u64));
     let slowest = good_requests(&served, &key, 0..if soak() { 300 } else { 100 });
     let memory = resident(served.pid());
     drop(idle);
     println!("idle connections: {open}, slowest good answer: {slowest:?}, resident: {memory} kB");
     // What has gone away is forgotten.
-    until(|| (served.metric("els_connections") < 50).then_some(()));
+    within_a_minute(|| (served.metric("els_connections") < 50).then_some(()));
     assert!(served.stop().success());
 }
 
@@ -151,17 +151,6 @@ fn opened(to: SocketAddr, start: &str) -> TcpStream {
         Err(error) if ![ErrorKind::BrokenPipe, ErrorKind::ConnectionReset].contains(&error.kind()) => panic!("{error}"),
         _ => stream,
     }
-}
-
-/// Asks until there is something; a minute at the most.
-fn until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..600 {
-        if let Some(found) = ask() {
-            return found;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    panic!("not within a minute");
 }
 
 /// What a process has in memory, in kB.

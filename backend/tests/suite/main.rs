@@ -6,6 +6,7 @@
 mod commands;
 mod crash_disk;
 mod crash_kill;
+mod crash_power;
 mod gate_auth;
 mod gate_memory;
 mod gate_repo;

@@ -27,6 +27,10 @@ impl Site {
         Site { folder: tempfile::tempdir().unwrap() }
     }
 
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub(crate) fn database(&self) -> PathBuf {
         self.folder.path().join("els.db")
     }
@@ -289,6 +293,17 @@ impl Dice {
 /// Whether the full sweeps are wanted, whose figures stand in docs/reliability.md, and not the sample of `make test`.
 pub(crate) fn soak() -> bool {
     std::env::var_os("ELS_SOAK").is_some()
+}
+
+/// Asks until there is something; a minute at the most.
+pub(crate) fn within_a_minute<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..600 {
+        if let Some(found) = ask() {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("not within a minute");
 }
 
 /// Lets this process, and those that it starts, open so many files.
