@@ -72,7 +72,8 @@ fn what_was_answered_outlives_the_process_and_no_seat_is_lost_or_counted_twice()
     site.check();
     let answered = answered.into_inner();
     println!(
-        "kills: {kills}, answered: {answered}, answers lost and asked again: {unknown}, lost: 0, counted twice: 0"
+        "kills: {kills} under load and {at_start} at the start, answered: {answered}, lost: 0, counted twice: 0; \
+         answers that did not come and were asked for again: {unknown}"
     );
     assert!(answered >= kills * 10, "the backend was killed under load");
 }
