@@ -104,6 +104,43 @@ fn every_file_is_private_and_durable_before_it_has_its_name_and_so_is_the_name()
 }
 
 #[test]
+fn the_repo_file_is_aside_whenever_a_variable_changes() {
+    let server = Scripted::backend(|_| None);
+    for (altered, arguments) in [
+        (None, &["--key", "TEST-KEY-0002"][..]),
+        (Some("/etc/dnf/vars/els_url"), &["--refresh"]),
+        (Some("/etc/dnf/vars/els_id"), &["--key", KEY]),
+    ] {
+        let machine = machine_of(&server);
+        machine.registers(KEY);
+        if let Some(path) = altered {
+            machine.write(path, "altered\n");
+        }
+        let trace = machine.path("/root/trace");
+        let mut command = Command::new(program("strace"));
+        command.args(["-f", "-qq", "-e", "trace=renameat,renameat2,rename", "-o"]).arg(&trace);
+        run(command.arg(agent_program()).arg("--root").arg(machine.root()).args(arguments)).succeeds();
+        let trace = std::fs::read_to_string(&trace).unwrap();
+        let mut on = true;
+        let mut variables = 0;
+        for line in trace.lines().filter(|line| line.contains("rename")) {
+            let quoted: Vec<&str> = line.split('"').collect();
+            match (quoted[1], quoted[3]) {
+                ("els.repo", "els.repo.els-off") => on = false,
+                (_, "els.repo") => on = true,
+                (_, "els_url" | "els_id" | "els_token") => {
+                    assert!(!on, "{arguments:?}: {line}");
+                    variables += 1;
+                }
+                _ => {}
+            }
+        }
+        assert!(on && variables > 0, "{arguments:?}: {trace}");
+        machine.agent(&["--status"]).succeeds();
+    }
+}
+
+#[test]
 fn a_key_of_our_making_is_sent_as_it_was_made_however_it_was_typed() {
     let server = Scripted::backend(|_| None);
     let made = LicenseKey::from_random([0x5a; 15]);
