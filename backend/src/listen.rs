@@ -199,9 +199,9 @@ impl http_body::Body for Answering {
     }
 }
 
-/// How many connections the limit on open files allows, after raising it as far as this process may. Each may need a
-/// second file: the one that it is sent.
-pub fn connections_allowed() -> io::Result<usize> {
+/// How many connections the limit on open files allows, after raising it as far as this process may. Each needs
+/// `files_each`: its socket, and where files are served, the one that it is sent.
+pub fn connections_allowed(files_each: usize) -> io::Result<usize> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let files = match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
@@ -209,7 +209,7 @@ pub fn connections_allowed() -> io::Result<usize> {
         Err(_) => soft,
     };
     let files = usize::try_from(files).unwrap_or(usize::MAX);
-    Ok((files.saturating_sub(FILES_OF_OUR_OWN) / 2).clamp(16, CONNECTIONS_MOST))
+    Ok((files.saturating_sub(FILES_OF_OUR_OWN) / files_each).clamp(16, CONNECTIONS_MOST))
 }
 
 /// The time in which a TLS handshake or the head of a request has to arrive; idle connections end after it, too.

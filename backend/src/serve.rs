@@ -108,6 +108,7 @@ pub async fn start(options: Options, store: Arc<dyn Store>) -> Result<Running, S
         ),
         None => None,
     };
+    let files_each = 1 + usize::from(repo_root.is_some());
     let listener = bind("--listen", options.listen).await?;
     let admin_listener = bind("--admin-listen", options.admin_listen).await?;
     let address = |listener: &TcpListener| {
@@ -136,8 +137,8 @@ pub async fn start(options: Options, store: Arc<dyn Store>) -> Result<Running, S
     });
     let api = Api::new(app);
 
-    let connections =
-        connections_allowed().map_err(|error| ServeError::Failed(format!("the limit on open files: {error}")))?;
+    let connections = connections_allowed(files_each)
+        .map_err(|error| ServeError::Failed(format!("the limit on open files: {error}")))?;
     let upkeep = upkeep(&gate, tls.as_ref(), options.clock);
     let (stop, stopped) = watch::channel(false);
     let mut doors = JoinSet::new();

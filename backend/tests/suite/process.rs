@@ -7,6 +7,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -293,6 +294,15 @@ impl Dice {
 /// Whether the full sweeps are wanted, whose figures stand in docs/reliability.md, and not the sample of `make test`.
 pub(crate) fn soak() -> bool {
     std::env::var_os("ELS_SOAK").is_some()
+}
+
+/// Says that it is over when it is dropped: also when the test fails, or those that it has set to work never end.
+pub(crate) struct Ending<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Asks until there is something; a minute at the most.
