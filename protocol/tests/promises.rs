@@ -1,4 +1,4 @@
-//! docs/promises.md names tests: each of them is there.
+//! docs/promises.md and docs/threats.md name tests: each of them is there.
 
 #![expect(clippy::disallowed_methods, reason = "it reads the sources of this workspace")]
 
@@ -6,24 +6,26 @@ use std::collections::HashSet;
 use std::path::Path;
 
 #[test]
-fn every_test_that_the_table_of_promises_names_is_there() {
+fn every_test_that_promises_and_threats_name_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
     let mut functions = HashSet::new();
     for folder in ["src", "tests", "protocol", "backend"] {
         collect(&root.join(folder), &mut functions);
     }
-    let table = std::fs::read_to_string(root.join("docs/promises.md")).expect("docs/promises.md");
-    let path = |c: char| c.is_ascii_alphanumeric() || "_:/".contains(c);
-    let named: Vec<&str> = table
-        .lines()
-        .filter(|line| line.starts_with('|'))
-        .flat_map(|line| line.split(|c| !path(c)))
-        .filter_map(|word| word.rsplit_once("::").map(|(_, name)| name))
-        .filter(|name| name.contains('_'))
-        .collect();
-    assert!(named.len() > 100, "{}", named.len());
-    let missing: Vec<_> = named.iter().filter(|name| !functions.contains(**name)).collect();
-    assert!(missing.is_empty(), "docs/promises.md names tests that are not there: {missing:?}");
+    for document in ["docs/promises.md", "docs/threats.md"] {
+        let tables = std::fs::read_to_string(root.join(document)).expect(document);
+        let path = |c: char| c.is_ascii_alphanumeric() || "_:/".contains(c);
+        let named: Vec<&str> = tables
+            .lines()
+            .filter(|line| line.starts_with('|'))
+            .flat_map(|line| line.split(|c| !path(c)))
+            .filter_map(|word| word.rsplit_once("::").map(|(_, name)| name))
+            .filter(|name| name.contains('_'))
+            .collect();
+        assert!(named.len() > 100, "{document}: {}", named.len());
+        let missing: Vec<_> = named.iter().filter(|name| !functions.contains(**name)).collect();
+        assert!(missing.is_empty(), "{document} names tests that are not there: {missing:?}");
+    }
 }
 
 /// The name of every function below a folder.
