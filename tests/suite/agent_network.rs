@@ -2,11 +2,11 @@
 
 use std::io::copy;
 use std::net::{TcpListener, TcpStream};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::harness::scripted::Scripted;
-use crate::harness::{Machine, agent_program, program, run};
+use crate::harness::{Authority, Machine, agent_program, ends_with_its_thread, program, run, wait_until};
 
 const KEY: &str = "TEST-KEY-0001";
 
@@ -40,6 +40,28 @@ fn a_port_that_nobody_listens_on_and_one_that_speaks_no_tls_are_told_apart() {
     assert!(!run.text().contains("TCP"), "{run}");
     let before = machine.files();
     assert!(!before.iter().any(|path| path.contains("els")), "nothing was sent, so nothing is left: {before:?}");
+}
+
+#[test]
+fn a_certificate_that_does_not_fit_the_clock_points_at_the_clock() {
+    let authority = Authority::new("An authority");
+    let certificate = authority.expired_certificate();
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str, content: &str| {
+        std::fs::write(folder.path().join(name), content).unwrap();
+        folder.path().join(name)
+    };
+    let ca = place("ca.pem", authority.pem());
+    let port = closed_port();
+    let mut server = ends_with_its_thread(program("openssl"), false);
+    server.args(["s_server", "-quiet", "-accept", &format!("127.0.0.1:{port}"), "-cert"]);
+    server.arg(place("cert.pem", &certificate.certificate)).arg("-key").arg(place("key.pem", &certificate.key));
+    let mut server = server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_until("the server listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let url = format!("https://127.0.0.1:{port}");
+    let run = Machine::new().agent(&["--key", KEY, "--server", &url, "--ca-file", ca.to_str().unwrap()]);
+    server.kill().and_then(|()| server.wait()).unwrap();
+    run.exits(7).says("TLS").says("has expired").says("this machine's clock says").says("timedatectl");
 }
 
 #[test]

@@ -17,7 +17,7 @@ mod web;
 
 pub(crate) use backend::{Backend, Key, Settings, agent_program};
 pub(crate) use machine::Machine;
-pub(crate) use process::{Run, folder, program, run, run_with_input, wait_until};
+pub(crate) use process::{Run, ends_with_its_thread, folder, program, run, run_with_input, wait_until};
 pub(crate) use repository::Repository;
 pub(crate) use squid::{Access, SQUID_ADDRESS, Squid};
 pub(crate) use tls::Authority;

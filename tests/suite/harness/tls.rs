@@ -1,6 +1,6 @@
 //! Certificates for tests: an authority, and server certificates for the loopback addresses signed by it.
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd};
 
 /// A certificate authority that exists for one test. A second one is the wrong one.
 pub(crate) struct Authority {
@@ -38,10 +38,23 @@ impl Authority {
 
     /// A certificate for these host names and addresses.
     pub(crate) fn certificate_for(&self, names: &[&str]) -> ServerCertificate {
+        self.sign(names, |_| {})
+    }
+
+    /// A certificate for 127.0.0.1 that was good for the year 2020.
+    pub(crate) fn expired_certificate(&self) -> ServerCertificate {
+        self.sign(&["127.0.0.1"], |params| {
+            params.not_before = date_time_ymd(2020, 1, 1);
+            params.not_after = date_time_ymd(2021, 1, 1);
+        })
+    }
+
+    fn sign(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> ServerCertificate {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("names that a certificate can have");
         params.distinguished_name.push(DnType::CommonName, "a server of this test");
         params.use_authority_key_identifier_extension = true;
+        change(&mut params);
         let key = KeyPair::generate().expect("a key pair");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         ServerCertificate { certificate: certificate.pem(), key: key.serialize_pem() }
