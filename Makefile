@@ -39,6 +39,11 @@ test: deps ## everything that CI runs; installs what is missing first
 	cargo build --release --locked -p els-register
 	ELS_RELEASE_AGENT=$(agent) cargo test --workspace --locked
 
+.PHONY: soak
+soak: deps ## the full sweeps whose figures stand in docs/reliability.md; an hour or so
+	ELS_SOAK=1 cargo test --locked -p els-register --test suite crash_sweep -- --nocapture
+	ELS_SOAK=1 cargo test --locked -p els-backend --test suite -- crash_ linear_ hostile_ --nocapture --test-threads=1
+
 .PHONY: lint
 lint: ## formatting, clippy, shellcheck, the units, and that each dependency is accounted for
 	cargo fmt --all --check
