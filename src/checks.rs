@@ -4,7 +4,7 @@ use els_protocol::Timestamp;
 
 use crate::backend::{Client, Proxy, Source};
 use crate::config::{self, Config};
-use crate::ini::{Section, sections};
+use crate::ini::sections;
 use crate::machine;
 use crate::output::Report;
 use crate::repo;
@@ -21,7 +21,8 @@ const DAY: i64 = 24 * 60 * 60;
 
 /// The proxy that dnf.conf names, with its login; the error says what is wrong with it, without its value.
 pub(crate) fn dnf_proxy(root: &Root) -> Result<Option<Proxy>, String> {
-    let Some(main) = dnf_main(root) else { return Ok(None) };
+    let text = root.read_text(DNF_CONF).map_err(|error| error.to_string())?.unwrap_or_default();
+    let Some(main) = sections(&text).into_iter().find(|section| section.id == "main") else { return Ok(None) };
     let value = |key: &str| main.get(key).filter(|value| !value.is_empty());
     let Some(text) = value("proxy").filter(|text| !text.eq_ignore_ascii_case("_none_")) else { return Ok(None) };
     let mut proxy = Proxy::parse(text).map_err(|why| format!("{DNF_CONF}: proxy: {why}"))?;
@@ -146,11 +147,6 @@ pub(crate) fn dnf_agrees(client: &Client, config: &Config, root: &Root, report: 
             ),
         );
     }
-}
-
-fn dnf_main(root: &Root) -> Option<Section> {
-    let text = root.read_text(DNF_CONF).ok().flatten()?;
-    sections(&text).into_iter().find(|section| section.id == "main")
 }
 
 #[cfg(test)]

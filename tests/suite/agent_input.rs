@@ -253,3 +253,13 @@ fn no_secret_is_printed_whatever_is_done() {
         assert!(!String::from_utf8_lossy(&content).contains(key), "{file} holds the key");
     }
 }
+
+#[test]
+fn a_dnf_conf_that_is_no_text_is_named() {
+    let server = Scripted::backend(|_| None);
+    let machine = machine_of(&server);
+    std::fs::write(machine.path("/etc/dnf/dnf.conf"), [b'[', 0xff, b'm', b']']).unwrap();
+    machine.agent(&["--key", KEY]).exits(2).says("/etc/dnf/dnf.conf");
+    machine.agent(&["--report"]).succeeds().says("/etc/dnf/dnf.conf");
+    assert!(server.requests().is_empty());
+}

@@ -92,57 +92,55 @@ fn relay(
     counted: &Mutex<usize>,
 ) -> std::io::Result<()> {
     client.set_read_timeout(Some(Duration::from_secs(20)))?;
-    loop {
-        let mut request = Vec::new();
-        while !is_whole(&request) {
-            let mut bytes = [0; 4096];
-            let count = client.read(&mut bytes)?;
-            if count == 0 {
-                return Ok(());
-            }
-            request.extend_from_slice(bytes.get(..count).unwrap_or_default());
+    let mut request = Vec::new();
+    while !is_whole(&request) {
+        let mut bytes = [0; 4096];
+        let count = client.read(&mut bytes)?;
+        if count == 0 {
+            return Ok(());
         }
-        let cut = now.lock().expect("no relay panics").filter(|(method, _)| request.starts_with(method.as_bytes()));
-        let cut = cut.map(|(_, cut)| cut);
-        if cut.is_some() {
-            *counted.lock().expect("no relay panics") += 1;
-        }
-        if cut == Some(Cut::AtOnce) {
+        request.extend_from_slice(bytes.get(..count).unwrap_or_default());
+    }
+    let cut = now.lock().expect("no relay panics").filter(|(method, _)| request.starts_with(method.as_bytes()));
+    let cut = cut.map(|(_, cut)| cut);
+    if cut.is_some() {
+        *counted.lock().expect("no relay panics") += 1;
+    }
+    if cut == Some(Cut::AtOnce) {
+        return client.shutdown(Shutdown::Both);
+    }
+    let mut server = TcpStream::connect(address)?;
+    server.set_read_timeout(Some(Duration::from_secs(20)))?;
+    match cut {
+        Some(Cut::InTheRequest) => {
+            server.write_all(request.get(..request.len() / 2).unwrap_or_default())?;
             return client.shutdown(Shutdown::Both);
         }
-        let mut server = TcpStream::connect(address)?;
-        server.set_read_timeout(Some(Duration::from_secs(20)))?;
-        match cut {
-            Some(Cut::InTheRequest) => {
-                server.write_all(request.get(..request.len() / 2).unwrap_or_default())?;
-                return client.shutdown(Shutdown::Both);
-            }
-            Some(Cut::Late) => {
-                client.shutdown(Shutdown::Both)?;
-                thread::sleep(Duration::from_millis(1500));
-                server.write_all(&closing(&request))?;
-                let _ = server.read(&mut [0; 1024]);
-                return Ok(());
-            }
-            _ => server.write_all(&closing(&request))?,
-        }
-        if cut == Some(Cut::AfterTheRequest) {
+        Some(Cut::Late) => {
             client.shutdown(Shutdown::Both)?;
+            thread::sleep(Duration::from_millis(1500));
+            server.write_all(&closing(&request))?;
             let _ = server.read(&mut [0; 1024]);
             return Ok(());
         }
-        let mut answer = Vec::new();
-        server.read_to_end(&mut answer)?;
-        match cut {
-            Some(Cut::BeforeTheAnswer) => return client.shutdown(Shutdown::Both),
-            Some(Cut::InTheAnswer(bytes)) => {
-                client.write_all(answer.get(..bytes.min(answer.len() - 1)).unwrap_or_default())?;
-                return client.shutdown(Shutdown::Both);
-            }
-            _ => client.write_all(&answer)?,
-        }
-        return client.shutdown(Shutdown::Both);
+        _ => server.write_all(&closing(&request))?,
     }
+    if cut == Some(Cut::AfterTheRequest) {
+        client.shutdown(Shutdown::Both)?;
+        let _ = server.read(&mut [0; 1024]);
+        return Ok(());
+    }
+    let mut answer = Vec::new();
+    server.read_to_end(&mut answer)?;
+    match cut {
+        Some(Cut::BeforeTheAnswer) => return client.shutdown(Shutdown::Both),
+        Some(Cut::InTheAnswer(bytes)) => {
+            client.write_all(answer.get(..bytes.min(answer.len() - 1)).unwrap_or_default())?;
+            return client.shutdown(Shutdown::Both);
+        }
+        _ => client.write_all(&answer)?,
+    }
+    client.shutdown(Shutdown::Both)
 }
 
 /// Whether a request's head and body have come.
