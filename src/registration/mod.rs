@@ -8,6 +8,7 @@ mod journal;
 
 use std::collections::BTreeMap;
 
+use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use els_protocol::wire::{Product, Registration};
@@ -88,11 +89,17 @@ impl Standing {
         let mut lost = Vec::new();
         let state: Option<State> = load(root, &STATE, &mut lost)?;
         let pending: Pending = load(root, &PENDING, &mut lost)?.unwrap_or_default();
-        let variable = |file: &File| {
-            let found = root.look(file.path).ok().flatten().and_then(|found| found.content);
-            found.map(|content| (Sha256Hex::of(&content), String::from_utf8_lossy(&content).trim().to_owned()))
+        let variable = |file: &File| -> Result<Option<(Sha256Hex, String)>> {
+            let found = match root.look(file.path) {
+                // Something else stands in its place: the variable is lost, and whoever writes will say so.
+                Err(error) if matches!(error.errno, Errno::ELOOP | Errno::EISDIR | Errno::ENOTSUP) => None,
+                // A disk that does not answer has lost nothing: to go on without the token would lose the seat.
+                found => found?,
+            };
+            let text = |content: Vec<u8>| String::from_utf8_lossy(&content).trim().to_owned();
+            Ok(found.and_then(|found| found.content).map(|content| (Sha256Hex::of(&content), text(content))))
         };
-        let token = variable(&repo::TOKEN);
+        let token = variable(&repo::TOKEN)?;
         let credential = match &state {
             Some(state) => {
                 let whole = token.filter(|(hash, _)| state.files.get(repo::TOKEN.path) == Some(hash));
@@ -100,7 +107,7 @@ impl Standing {
                 let token = in_variables.or_else(|| pending.token_of(&state.registration));
                 token.map(|token| Credential { id: state.registration, token })
             }
-            None => variable(&repo::ID)
+            None => variable(&repo::ID)?
                 .and_then(|(_, id)| RegistrationId::parse(&id))
                 .zip(token.and_then(|(_, text)| Token::parse(&text)))
                 .map(|(id, token)| Credential { id, token }),

@@ -83,7 +83,8 @@ impl Root {
         walk::open_following(self.folder.as_fd(), path, OFlag::O_PATH).is_ok()
     }
 
-    /// The file `path` itself: a link, a folder or a device in its place is an error.
+    /// The file `path` itself: a link, a folder or a device in its place is an error. An ordinary user learns of files that
+    /// it may not read that they are there.
     pub(crate) fn look(&self, path: &str) -> Result<Option<Found>> {
         let look = || -> nix::Result<Option<Found>> {
             let Some((folder, name)) = self.parent(path)? else { return Ok(None) };
@@ -96,7 +97,8 @@ impl Root {
             let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
             let content = match nix::fcntl::openat(&folder, name, flags, Mode::empty()) {
                 Ok(file) => Some(read_regular(&file)?),
-                Err(Errno::EACCES | Errno::EPERM) => None,
+                // For root it is a fault, and nothing may be concluded from it.
+                Err(Errno::EACCES | Errno::EPERM) if !nix::unistd::geteuid().is_root() => None,
                 Err(Errno::ENOENT) => return Ok(None),
                 Err(errno) => return Err(errno),
             };

@@ -2,13 +2,11 @@
 //! changes nothing.
 
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 
 use crate::harness::scripted::Scripted;
 use crate::harness::{Machine, Run, run, run_with_input};
 
 const KEY: &str = "TEST-KEY-0001";
-const NOBODY: u32 = 65534;
 
 fn machine_of(server: &Scripted) -> Machine {
     let machine = Machine::new();
@@ -18,7 +16,7 @@ fn machine_of(server: &Scripted) -> Machine {
 
 /// Runs the agent as an ordinary user.
 fn as_nobody(machine: &Machine, arguments: &[&str]) -> Run {
-    run(machine.agent_command(arguments).uid(NOBODY).gid(NOBODY))
+    run(&mut machine.agent_command_as_nobody(arguments))
 }
 
 #[test]

@@ -401,3 +401,22 @@ fn a_renewal_and_a_new_url_arrive_with_a_refresh() {
     assert_eq!(json_of(&machine, STATE)["expires"], "2100-06-30T23:59:59Z");
     assert_eq!(machine.agent(&["--refresh", "--json"]).succeeds().json()["changed"], false);
 }
+
+#[test]
+fn a_token_that_cannot_be_read_for_the_moment_is_not_taken_as_lost() {
+    use crate::harness::{agent_program, program, run};
+    let server = Scripted::backend(|_| None);
+    let machine = machine_of(&server);
+    machine.registers(KEY);
+    let (old, before) = (id(&machine), server.requests().len());
+    let token = machine.path("/etc/dnf/vars/els_token");
+    for error in ["EIO", "EACCES"] {
+        let mut command = std::process::Command::new(program("strace"));
+        command.args(["-f", "-qqq", "-o", "/dev/null", "-P"]).arg(&token).args(["-e", "trace=openat"]);
+        command.args(["-e", &format!("inject=openat:error={error}")]).arg(agent_program());
+        run(command.arg("--root").arg(machine.root()).args(["--key", OTHER_KEY])).exits(1).says("els_token");
+    }
+    assert_eq!(server.requests().len(), before, "nothing was asked for");
+    machine.agent(&["--key", OTHER_KEY]).succeeds();
+    assert_eq!(count(&server, "DELETE", &old), 1, "the old seat went back");
+}

@@ -1,7 +1,5 @@
 //! The agent and the list of a key's seats: all pages of it, and the seat that is freed from elsewhere.
 
-use std::os::unix::process::CommandExt;
-
 use serde_json::{Value, json};
 
 use crate::harness::scripted::{Request, Scripted, answer, problem};
@@ -107,7 +105,7 @@ fn a_seat_is_freed_by_its_id_from_anywhere_without_root() {
         (request.path.starts_with("/v1/seats/") && request.id() == id(9)).then(|| problem(404, "unknown-registration"))
     });
     let machine = machine_of(&server);
-    let as_nobody = |arguments: &[&str]| run(machine.agent_command(arguments).uid(65534).gid(65534));
+    let as_nobody = |arguments: &[&str]| run(&mut machine.agent_command_as_nobody(arguments));
     // Ids may be pasted in upper case and with blanks around them.
     let spelled = format!(" {} ", id(1).to_uppercase());
     let run = as_nobody(&["--release", &spelled, "--key", KEY, "--json"]).succeeds();

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -110,6 +111,19 @@ impl Machine {
         let mut command = Command::new(agent_program());
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8");
         command.arg("--root").arg(self.root()).args(arguments);
+        command
+    }
+
+    /// The agent as an ordinary user runs it. A copy, since the folder that it was built in may be closed to others.
+    pub(crate) fn agent_command_as_nobody(&self, arguments: &[&str]) -> Command {
+        let copy = self.path("/opt/els-register");
+        if !copy.is_file() {
+            fs::copy(agent_program(), &copy).expect("a copy of the agent");
+        }
+        let as_root = self.agent_command(arguments);
+        let mut command = Command::new(copy);
+        command.env_clear().envs(as_root.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.args(as_root.get_args()).current_dir("/").uid(65534).gid(65534);
         command
     }
 
