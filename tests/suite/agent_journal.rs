@@ -409,12 +409,21 @@ fn a_token_that_cannot_be_read_for_the_moment_is_not_taken_as_lost() {
     let machine = machine_of(&server);
     machine.registers(KEY);
     let (old, before) = (id(&machine), server.requests().len());
-    let token = machine.path("/etc/dnf/vars/els_token");
-    for error in ["EIO", "EACCES"] {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace");
+    let strace = |injection: &str, arguments: &[&str]| {
         let mut command = std::process::Command::new(program("strace"));
-        command.args(["-f", "-qqq", "-o", "/dev/null", "-P"]).arg(&token).args(["-e", "trace=openat"]);
-        command.args(["-e", &format!("inject=openat:error={error}")]).arg(agent_program());
-        run(command.arg("--root").arg(machine.root()).args(["--key", OTHER_KEY])).exits(1).says("els_token");
+        command.args(["-f", "-qqq", "-e", "trace=openat", "-o"]).arg(&trace).args(["-e", injection]);
+        run(command.arg(agent_program()).arg("--root").arg(machine.root()).args(arguments))
+    };
+    // A run that gets as far as asking, to see which call opens the token.
+    let nowhere = ["--key", OTHER_KEY, "--server", "http://127.0.0.1:1", "--timeout", "1"];
+    strace("signal=none", &nowhere).exits(7);
+    let text = std::fs::read_to_string(&trace).unwrap();
+    let nth = 1 + text.lines().position(|line| line.contains("\"els_token\"")).expect("the token is read");
+    for error in ["EIO", "EACCES"] {
+        let injection = format!("inject=openat:error={error}:when={nth}");
+        strace(&injection, &["--key", OTHER_KEY]).exits(1).says("els_token");
     }
     assert_eq!(server.requests().len(), before, "nothing was asked for");
     machine.agent(&["--key", OTHER_KEY]).succeeds();
