@@ -316,3 +316,10 @@ fn not_registered(report: &mut Report) -> Failure {
     report.state = Some(Stands::NotRegistered);
     Failure::new(Kind::NotRegistered, "this machine is not registered").hint("els-register --key KEY registers it")
 }
+
+/// Random bytes for an id or a token.
+fn random<const LENGTH: usize>() -> [u8; LENGTH] {
+    let mut bytes = [0; LENGTH];
+    getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
+    bytes
+}

@@ -5,7 +5,8 @@ use els_protocol::{Code, MachineId};
 
 use super::register::checked_url;
 use super::{
-    Context, copied, not_registered, request_view, say_files, say_registration, say_request, show_network, show_plan,
+    Context, copied, not_registered, random, request_view, say_files, say_registration, say_request, show_network,
+    show_plan,
 };
 use crate::backend::Credential;
 use crate::checks;
@@ -65,7 +66,7 @@ fn online(context: &Context<'_>, standing: &Standing, credential: &Credential, r
         answer.repo.url = checked_url(&answer, &server)?.as_str().to_owned();
         let identity = match state {
             Some(state) => state.identity,
-            None => Identity::of(&context.machine()?, None, random_machine),
+            None => Identity::of(&context.machine()?, None, || MachineId::from_random(random())),
         };
         let check = state.and_then(|state| state.key_check.clone());
         let mut fresh = State::new(&answer, &server, check, identity, context.clock.now(), Default::default());
@@ -149,10 +150,4 @@ pub(super) fn refused(failure: Failure, report: &mut Report) -> Failure {
 pub(super) fn token_lost() -> Failure {
     Failure::new(Kind::Damaged, "the token of this machine's registration is lost or was altered")
         .hint("'els-register --key KEY' makes a new one; it takes no second seat")
-}
-
-fn random_machine() -> MachineId {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
-    MachineId::from_random(bytes)
 }

@@ -5,7 +5,7 @@ use els_protocol::{Code, MachineId, RegistrationId, Token};
 
 use super::Run;
 use crate::backend::{CallError, Credential, Fate};
-use crate::commands::{give_back_all, release_command};
+use crate::commands::{give_back_all, random, release_command};
 use crate::error::{Kind, Result};
 use crate::output::Report;
 use crate::registration::{Identity, Making, State};
@@ -187,10 +187,4 @@ impl Run<'_> {
 /// Whether the backend's answer means that this id cannot be had, but another one may.
 pub(super) fn wants_a_fresh_id(error: &CallError) -> bool {
     [Kind::Wire(Code::RegistrationConflict), Kind::Wire(Code::RegistrationReleased)].contains(&error.failure.kind)
-}
-
-fn random<const LENGTH: usize>() -> [u8; LENGTH] {
-    let mut bytes = [0; LENGTH];
-    getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
-    bytes
 }
