@@ -11,9 +11,13 @@
 //! - A call whose future is dropped is carried out all the same, wholly or not at all.
 
 mod admin;
+mod change;
 mod gate;
 mod queue;
+mod rows;
+mod seats;
 mod sqlite;
+mod terms;
 
 pub use admin::{
     ContractTaken, Created, Event, EventFilter, EventKind, Found, Holder, HolderState, KeyChange, KeyId, KeyRecord,

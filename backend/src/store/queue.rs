@@ -5,7 +5,11 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::net::IpAddr;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use els_protocol::Sha256Hex;
 
 /// Which lane: any number that tells one key from another. Two that collide share their turns, no more.
 pub(crate) type Lane = u64;
@@ -110,6 +114,28 @@ impl<T> State<T> {
         item
     }
 }
+
+/// The lane of a key. Hashes of keys are as good as random.
+pub(super) fn lane(key_hash: &Sha256Hex) -> Lane {
+    let [a, b, c, d, e, f, g, h, ..] = key_hash.0;
+    Lane::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// The lane of a client, for what no key is known of.
+pub(super) fn lane_of_client(client: IpAddr) -> Lane {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(client)
+}
+
+/// The lane of what the gate decides.
+pub(super) const LANE_OF_GATE: Lane = 0;
+/// The lane of what is done as time goes by.
+pub(super) const LANE_OF_UPKEEP: Lane = 1;
+/// The lane of what the vendor types.
+pub(super) const LANE_OF_VENDOR: Lane = 2;
+/// Requests of one key that wait, at the most.
+pub(super) const LANE_LIMIT: usize = 4096;
+/// Requests that wait, at the most.
+pub(super) const QUEUE_LIMIT: usize = 65_536;
 
 #[cfg(test)]
 mod tests {

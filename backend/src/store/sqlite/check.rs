@@ -4,6 +4,8 @@
 
 use rusqlite::Connection;
 
+use crate::store::rows::fill;
+
 /// One sentence for each disagreement, at most a thousand of a kind.
 pub(super) fn check(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut found = Vec::new();
@@ -18,18 +20,6 @@ pub(super) fn check(connection: &Connection) -> rusqlite::Result<Vec<String>> {
         }
     }
     Ok(found)
-}
-
-/// `sentence` with each `{}` replaced by the next value.
-fn fill(sentence: &str, values: &[String]) -> String {
-    let mut values = values.iter();
-    let mut parts = sentence.split("{}");
-    let mut text = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        text.push_str(values.next().map_or("", String::as_str));
-        text.push_str(part);
-    }
-    text
 }
 
 /// What is asked, and how each row of an answer reads. Every column is a text.

@@ -3,10 +3,10 @@
 //! Owns the table `early_releases`: a DELETE for an id that nobody has seen is remembered for a day, so that the PUT
 //! that it overtook is refused. Since anybody can ask for it, the number is bounded for each client address.
 
-use std::net::IpAddr;
-
 use els_protocol::{RegistrationId, Sha256Hex, Timestamp};
 use rusqlite::{Connection, params};
+
+use crate::store::rows::{REMEMBERED_PER_CLIENT, REMEMBERED_SECONDS};
 
 /// Remembers id and token; the oldest of this client's are forgotten for it when there are too many.
 pub(super) fn remember(
@@ -14,9 +14,8 @@ pub(super) fn remember(
     now: Timestamp,
     id: &RegistrationId,
     token_hash: &Sha256Hex,
-    client: IpAddr,
+    client: &str,
 ) -> rusqlite::Result<()> {
-    let client = client_group(client);
     connection
         .prepare_cached(
             "INSERT INTO early_releases (id, token_hash, client, at) VALUES (?1, ?2, ?3, ?4)
@@ -28,7 +27,7 @@ pub(super) fn remember(
             "DELETE FROM early_releases WHERE (id, token_hash) IN
              (SELECT id, token_hash FROM early_releases WHERE client = ?1 ORDER BY at DESC LIMIT -1 OFFSET ?2)",
         )?
-        .execute(params![client, PER_CLIENT])
+        .execute(params![client, REMEMBERED_PER_CLIENT])
         .map(drop)
 }
 
@@ -51,18 +50,3 @@ pub(super) fn forget(connection: &Connection, now: Timestamp) -> rusqlite::Resul
         .execute([now.plus_seconds(-REMEMBERED_SECONDS).unix()])
         .map(|count| count as u64)
 }
-
-/// Who counts as one client: an IPv4 address, or an IPv6 network of 64 bits, which is what one customer gets.
-fn client_group(client: IpAddr) -> String {
-    match client.to_canonical() {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
-        }
-    }
-}
-
-const REMEMBERED_SECONDS: i64 = 24 * 3600;
-/// More than a site behind one address can lose answers of in a day, and little enough to keep.
-const PER_CLIENT: u32 = 1024;

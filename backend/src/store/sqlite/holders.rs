@@ -4,9 +4,10 @@ use els_protocol::wire::SeatHolder;
 use els_protocol::{Code, RegistrationId, Sha256Hex, Timestamp};
 use rusqlite::{Connection, Row, params};
 
-use super::held::{Key, key_by_secret};
+use super::held::key_by_secret;
 use super::row::{holder_state, invalid, key_id, label, machine_id, optional_time, os, time};
 use crate::license::Judged;
+use crate::store::rows::Key;
 use crate::store::{Holder, KeyId, SeatPage};
 
 /// One page of the machines that hold a key's seats.

@@ -6,10 +6,11 @@ use els_protocol::wire::Seats;
 use els_protocol::{MachineId, Sha256Hex, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::row::{key_id, key_state, key_state_text, optional_time, time};
-use super::trail::Entry;
+use super::row::{key_id, key_state, optional_time, time};
+use super::trail;
 use crate::license::{Judged, KeyState};
-use crate::store::{ContractTaken, Created, EventKind, KeyChange, KeyId, KeyNumber, KeyRecord, NewKey, Rotation};
+use crate::store::rows::key_state_text;
+use crate::store::{ContractTaken, Created, KeyChange, KeyId, KeyNumber, KeyRecord, NewKey, Rotation, terms};
 
 /// Makes a key, or finds the one that was made by the same command before.
 pub(super) fn create(
@@ -22,7 +23,7 @@ pub(super) fn create(
     if let Some(contract) = &new.contract
         && let Some(present) = by_contract(connection, contract)?
     {
-        let mut differing = differences(&present, new);
+        let mut differing = terms::differences(&present, new);
         // A secret that was generated is another one each time; an imported one is a value like the others.
         if new.imported && owner != Some(present.number) {
             differing.push("the key itself");
@@ -56,8 +57,7 @@ pub(super) fn create(
         ])?;
     let number = KeyNumber(connection.last_insert_rowid());
     add_secret(connection, number, secret)?;
-    let detail = format!("{} seats of {} until {}", new.seats, new.product, new.expires);
-    Entry::of_key(now, EventKind::KeyCreated, number).because(&detail).write(connection)?;
+    trail::write(connection, &terms::created(now, number, new))?;
     required(connection, number).map(Created::New)
 }
 
@@ -86,7 +86,7 @@ pub(super) fn update(
     change: &KeyChange,
 ) -> rusqlite::Result<Option<Result<KeyRecord, ContractTaken>>> {
     let Some(before) = by_id(connection, id)? else { return Ok(None) };
-    let after = changed(&before, change);
+    let after = terms::changed(&before, change);
     if before.contract != after.contract
         && let Some(contract) = &after.contract
         && let Some(other) = by_contract(connection, contract)?
@@ -95,11 +95,9 @@ pub(super) fn update(
     }
     if change.trust_again && !before.distrusted.is_empty() {
         connection.prepare_cached("DELETE FROM distrusted WHERE key = ?1")?.execute([before.number.0])?;
-        let detail = format!("{} ids", before.distrusted.len());
-        Entry::of_key(now, EventKind::TrustedAgain, before.number).because(&detail).write(connection)?;
+        trail::write(connection, &terms::trusted_again(now, &before))?;
     }
-    let told = story(&before, &after);
-    if !told.is_empty() {
+    if let Some(entry) = terms::updated(now, &before, &after) {
         connection
             .prepare_cached(
                 "UPDATE keys SET product = ?2, seats = ?3, starts = ?4, expires = ?5, contract = ?6, reseller = ?7,
@@ -117,7 +115,7 @@ pub(super) fn update(
                 after.release_unseen_after,
                 after.self_release,
             ])?;
-        Entry::of_key(now, EventKind::KeyUpdated, before.number).because(&told.join(", ")).write(connection)?;
+        trail::write(connection, &entry)?;
     }
     required(connection, before.number).map(|record| Some(Ok(record)))
 }
@@ -139,12 +137,7 @@ pub(super) fn set_state(
     connection
         .prepare_cached("UPDATE keys SET state = ?2 WHERE number = ?1")?
         .execute(params![before.number.0, key_state_text(state)])?;
-    let kind = match state {
-        KeyState::Active => EventKind::KeyResumed,
-        KeyState::Suspended => EventKind::KeySuspended,
-        KeyState::Revoked => EventKind::KeyRevoked,
-    };
-    Entry::of_key(now, kind, before.number).write(connection)?;
+    trail::write(connection, &terms::state_changed(now, before.number, state))?;
     Ok(Some(Ok(KeyRecord { state, ..before })))
 }
 
@@ -168,68 +161,8 @@ pub(super) fn rotate(
         .prepare_cached("UPDATE secrets SET until = min(coalesce(until, ?2), ?2) WHERE key = ?1")?
         .execute(params![key.number.0, old_until.unwrap_or(now).unix()])?;
     add_secret(connection, key.number, secret)?;
-    let detail = match old_until {
-        Some(until) => format!("the old key counts until {until}"),
-        None => "the old key no longer counts".to_owned(),
-    };
-    Entry::of_key(now, EventKind::KeyRotated, key.number).because(&detail).write(connection)?;
+    trail::write(connection, &terms::rotated(now, key.number, old_until))?;
     Ok(Some(Rotation::Rotated))
-}
-
-fn changed(before: &KeyRecord, change: &KeyChange) -> KeyRecord {
-    KeyRecord {
-        seats: Seats { total: change.seats.unwrap_or(before.seats.total), ..before.seats },
-        product: change.product.clone().unwrap_or_else(|| before.product.clone()),
-        starts: change.starts.unwrap_or(before.starts),
-        expires: change.expires.unwrap_or(before.expires),
-        contract: change.contract.clone().unwrap_or_else(|| before.contract.clone()),
-        reseller: change.reseller.clone().unwrap_or_else(|| before.reseller.clone()),
-        note: change.note.clone().unwrap_or_else(|| before.note.clone()),
-        release_unseen_after: change.release_unseen_after.unwrap_or(before.release_unseen_after),
-        self_release: change.self_release.unwrap_or(before.self_release),
-        ..before.clone()
-    }
-}
-
-/// What has changed, for the trail. Remarks may be long and are not repeated there.
-fn story(before: &KeyRecord, after: &KeyRecord) -> Vec<String> {
-    let mut told = Vec::new();
-    let mut compare = |what: &str, from: String, to: String| {
-        if from != to {
-            told.push(format!("{what} {from} to {to}"));
-        }
-    };
-    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".into());
-    let start = |value: Option<Timestamp>| value.map_or_else(|| "none".into(), |time| time.to_string());
-    let days = |value: Option<u32>| value.map_or_else(|| "never".into(), |days| format!("{days} days"));
-    compare("seats", before.seats.total.to_string(), after.seats.total.to_string());
-    compare("product", before.product.clone(), after.product.clone());
-    compare("starts", start(before.starts), start(after.starts));
-    compare("expires", before.expires.to_string(), after.expires.to_string());
-    compare("contract", text(&before.contract), text(&after.contract));
-    compare("reseller", text(&before.reseller), text(&after.reseller));
-    compare("release-unseen-after", days(before.release_unseen_after), days(after.release_unseen_after));
-    compare("self-release", before.self_release.to_string(), after.self_release.to_string());
-    if before.note != after.note {
-        told.push("note".into());
-    }
-    told
-}
-
-fn differences(present: &KeyRecord, new: &NewKey) -> Vec<&'static str> {
-    [
-        ("--seats", present.seats.total == new.seats),
-        ("--expires", present.expires == new.expires),
-        ("--starts", present.starts == new.starts),
-        ("--product", present.product == new.product),
-        ("--reseller", present.reseller == new.reseller),
-        ("--note", present.note == new.note),
-        ("--release-unseen-after", present.release_unseen_after == new.release_unseen_after),
-        ("--no-self-release", present.self_release == new.self_release),
-    ]
-    .into_iter()
-    .filter_map(|(name, same)| (!same).then_some(name))
-    .collect()
 }
 
 fn add_secret(connection: &Connection, key: KeyNumber, secret: &Sha256Hex) -> rusqlite::Result<()> {

@@ -3,6 +3,7 @@
 //! Owns which connection does what: one thread writes in groups, a few connections read. The tables are its modules'
 //! affair; the rules are `license`'s.
 
+mod apply;
 mod backup;
 mod check;
 mod early;
@@ -29,13 +30,14 @@ use async_trait::async_trait;
 use els_protocol::{Code, RegistrationId, Sha256Hex, Timestamp};
 use rusqlite::{Connection, ErrorCode};
 
-use super::queue::Lane;
+use super::queue::{LANE_OF_GATE, LANE_OF_UPKEEP, LANE_OF_VENDOR, lane, lane_of_client};
+use super::rows::{PIECE, like_anywhere};
 use super::{
     ContractTaken, Created, Cursor, Deleted, Event, EventFilter, Feed, Found, Holder, HolderState, Housekeeping,
     KeyChange, KeyId, KeyNumber, KeyRecord, KeyStanding, Lookup, NewKey, Policy, Registered, RegistrationView,
     Rotation, SeatPage, Store, StoreError,
 };
-use crate::license::{Judged, KeyState, RegisterCommand, SUPERSEDED_SECONDS};
+use crate::license::{Judged, KeyState, RegisterCommand};
 use readers::Readers;
 use writer::Writer;
 
@@ -168,7 +170,7 @@ impl Store for SqliteStore {
                     self.writer.run(LANE_OF_UPKEEP, move |db| upkeep::release_unseen(db, now, &unseen)).await?;
                 done.released += released;
                 // Where all that were found have been seen meanwhile, the next search is soon enough.
-                if found < upkeep::PIECE || released == 0 {
+                if found < PIECE || released == 0 {
                     break;
                 }
             }
@@ -177,7 +179,7 @@ impl Store for SqliteStore {
         loop {
             let erased = self.writer.run(LANE_OF_UPKEEP, move |db| upkeep::erase(db, now)).await?;
             done.erased += erased;
-            if erased < upkeep::PIECE as u64 {
+            if erased < PIECE as u64 {
                 break;
             }
         }
@@ -251,13 +253,13 @@ impl Store for SqliteStore {
     }
 
     async fn release_seat(&self, now: Timestamp, id: RegistrationId) -> Result<Option<Deleted>, StoreError> {
-        let work = move |db: &Connection| giving_back::release_any(db, now, &id, "freed by the vendor");
+        let work = move |db: &Connection| giving_back::release_any(db, now, &id, "freed by the vendor".into());
         self.writer.run(LANE_OF_VENDOR, work).await
     }
 
     async fn find(&self, text: &str, limit: u32) -> Result<Found, StoreError> {
         let text = text.to_owned();
-        let pattern = format!("%{}%", text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
+        let pattern = like_anywhere(&text);
         self.readers
             .ask(move |db| {
                 let id = RegistrationId::parse(&text.to_ascii_lowercase());
@@ -321,25 +323,10 @@ fn own_view(
     if let Some(code) = key.terms(policy).refuses_credential(now) {
         return Ok((Err(code.into()), false));
     }
-    let overdue = held.state == HolderState::Superseded
-        && held.ended_at.is_some_and(|since| now >= since.plus_seconds(SUPERSEDED_SECONDS));
-    Ok((Ok(held::view(&key, *id, held.registered_at, key.seats)), overdue))
+    let overdue = held.is_overdue(now);
+    Ok((Ok(key.view(*id, held.registered_at)), overdue))
 }
 
-/// A key's lane. Hashes of keys are as good as random.
-fn lane(key_hash: &Sha256Hex) -> Lane {
-    let [a, b, c, d, e, f, g, h, ..] = key_hash.0;
-    Lane::from_be_bytes([a, b, c, d, e, f, g, h])
-}
-
-fn lane_of_client(client: IpAddr) -> Lane {
-    use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-    BuildHasherDefault::<DefaultHasher>::default().hash_one(client)
-}
-
-const LANE_OF_GATE: Lane = 0;
-const LANE_OF_UPKEEP: Lane = 1;
-const LANE_OF_VENDOR: Lane = 2;
 /// Last-seen times that are written at once.
 const SEEN_PIECE: usize = 500;
 /// Half a second's reading.

@@ -6,7 +6,7 @@ use rusqlite::Row;
 use rusqlite::types::Type;
 
 use crate::license::{KeyState, Likeness};
-use crate::store::{HolderState, KeyId};
+use crate::store::{HolderState, KeyId, rows};
 
 /// A value that no version of this program writes.
 pub(super) fn invalid(column: usize, what: &'static str) -> rusqlite::Error {
@@ -48,50 +48,15 @@ pub(super) fn os(row: &Row<'_>, column: usize) -> rusqlite::Result<Os> {
 }
 
 pub(super) fn key_state(row: &Row<'_>, column: usize) -> rusqlite::Result<KeyState> {
-    match row.get_ref(column)?.as_str()? {
-        "active" => Ok(KeyState::Active),
-        "suspended" => Ok(KeyState::Suspended),
-        "revoked" => Ok(KeyState::Revoked),
-        _ => Err(invalid(column, "a key state that is not known")),
-    }
-}
-
-pub(super) fn key_state_text(state: KeyState) -> &'static str {
-    match state {
-        KeyState::Active => "active",
-        KeyState::Suspended => "suspended",
-        KeyState::Revoked => "revoked",
-    }
+    rows::key_state(row.get_ref(column)?.as_str()?).ok_or_else(|| invalid(column, "a key state that is not known"))
 }
 
 pub(super) fn holder_state(row: &Row<'_>, column: usize) -> rusqlite::Result<HolderState> {
-    match row.get_ref(column)?.as_str()? {
-        "active" => Ok(HolderState::Active),
-        "superseded" => Ok(HolderState::Superseded),
-        "released" => Ok(HolderState::Released),
-        _ => Err(invalid(column, "a registration state that is not known")),
-    }
-}
-
-pub(super) fn likeness_text(likeness: Likeness) -> &'static str {
-    match likeness {
-        Likeness::SameMachineAndHardware => "same machine and hardware id",
-        Likeness::SameMachineMoved => "same machine id, said to be moved",
-        Likeness::SameMachineOnly => "same machine id, hardware id absent",
-        Likeness::SameHardwareOnly => "same hardware id, other machine id",
-    }
+    rows::holder_state(row.get_ref(column)?.as_str()?)
+        .ok_or_else(|| invalid(column, "a registration state that is not known"))
 }
 
 pub(super) fn likeness(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Likeness>> {
     let Some(text) = row.get_ref(column)?.as_str_or_null()? else { return Ok(None) };
-    [
-        Likeness::SameMachineAndHardware,
-        Likeness::SameMachineMoved,
-        Likeness::SameMachineOnly,
-        Likeness::SameHardwareOnly,
-    ]
-    .into_iter()
-    .find(|one| likeness_text(*one) == text)
-    .map(Some)
-    .ok_or_else(|| invalid(column, "a likeness that is not known"))
+    rows::likeness(text).map(Some).ok_or_else(|| invalid(column, "a likeness that is not known"))
 }

@@ -2,69 +2,31 @@
 //!
 //! Owns the table `events`. Every function that writes is called inside the transaction of the change it tells of.
 
-use els_protocol::{MachineId, RegistrationId, Timestamp};
+use els_protocol::{MachineId, RegistrationId};
 use rusqlite::{Connection, Row, params, params_from_iter};
 
 use super::row::{id, invalid, machine_id, time};
-use crate::store::{Cursor, Event, EventFilter, EventKind, KeyId, KeyNumber};
+use crate::store::change::Entry;
+use crate::store::{Cursor, Event, EventFilter, EventKind, KeyId};
 
-/// What is written of one event.
-pub(super) struct Entry<'a> {
-    pub(super) at: Timestamp,
-    pub(super) kind: EventKind,
-    pub(super) key: KeyNumber,
-    pub(super) registration: Option<RegistrationId>,
-    pub(super) other: Option<RegistrationId>,
-    pub(super) machine: Option<MachineId>,
-    pub(super) hardware: Option<MachineId>,
-    pub(super) detail: Option<&'a str>,
-}
-
-impl<'a> Entry<'a> {
-    /// An event of a key.
-    pub(super) fn of_key(at: Timestamp, kind: EventKind, key: KeyNumber) -> Self {
-        Entry { at, kind, key, registration: None, other: None, machine: None, hardware: None, detail: None }
-    }
-
-    /// An event of a registration.
-    pub(super) fn of(at: Timestamp, kind: EventKind, key: KeyNumber, registration: RegistrationId) -> Self {
-        Entry { registration: Some(registration), ..Entry::of_key(at, kind, key) }
-    }
-
-    /// ... which has to do with another one.
-    pub(super) fn with(self, other: Option<RegistrationId>) -> Self {
-        Entry { other, ..self }
-    }
-
-    /// ... and with these ids of a machine.
-    pub(super) fn ids(self, machine: Option<MachineId>, hardware: Option<MachineId>) -> Self {
-        Entry { machine, hardware, ..self }
-    }
-
-    /// ... for this reason.
-    pub(super) fn because(self, detail: &'a str) -> Self {
-        Entry { detail: Some(detail), ..self }
-    }
-
-    /// Writes it.
-    pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
-        connection
-            .prepare_cached(
-                "INSERT INTO events (at, kind, key, registration, other, machine, hardware, detail)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            )?
-            .execute(params![
-                self.at.unix(),
-                self.kind.as_str(),
-                self.key.0,
-                self.registration.as_ref().map(RegistrationId::as_bytes),
-                self.other.as_ref().map(RegistrationId::as_bytes),
-                self.machine.as_ref().map(MachineId::as_bytes),
-                self.hardware.as_ref().map(MachineId::as_bytes),
-                self.detail,
-            ])
-            .map(drop)
-    }
+/// Writes one event.
+pub(super) fn write(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO events (at, kind, key, registration, other, machine, hardware, detail)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            entry.at.unix(),
+            entry.kind.as_str(),
+            entry.key.0,
+            entry.registration.as_ref().map(RegistrationId::as_bytes),
+            entry.other.as_ref().map(RegistrationId::as_bytes),
+            entry.machine.as_ref().map(MachineId::as_bytes),
+            entry.hardware.as_ref().map(MachineId::as_bytes),
+            entry.detail,
+        ])
+        .map(drop)
 }
 
 /// A part of the trail, oldest first.

@@ -7,9 +7,10 @@
 use els_protocol::{MachineId, RegistrationId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::row::machine_id;
+use super::row::{machine_id, time};
 use super::{giving_back, trail};
 use crate::store::KeyNumber;
+use crate::store::rows::{self, ERASE_SECONDS, GAP_SECONDS, PIECE, SEARCH_SECONDS};
 
 /// Notes that the gate is up. A gap since the last time is a time in which it was down.
 pub(super) fn gate_is_up(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
@@ -74,7 +75,7 @@ pub(super) fn release_unseen(connection: &Connection, now: Timestamp, ids: &[Reg
             .optional()?;
         let Some((days, last)) = facts else { continue };
         if last <= unseen_since(connection, now, days)?.unix() {
-            giving_back::release_any(connection, now, id, &format!("not seen for {days} days"))?;
+            giving_back::release_any(connection, now, id, format!("not seen for {days} days"))?;
             released += 1;
         }
     }
@@ -109,9 +110,6 @@ pub(super) fn erase(connection: &Connection, now: Timestamp) -> rusqlite::Result
     Ok(due.len() as u64)
 }
 
-/// How many a piece of upkeep takes on, at the most. As many are done at once; where there are more, call again.
-pub(super) const PIECE: usize = 200;
-
 /// An id that no registration of the key has any more is not kept for the sake of distrusting it.
 fn stop_distrusting_the_gone(
     connection: &Connection,
@@ -129,23 +127,11 @@ fn stop_distrusting_the_gone(
         .map(drop)
 }
 
-/// The moment from which on a machine would have had to be seen: `days` back, times in which the gate was down not
-/// counted.
+/// The moment from which on a machine would have had to be seen.
 fn unseen_since(connection: &Connection, now: Timestamp, days: u32) -> rusqlite::Result<Timestamp> {
-    let mut left = i64::from(days) * 24 * 3600;
-    let mut at = now.unix();
     let mut downs = connection.prepare_cached("SELECT since, until FROM gate_down ORDER BY until DESC")?;
-    let mut rows = downs.query([])?;
-    while let Some(row) = rows.next()? {
-        let (since, until): (i64, i64) = (row.get(0)?, row.get(1)?);
-        let up = (at - until).max(0);
-        if left <= up {
-            break;
-        }
-        left -= up;
-        at = at.min(since);
-    }
-    Ok(Timestamp::from_unix(at - left))
+    let downs = downs.query_map([], |row| Ok((time(row, 0)?, time(row, 1)?)))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(rows::unseen_since(now, days, downs))
 }
 
 fn done_at(connection: &Connection, name: &str) -> rusqlite::Result<Option<Timestamp>> {
@@ -161,8 +147,3 @@ fn set_done(connection: &Connection, name: &str, now: Timestamp) -> rusqlite::Re
         .execute(params![name, now.unix()])
         .map(drop)
 }
-
-/// Seconds without a sign of the gate after which it was down: three calls that did not come.
-const GAP_SECONDS: i64 = 180;
-const SEARCH_SECONDS: i64 = 3600;
-const ERASE_SECONDS: i64 = 90 * 24 * 3600;

@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::failure;
 use crate::store::StoreError;
-use crate::store::queue::{FairQueue, Lane, Rejected};
+use crate::store::queue::{FairQueue, LANE_LIMIT, Lane, QUEUE_LIMIT, Rejected};
 
 /// The handle of the writing thread. Dropping it waits until everything that was taken is done.
 pub(super) struct Writer {
@@ -165,10 +165,6 @@ fn execute(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
 
 /// Requests that share a commit, at the most.
 const GROUP: usize = 64;
-/// Requests of one key that wait, at the most.
-const LANE_LIMIT: usize = 4096;
-/// Requests that wait, at the most.
-const QUEUE_LIMIT: usize = 65_536;
 
 #[cfg(test)]
 mod tests {
