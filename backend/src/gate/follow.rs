@@ -95,8 +95,8 @@ impl Gate {
     async fn follow_once(&self, cursor: &mut Cursor) -> Result<(), StoreError> {
         loop {
             let feed = self.store.feed(*cursor, FEED_PIECE).await?;
-            if feed.up_to < *cursor {
-                tracing::warn!("the database is an earlier one than before: the gate forgets what it knew");
+            if feed.broken {
+                tracing::warn!("the database is another one than before: the gate forgets what it knew");
                 self.memory.clear(feed.up_to);
                 *cursor = feed.up_to;
                 return Ok(());

@@ -90,4 +90,7 @@ pub struct Feed {
     pub up_to: Cursor,
     /// Whether there is more to fetch at once.
     pub more: bool,
+    /// The feed does not go on from where the reader stands: the database is another one than before (a failover, a backup
+    /// that was put back). There are no items; whoever remembers something has to forget it and go on from `up_to`.
+    pub broken: bool,
 }

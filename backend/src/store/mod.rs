@@ -13,6 +13,7 @@
 mod admin;
 mod change;
 mod gate;
+mod postgres;
 mod queue;
 mod rows;
 mod seats;
@@ -25,7 +26,8 @@ pub use admin::{
 };
 pub use gate::{Credential, CredentialState, Cursor, Feed, FeedItem, KeyNumber, KeyStanding, Lookup};
 
-pub use sqlite::{Opening, SqliteStore, backup};
+pub use postgres::{PostgresStore, Target};
+pub use sqlite::{SqliteStore, backup};
 
 use std::fmt;
 use std::net::IpAddr;
@@ -47,6 +49,17 @@ pub struct Policy {
     pub covers: Coverage,
     /// Seconds after expiry in which known machines go on (`--grace`).
     pub grace_seconds: i64,
+}
+
+/// What may be done to a database while it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// It must be there, with the schema of this version.
+    Existing,
+    /// It is made when there is none, where that needs no more than a file; an older schema is refused.
+    Creating,
+    /// It is set up when it is empty, and brought to the schema of this version.
+    Migrating,
 }
 
 /// Why a store gave no answer.

@@ -84,7 +84,7 @@ pub(super) struct CandidateRow {
 }
 
 /// Which kind of id a key distrusts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum IdKind {
     Machine,
     Hardware,

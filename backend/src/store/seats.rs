@@ -3,6 +3,7 @@
 //! Owns what a decision of the rules means for the tables, once for every database. Pure: no SQL, no clock. The caller has
 //! read the facts and carries the changes out in one transaction.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use els_protocol::{RegistrationId, Sha256Hex, Timestamp};
@@ -139,7 +140,7 @@ pub(super) fn release(now: Timestamp, key: &Key, held: Option<&Held>) -> Outcome
 }
 
 /// Frees a seat in the vendor's name, or because nobody has seen its machine.
-pub(super) fn release_any(now: Timestamp, held: &Held, why: String) -> Outcome<Judged<Deleted>> {
+pub(super) fn release_any(now: Timestamp, held: &Held, why: Cow<'static, str>) -> Outcome<Judged<Deleted>> {
     match judge_delete(held_id(Some(held)), true) {
         Ok(todo) => give_back(now, Some(held), todo, why),
         Err(refusal) => Outcome::unchanged(Err(refusal)),
@@ -270,7 +271,7 @@ fn give_back(
     now: Timestamp,
     held: Option<&Held>,
     todo: GivingBack,
-    why: impl Into<std::borrow::Cow<'static, str>>,
+    why: impl Into<Cow<'static, str>>,
 ) -> Outcome<Judged<Deleted>> {
     let Some(held) = held.filter(|_| matches!(todo, GivingBack::FreeSeat | GivingBack::EndSuperseded)) else {
         return Outcome::unchanged(Ok(Deleted::Already));
@@ -283,7 +284,7 @@ fn give_back(
     Outcome { answer: Ok(Deleted::Released), changes }
 }
 
-fn end(now: Timestamp, held: &Held, why: impl Into<std::borrow::Cow<'static, str>>, changes: &mut Vec<Change>) {
+fn end(now: Timestamp, held: &Held, why: impl Into<Cow<'static, str>>, changes: &mut Vec<Change>) {
     changes.push(Change::Release { id: held.id, at: now });
     let entry = Entry::of(now, EventKind::Released, held.key, held.id).with(held.successor);
     changes.push(Change::Event(entry.because(why)));

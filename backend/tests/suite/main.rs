@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is to stop there")]
 
+mod cluster;
 mod commands;
 mod crash_disk;
 mod crash_kill;

@@ -9,7 +9,8 @@ use anyhow::{Context, bail};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
-use super::open::{self, Opening};
+use super::open;
+use crate::store::Opening;
 
 /// Copies the database at `path` to the file `target`, which is replaced if it is there.
 pub fn backup(path: &Path, target: &Path) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 //!
 //! Owns gathering the facts, in the transaction of its caller. What they mean is `store::seats`'s.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use els_protocol::{Code, RegistrationId, Sha256Hex, Timestamp};
@@ -44,7 +45,7 @@ pub(super) fn release_any(
     connection: &Connection,
     now: Timestamp,
     id: &RegistrationId,
-    why: String,
+    why: Cow<'static, str>,
 ) -> rusqlite::Result<Option<Deleted>> {
     let Some(held) = held(connection, id)? else { return Ok(None) };
     carried_out(connection, seats::release_any(now, &held, why)).map(Result::ok)

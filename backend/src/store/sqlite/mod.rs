@@ -21,7 +21,6 @@ mod upkeep;
 mod writer;
 
 pub use backup::backup;
-pub use open::Opening;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -34,7 +33,7 @@ use super::queue::{LANE_OF_GATE, LANE_OF_UPKEEP, LANE_OF_VENDOR, lane, lane_of_c
 use super::rows::{PIECE, like_anywhere};
 use super::{
     ContractTaken, Created, Cursor, Deleted, Event, EventFilter, Feed, Found, Holder, HolderState, Housekeeping,
-    KeyChange, KeyId, KeyNumber, KeyRecord, KeyStanding, Lookup, NewKey, Policy, Registered, RegistrationView,
+    KeyChange, KeyId, KeyNumber, KeyRecord, KeyStanding, Lookup, NewKey, Opening, Policy, Registered, RegistrationView,
     Rotation, SeatPage, Store, StoreError,
 };
 use crate::license::{Judged, KeyState, RegisterCommand};

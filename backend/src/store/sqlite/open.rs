@@ -11,16 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-/// What may be done to the database while it is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Opening {
-    /// It must be there, with the schema of this version.
-    Existing,
-    /// It is made when there is none; an older schema is refused.
-    Creating,
-    /// It is made when there is none, and brought to the schema of this version.
-    Migrating,
-}
+use crate::store::Opening;
 
 /// Opens the database for writing, as `opening` allows.
 pub(super) fn open_writer(path: &Path, opening: Opening) -> anyhow::Result<Connection> {

@@ -75,7 +75,7 @@ pub(super) fn release_unseen(connection: &Connection, now: Timestamp, ids: &[Reg
             .optional()?;
         let Some((days, last)) = facts else { continue };
         if last <= unseen_since(connection, now, days)?.unix() {
-            giving_back::release_any(connection, now, id, format!("not seen for {days} days"))?;
+            giving_back::release_any(connection, now, id, format!("not seen for {days} days").into())?;
             released += 1;
         }
     }
