@@ -34,7 +34,7 @@ pub struct Cli {
 /// What holds for every command.
 #[derive(Debug, Args)]
 pub struct Site {
-    /// The database
+    /// The database: sqlite:///PATH, or postgres://USER@HOST/NAME for several nodes
     #[arg(long, global = true, help_heading = "For every command", value_name = "URL", default_value = DEFAULT_DATABASE)]
     pub database: String,
     /// Read the database's URL from FILE: it may hold a password, and arguments are visible to others
@@ -79,9 +79,28 @@ pub enum Action {
     Migrate,
     /// Copy the database, also while it is in use, to FILE
     Backup {
-        /// The copy; replaced if it is there
+        /// The copy, an SQLite database; replaced if it is there
         file: PathBuf,
     },
+    /// Move everything to another, empty database; no `serve` may run on either
+    Copy(Ways),
+}
+
+/// `copy`
+#[derive(Debug, Args)]
+pub struct Ways {
+    /// The database to read [default: the one of --database]
+    #[arg(long, value_name = "URL")]
+    pub from: Option<String>,
+    /// Read the URL of the database to read from FILE
+    #[arg(long, value_name = "FILE", conflicts_with = "from")]
+    pub from_file: Option<PathBuf>,
+    /// The database to fill; a file is made, a PostgreSQL database has to be there
+    #[arg(long, value_name = "URL", required_unless_present = "to_file")]
+    pub to: Option<String>,
+    /// Read the URL of the database to fill from FILE
+    #[arg(long, value_name = "FILE", conflicts_with = "to")]
+    pub to_file: Option<PathBuf>,
 }
 
 /// `serve`

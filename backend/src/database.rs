@@ -8,11 +8,15 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
 
+use crate::store::Target;
+
 /// A database, by its URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DatabaseUrl {
     /// `sqlite://PATH`
     Sqlite(PathBuf),
+    /// `postgres://USER@HOST/NAME`
+    Postgres(Box<Target>),
 }
 
 impl DatabaseUrl {
@@ -25,18 +29,20 @@ impl DatabaseUrl {
                 Err("sqlite:// is followed by the path of a file, such as sqlite:///var/lib/els-backend/els.db".into())
             }
             "sqlite" => Ok(DatabaseUrl::Sqlite(PathBuf::from(rest))),
-            "postgres" | "postgresql" => {
-                Err("PostgreSQL is not supported by this build; use sqlite:///path/els.db".into())
-            }
-            _ => Err("the scheme of the database's URL is not known; use sqlite:///path/els.db".into()),
+            "postgres" | "postgresql" => Target::parse(url).map(|target| DatabaseUrl::Postgres(Box::new(target))),
+            _ => Err(
+                "the scheme of the database's URL is not known; use sqlite:///path/els.db or postgres://USER@HOST/NAME"
+                    .into(),
+            ),
         }
     }
 }
 
 /// When this process is root's: becomes the owner of the folder in which the database lies, for good. Files that the
-/// database makes then belong to whoever `serve` runs as. A folder that is not there, or is root's, changes nothing.
+/// database makes then belong to whoever `serve` runs as. A folder that is not there, or is root's, changes nothing; nor does
+/// a server, which has its own idea of who asks.
 pub fn become_owner(url: &DatabaseUrl) -> anyhow::Result<()> {
-    let DatabaseUrl::Sqlite(path) = url;
+    let DatabaseUrl::Sqlite(path) = url else { return Ok(()) };
     if !geteuid().is_root() {
         return Ok(());
     }
@@ -65,7 +71,8 @@ mod tests {
     fn sqlite_is_named_by_a_path_and_others_are_refused_without_repeating_them() {
         assert_eq!(DatabaseUrl::parse("sqlite:///a/b.db"), Ok(DatabaseUrl::Sqlite("/a/b.db".into())));
         assert_eq!(DatabaseUrl::parse("sqlite://b.db"), Ok(DatabaseUrl::Sqlite("b.db".into())));
-        for bad in ["postgres://u:hunter2@h/db", "mysql://u:hunter2@h/db", "hunter2", "sqlite://", "sqlite:///a/"] {
+        assert!(matches!(DatabaseUrl::parse("postgres://u:hunter2@h/db"), Ok(DatabaseUrl::Postgres(_))));
+        for bad in ["mysql://u:hunter2@h/db", "hunter2", "sqlite://", "sqlite:///a/"] {
             let message = DatabaseUrl::parse(bad).unwrap_err();
             assert!(message.contains("sqlite:///"), "{message}");
             assert!(!message.contains("hunter2"), "{message}");

@@ -1,14 +1,15 @@
-//! `check`, `migrate`, `backup`.
+//! `check`, `migrate`, `backup`, `copy`.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::{Desk, Done};
+use super::{Desk, Done, no_policy};
 use crate::database::DatabaseUrl;
+use crate::failure::Failure;
 use crate::output;
-use crate::store::backup;
+use crate::store::{self, Opening, backup, copy};
 
 /// Recounts; a list of disagreements is the result, and exit 1.
 pub(super) async fn check(desk: Desk, json: bool) -> Done {
@@ -32,10 +33,34 @@ pub(super) async fn migrated(desk: Desk) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Copies the database.
-pub(super) fn back_up(url: &DatabaseUrl, file: &Path) -> Done {
-    let DatabaseUrl::Sqlite(path) = url;
-    backup(path, file)?;
+/// Copies the database to a file, which is an SQLite database whatever it is a copy of.
+pub(super) async fn back_up(url: &DatabaseUrl, file: &Path) -> Done {
+    match url {
+        DatabaseUrl::Sqlite(path) => backup(path, file)?,
+        DatabaseUrl::Postgres(target) => copy::backup(target, file).await?,
+    }
     output::line(format_args!("The database was copied to {}.", els_protocol::clean(&file.to_string_lossy(), 4096)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Moves everything from one database to another, empty one.
+pub(super) async fn copied(from: &DatabaseUrl, to: &DatabaseUrl) -> Done {
+    let rows = copy::copy(from, to).await?;
+    let store = store::open(to, Opening::Existing, no_policy()).await?;
+    let disagreements = store.check().await?;
+    for sentence in &disagreements {
+        output::aside(els_protocol::clean(sentence, 1024));
+    }
+    if !disagreements.is_empty() {
+        return Err(Failure::failed(
+            "the copy does not agree with itself; `els-backend check` on the original tells more",
+        ));
+    }
+    for (table, rows) in rows {
+        output::line(format_args!("{rows:>12} {table}"))?;
+    }
+    output::line(
+        "Seats, registrations and trail agree. Start `els-backend serve` on the new database, never again on the old one.",
+    )?;
     Ok(ExitCode::SUCCESS)
 }

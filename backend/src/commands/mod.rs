@@ -28,7 +28,7 @@ use crate::database::{DatabaseUrl, become_owner};
 use crate::dates::{self, Edge};
 use crate::failure::Failure;
 use crate::license::KeyState;
-use crate::store::{KeyId, Opening, Policy, SqliteStore, Store};
+use crate::store::{self, KeyId, Opening, Policy, Store};
 use crate::{clock, output};
 
 /// Runs the program.
@@ -104,7 +104,18 @@ fn run(cli: Cli) -> Done {
         Action::Migrate => at_desk(&url, Opening::Migrating, now, database::migrated),
         Action::Backup { file } => {
             become_owner(&url)?;
-            database::back_up(&url, &file)
+            runtime()?.block_on(database::back_up(&url, &file))
+        }
+        Action::Copy(ways) => {
+            let from = match &ways.from {
+                Some(from) => read_url(from, None)?,
+                None if ways.from_file.is_some() => read_url("", ways.from_file.as_deref())?,
+                None => url,
+            };
+            let to = read_url(ways.to.as_deref().unwrap_or_default(), ways.to_file.as_deref())?;
+            // Files on both sides belong to the owner of the folder that the new one is to be in.
+            become_owner(if matches!(to, DatabaseUrl::Sqlite(_)) { &to } else { &from })?;
+            runtime()?.block_on(database::copied(&from, &to))
         }
     }
 }
@@ -121,10 +132,14 @@ fn at_desk<F: Future<Output = Done>>(
     page: impl FnOnce(Desk) -> F,
 ) -> Done {
     become_owner(url)?;
-    let DatabaseUrl::Sqlite(path) = url;
-    let store = Arc::new(SqliteStore::open(path, opening, no_policy())?);
-    let runtime = tokio::runtime::Builder::new_current_thread().build().context("cannot start")?;
-    runtime.block_on(page(Desk { store, now }))
+    runtime()?.block_on(async {
+        let store = store::open(url, opening, no_policy()).await?;
+        page(Desk { store, now }).await
+    })
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")
 }
 
 /// Commands register no machine, so that nothing is judged by it.
@@ -133,9 +148,14 @@ fn no_policy() -> Policy {
 }
 
 fn database_url(site: &Site) -> Result<DatabaseUrl, Failure> {
-    let text = match &site.database_file {
+    read_url(&site.database, site.database_file.as_deref())
+}
+
+/// A database's URL, from a file where one is named.
+fn read_url(url: &str, file: Option<&Path>) -> Result<DatabaseUrl, Failure> {
+    let text = match file {
         Some(file) => read_file(file)?,
-        None => site.database.clone(),
+        None => url.to_owned(),
     };
     DatabaseUrl::parse(text.trim()).map_err(Failure::Usage)
 }

@@ -12,7 +12,7 @@ use crate::clock;
 use crate::database::{DatabaseUrl, become_owner};
 use crate::failure::Failure;
 use crate::serve::{self, Options, ServeError};
-use crate::store::{Opening, Policy, SqliteStore};
+use crate::store::{self, Opening, Policy, SqliteStore};
 
 pub(super) fn run(site: &Site, url: &DatabaseUrl, flags: ServeOptions) -> Done {
     let products = Arc::new(products::read(site.products.as_deref())?);
@@ -34,12 +34,22 @@ pub(super) fn run(site: &Site, url: &DatabaseUrl, flags: ServeOptions) -> Done {
         clock: Arc::new(clock::now),
     };
     become_owner(url)?;
-    let DatabaseUrl::Sqlite(path) = url;
-    let store = Arc::new(SqliteStore::open(path, Opening::Migrating, policy)?);
-    SqliteStore::find_damage(path)?;
+    // An embedded database is this program's own; one that several nodes share is brought up to date by its administrator.
+    let opening = match url {
+        DatabaseUrl::Sqlite(_) => Opening::Migrating,
+        DatabaseUrl::Postgres(_) => Opening::Existing,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
-    // Dropping the store, after everything else has ended, waits until what it accepted is durable.
-    match runtime.block_on(serve::run(options, store)) {
+    let served = runtime.block_on(async {
+        let store =
+            store::open(url, opening, policy).await.map_err(|error| ServeError::Failed(format!("{error:#}")))?;
+        if let DatabaseUrl::Sqlite(path) = url {
+            SqliteStore::find_damage(path).map_err(|error| ServeError::Failed(format!("{error:#}")))?;
+        }
+        // Dropping the store, after everything else has ended, waits until what it accepted is durable.
+        serve::run(options, store).await
+    });
+    match served {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(ServeError::Usage(words)) => Err(Failure::Usage(words)),
         Err(ServeError::Failed(words)) => Err(Failure::failed(words)),

@@ -12,6 +12,7 @@
 
 mod admin;
 mod change;
+pub mod copy;
 mod gate;
 mod postgres;
 mod queue;
@@ -37,6 +38,7 @@ use async_trait::async_trait;
 use els_protocol::wire::{Os, SeatHolder, Seats};
 use els_protocol::{RegistrationId, Sha256Hex, Timestamp};
 
+use crate::database::DatabaseUrl;
 use crate::license::{Judged, KeyState, RegisterCommand};
 
 /// Whether a product covers a system: product id, operating system, architecture.
@@ -60,6 +62,14 @@ pub enum Opening {
     Creating,
     /// It is set up when it is empty, and brought to the schema of this version.
     Migrating,
+}
+
+/// Opens a database, as `opening` allows. To be called in the runtime that the store is used in.
+pub async fn open(url: &DatabaseUrl, opening: Opening, policy: Policy) -> anyhow::Result<Arc<dyn Store>> {
+    Ok(match url {
+        DatabaseUrl::Sqlite(path) => Arc::new(SqliteStore::open(path, opening, policy)?),
+        DatabaseUrl::Postgres(target) => Arc::new(PostgresStore::open(target, opening, policy).await?),
+    })
 }
 
 /// Why a store gave no answer.

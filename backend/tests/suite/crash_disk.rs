@@ -180,7 +180,7 @@ impl SmallDisk {
             command.args(["--user", "--preserve-credentials"]);
         }
         command.args(["--", BINARY]).args(arguments);
-        on(&mut command, &self.folder.path().join("els.db"));
+        on(&mut command, &format!("sqlite://{}", self.folder.path().join("els.db").display()));
         command
     }
 

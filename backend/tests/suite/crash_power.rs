@@ -14,7 +14,7 @@ fn an_answer_is_sent_after_the_disk_has_the_change() {
     // -D: the backend stays this process's child, and gets its signals.
     command.args(["-D", "-f", "-qq", "-y", "-s", "16", "-e", "trace=fdatasync,fsync,recvfrom,sendto,writev", "-o"]);
     command.arg(&trace).arg(BINARY).args(SERVE);
-    on(&mut command, &site.database());
+    on(&mut command, &site.url());
     let served = Served::spawn(command).ready();
     let who = Registrant::new(1, 1);
     let own = who.basic();

@@ -40,7 +40,7 @@ fn more_connections_than_there_are_places_for_give_way_to_good_requests() {
     // 214 files: 86 connections.
     let mut command = Command::new("sh");
     command.args(["-ec", r#"ulimit -n 214; exec "$0" "$@""#, BINARY]).args(SERVE);
-    on(&mut command, &site.database());
+    on(&mut command, &site.url());
     let served = Served::spawn(command).ready();
     for (kind, start) in STARTS.iter().enumerate() {
         let (mut taken, mut slowest) = (Vec::new(), Duration::ZERO);

@@ -9,25 +9,36 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Barrier};
 use std::time::Instant;
 
+use els_backend::database::DatabaseUrl;
 use els_backend::license::KeyState;
-use els_backend::store::{KeyChange, KeyId, Opening, SqliteStore, Store};
+use els_backend::store::{self, KeyChange, KeyId, Opening, Store};
 use els_protocol::wire::{SeatList, seat_path};
 use els_protocol::{Code, LicenseKey, Timestamp};
 use serde_json::Value;
 
+use super::cluster::Cluster;
 use super::http_world::{Answer, bearer};
 use super::linear_check::{Call, is_linearizable};
 use super::linear_model::{Id, Model, Op, Seats, Seen};
-use super::process::{Client, Dice, Registrant, Site, soak};
+use super::process::{Client, Dice, Registrant, Served, Site, soak};
 use super::store::policy;
 
 #[test]
 fn histories_over_http_are_linearizable() {
-    let histories = if soak() { 3000 } else { 80 };
-    let site = Site::new();
-    let served = site.serve();
-    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| Client::new(served.listen)).collect();
-    let administrator = Administrator::new(&site);
+    println!("one node, {}", histories_are_linearizable(&Site::new(), 1, if soak() { 3000 } else { 80 }));
+}
+
+#[test]
+fn histories_over_two_nodes_are_linearizable() {
+    let site = Site::on_postgres(Cluster::shared().database());
+    println!("two nodes, {}", histories_are_linearizable(&site, 2, if soak() { 2000 } else { 60 }));
+}
+
+/// Clients spread over `nodes` processes on one database. Says what was tried.
+fn histories_are_linearizable(site: &Site, nodes: usize, histories: u32) -> String {
+    let served: Vec<Served> = (0..nodes).map(|_| site.serve()).collect();
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|client| Client::new(served[client % nodes].listen)).collect();
+    let administrator = Administrator::new(site);
     let (mut calls, mut overlapping, mut kinds) = (0, 0, HashSet::new());
     for number in 0..histories {
         let history = History::new(number, &administrator);
@@ -45,7 +56,6 @@ fn histories_over_http_are_linearizable() {
     }
     site.check();
     drop(served);
-    println!("histories: {histories}, calls: {calls}, of these at the same time: {overlapping}, without an order: 0");
     // The histories went everywhere.
     for kind in [
         ("put", "201"),
@@ -65,6 +75,7 @@ fn histories_over_http_are_linearizable() {
         assert!(kinds.contains(&kind), "{kind:?}");
     }
     assert!(overlapping * 4 > calls, "clients meet: {overlapping} of {calls}");
+    format!("histories: {histories}, calls: {calls}, of these at the same time: {overlapping}, without an order: 0")
 }
 
 fn overlaps(call: &Call, others: &[Call]) -> bool {
@@ -225,7 +236,7 @@ fn some_command(dice: &mut Dice) -> Op {
     }
 }
 
-/// The vendor's commands, on the same file beside the process that serves.
+/// The vendor's commands, on the same database beside the processes that serve.
 struct Administrator {
     store: Arc<dyn Store>,
     runtime: tokio::runtime::Runtime,
@@ -233,8 +244,9 @@ struct Administrator {
 
 impl Administrator {
     fn new(site: &Site) -> Self {
-        let store = Arc::new(SqliteStore::open(&site.database(), Opening::Existing, policy()).unwrap());
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let url = DatabaseUrl::parse(&site.url()).unwrap();
+        let store = runtime.block_on(store::open(&url, Opening::Existing, policy())).unwrap();
         Administrator { store, runtime }
     }
 

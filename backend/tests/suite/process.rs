@@ -21,11 +21,25 @@ use super::http_world::{Answer, basic, parse};
 /// A folder with a database, and the commands that work on it. Gone when the test is.
 pub(crate) struct Site {
     folder: TempDir,
+    /// Where the database is, unless it is a file in the folder.
+    url: Option<String>,
 }
 
 impl Site {
     pub(crate) fn new() -> Self {
-        Site { folder: tempfile::tempdir().unwrap() }
+        Site { folder: tempfile::tempdir().unwrap(), url: None }
+    }
+
+    /// On the PostgreSQL database with this URL, which is set up.
+    pub(crate) fn on_postgres(url: String) -> Self {
+        let site = Site { folder: tempfile::tempdir().unwrap(), url: Some(url) };
+        let migrated = site.command(["migrate"]).output().unwrap();
+        assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+        site
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.url.clone().unwrap_or_else(|| format!("sqlite://{}", self.database().display()))
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -40,7 +54,7 @@ impl Site {
     pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(BINARY);
         command.args(arguments);
-        on(&mut command, &self.database());
+        on(&mut command, &self.url());
         command
     }
 
@@ -69,8 +83,8 @@ impl Site {
 }
 
 /// Points a command at a database, and takes the test's own environment from it.
-pub(crate) fn on(command: &mut Command, database: &Path) {
-    command.env_clear().env("ELS_BACKEND_DATABASE", format!("sqlite://{}", database.display())).stdin(Stdio::null());
+pub(crate) fn on(command: &mut Command, url: &str) {
+    command.env_clear().env("ELS_BACKEND_DATABASE", url).stdin(Stdio::null());
 }
 
 /// Runs `key create --json`; says the key's id and the key.

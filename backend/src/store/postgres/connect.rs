@@ -24,8 +24,8 @@ pub(super) struct Connector {
 }
 
 /// A connection of one's own, and the task that carries its bytes. Dropping it closes it.
-pub(super) struct Session {
-    pub(super) client: Client,
+pub(in crate::store) struct Session {
+    pub(in crate::store) client: Client,
     pump: JoinHandle<()>,
 }
 

@@ -25,6 +25,7 @@ mod trail;
 mod upkeep;
 mod writer;
 
+pub(super) use connect::Session;
 pub use target::Target;
 
 use std::net::IpAddr;
@@ -66,13 +67,7 @@ impl PostgresStore {
     /// Opens the database, as `opening` allows. To be called in the runtime that the store is used in.
     pub async fn open(target: &Target, opening: Opening, policy: Policy) -> anyhow::Result<Self> {
         let connector = Connector::new(target.clone())?;
-        let shown = connector.shown();
-        let mut session = connector
-            .session()
-            .await
-            .map_err(|error| anyhow!("cannot reach the database {shown}: {}", failure::chain(&error)))?;
-        connect::check_server(&session.client).await.with_context(|| format!("the database {shown}"))?;
-        schema::prepare(&mut session.client, &shown, opening).await?;
+        opened(&connector, opening).await?;
         let bell = Bell::new();
         let pool = connector.pool(POOL)?;
         let writer = Writer::start(connector.clone(), policy.clone(), bell.clone())?;
@@ -127,6 +122,23 @@ impl PostgresStore {
     async fn write(&self, lane: Lane, now: Timestamp, ask: Ask) -> Result<Answer, StoreError> {
         self.writer.run(lane, now, ask).await
     }
+}
+
+/// A connection of one's own to a database of this version's schema.
+pub(super) async fn session_for_copy(target: &Target) -> anyhow::Result<Session> {
+    let connector = Connector::new(target.clone())?;
+    opened(&connector, Opening::Existing).await
+}
+
+async fn opened(connector: &Connector, opening: Opening) -> anyhow::Result<Session> {
+    let shown = connector.shown();
+    let mut session = connector
+        .session()
+        .await
+        .map_err(|error| anyhow!("cannot reach the database {shown}: {}", failure::chain(&error)))?;
+    connect::check_server(&session.client).await.with_context(|| format!("the database {shown}"))?;
+    schema::prepare(&mut session.client, &shown, opening).await?;
+    Ok(session)
 }
 
 /// One try; an error says whether a COMMIT had been sent.

@@ -21,6 +21,8 @@ mod upkeep;
 mod writer;
 
 pub use backup::backup;
+pub(super) use backup::whole_file;
+pub(super) use open::open_alone;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -65,6 +67,11 @@ impl SqliteStore {
         let connection = open::open_reader(path).map_err(|error| open::in_words(path, &error))?;
         open::find_damage(&connection, path)
     }
+}
+
+/// A connection to a database that is to be filled; it is made when there is none.
+pub(super) fn open_to_fill(path: &Path) -> anyhow::Result<Connection> {
+    open::open_writer(path, Opening::Migrating)
 }
 
 #[async_trait]

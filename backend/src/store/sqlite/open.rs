@@ -31,6 +31,29 @@ pub(super) fn open_writer(path: &Path, opening: Opening) -> anyhow::Result<Conne
     Ok(connection)
 }
 
+/// The database at `path`, which nobody else can use until the connection is closed; refused while anybody does.
+pub(in crate::store) fn open_alone(path: &Path) -> anyhow::Result<Connection> {
+    let shown = path.display();
+    if !path.try_exists().with_context(|| format!("cannot look for the database {shown}"))? {
+        bail!("there is no database at {shown}");
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let alone = Connection::open_with_flags(path, flags).and_then(|connection| {
+        // Before the first question: then the file itself is locked, which every other connection has a share in.
+        connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE")?;
+        Ok(connection)
+    });
+    let connection = alone.map_err(|error| match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => anyhow::anyhow!(
+            "another process uses the database {shown}: end `els-backend serve` first, what it would write meanwhile would be missing"
+        ),
+        _ => in_words(path, &error),
+    })?;
+    check_schema(&connection, path, Opening::Existing)?;
+    find_damage(&connection, path)?;
+    Ok(connection)
+}
+
 /// A further connection to a database that [`open_writer`] has opened, for reading alone.
 pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let connection = connect(path)?;
