@@ -4,7 +4,7 @@
 
 use std::io::Write;
 use std::net::TcpListener;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -38,6 +38,21 @@ impl Cluster {
         cluster.started()
     }
 
+    /// A server that speaks TLS with this certificate and key (PEM).
+    pub(crate) fn with_certificate(cert: &str, key: &str) -> Cluster {
+        let mut cluster = Cluster::with(&[]);
+        for (name, pem) in [("server.crt", cert), ("server.key", key)] {
+            let path = cluster.data().join(name);
+            std::fs::write(&path, pem).unwrap();
+            // The key is to be the server's own, and nobody else's.
+            cluster.own(&path);
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        }
+        cluster.kill();
+        cluster.configure(&["ssl = on"]);
+        cluster.started()
+    }
+
     /// A standby of `primary`, copied from it and following it under this name.
     pub(crate) fn standby_of(primary: &Cluster, name: &str) -> Cluster {
         let cluster = Cluster::empty();
@@ -50,13 +65,18 @@ impl Cluster {
 
     fn empty() -> Cluster {
         let folder = tempfile::Builder::new().prefix("els-pg-").tempdir().unwrap().keep();
-        if geteuid().is_root() {
-            // PostgreSQL does not run as root.
-            let user = User::from_name("postgres").unwrap().expect("the package postgresql is installed");
-            chown(&folder, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
-        }
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Cluster { folder, port, guard: None }
+        let cluster = Cluster { folder, port, guard: None };
+        cluster.own(&cluster.folder);
+        cluster
+    }
+
+    /// PostgreSQL does not run as root: what it uses belongs to its user.
+    fn own(&self, path: &Path) {
+        if geteuid().is_root() {
+            let user = User::from_name("postgres").unwrap().expect("the package postgresql is installed");
+            chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
+        }
     }
 
     fn data(&self) -> PathBuf {

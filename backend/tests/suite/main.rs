@@ -5,6 +5,7 @@
 
 mod cluster;
 mod commands;
+mod copies;
 mod crash_disk;
 mod crash_kill;
 mod crash_postgres;
@@ -24,6 +25,7 @@ mod ledger;
 mod linear_check;
 mod linear_history;
 mod linear_model;
+mod nodes;
 mod process;
 mod serve;
 mod store;

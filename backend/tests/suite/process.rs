@@ -32,10 +32,15 @@ impl Site {
 
     /// On the PostgreSQL database with this URL, which is set up.
     pub(crate) fn on_postgres(url: String) -> Self {
-        let site = Site { folder: tempfile::tempdir().unwrap(), url: Some(url) };
+        let site = Site::at(url);
         let migrated = site.command(["migrate"]).output().unwrap();
         assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
         site
+    }
+
+    /// On whatever is at this URL.
+    pub(crate) fn at(url: String) -> Self {
+        Site { folder: tempfile::tempdir().unwrap(), url: Some(url) }
     }
 
     pub(crate) fn url(&self) -> String {

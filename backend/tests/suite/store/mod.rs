@@ -5,6 +5,7 @@ mod feed;
 mod histories;
 mod likeness;
 mod postgres;
+mod postgres_way;
 mod seats;
 mod sqlite;
 mod upkeep;

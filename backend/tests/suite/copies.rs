@@ -1,0 +1,166 @@
+//! A grown site moves from one database to another, of either kind, and nothing is lost on the way.
+
+use std::process::Output;
+
+use els_backend::database::DatabaseUrl;
+use els_backend::license::KeyState;
+use els_backend::store::{Cursor, EventFilter, KeyChange, KeyId, Opening, Store, copy};
+
+use super::cluster::Cluster;
+use super::process::{Registrant, Site};
+use super::store::*;
+
+/// All that can be asked of a store: keys, their holders, the trail.
+async fn everything(store: &std::sync::Arc<dyn Store>) -> Vec<String> {
+    let mut found = Vec::new();
+    for key in store.keys(None, 1000).await.unwrap() {
+        found.push(format!("{key:?}"));
+        for holder in store.holders(&key.key_id, None, 1000).await.unwrap().unwrap() {
+            found.push(format!("{holder:?}"));
+            found.push(format!("{:?}", store.credential(holder.registration).await.unwrap()));
+        }
+    }
+    for event in store.events(EventFilter::default(), Cursor(0), 100_000).await.unwrap() {
+        found.push(format!("{event:?}"));
+    }
+    found
+}
+
+/// A site with a past: two keys, clones, a superseded id, distrust, an early release, a rotated and a suspended key.
+async fn grow(store: &std::sync::Arc<dyn Store>) {
+    make(store, els_backend::store::NewKey { note: Some("tab\there, back\\slash, ünïcode".into()), ..new_key("a", 5) })
+        .await;
+    make_key(store, "b", 3).await;
+    for (id, machine, hardware) in [(1, 1, 1), (2, 2, 2), (3, 1, 2), (4, 4, 0), (5, 4, 0)] {
+        let command = els_backend::license::RegisterCommand { label: label("web one"), ..asks(id, machine, hardware) };
+        how(store, i64::from(id), command).await.unwrap();
+    }
+    store.superseded_used(at(3 * HOUR), registration(4)).await.unwrap();
+    how(store, 4 * HOUR, asks(6, 6, 6)).await.unwrap();
+    how(store, 4 * HOUR + 1, asks(7, 6, 0)).await.unwrap();
+    unwrap(store.delete(at(5 * HOUR), registration(2), token(2), client(1)).await).unwrap();
+    unwrap(store.delete(at(5 * HOUR), registration(99), token(99), client(2)).await).unwrap();
+    store.seen(vec![(registration(1), at(6 * HOUR))]).await.unwrap();
+    let b = KeyId::parse("b").unwrap();
+    store.rotate_key(at(6 * HOUR), &b, secret("b2"), Some(at(9 * HOUR))).await.unwrap().unwrap();
+    store.set_key_state(at(7 * HOUR), &b, KeyState::Suspended).await.unwrap().unwrap().unwrap();
+    store.housekeeping(at(8 * HOUR)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_site_that_moves_and_moves_back_is_the_same_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = |text: &str| DatabaseUrl::parse(text).unwrap();
+    let file = |name: &str| url(&format!("sqlite://{}/{name}", folder.path().display()));
+    let open = async |url: &DatabaseUrl, opening| els_backend::store::open(url, opening, policy()).await.unwrap();
+    let first = open(&file("first"), Opening::Creating).await;
+    grow(&first).await;
+    let before = everything(&first).await;
+    assert!(before.len() > 20 && before.iter().any(|line| line.contains("Superseded(")), "{before:#?}");
+    drop(first);
+
+    let middle = url(&tokio::task::spawn_blocking(|| Cluster::shared().database()).await.unwrap());
+    drop(open(&middle, Opening::Migrating).await);
+    copy::copy(&file("first"), &middle).await.unwrap();
+    let store = open(&middle, Opening::Existing).await;
+    assert_eq!(everything(&store).await, before);
+    assert_eq!(store.check().await.unwrap(), [""; 0]);
+    // What was remembered of a DELETE that came too early, and of secrets, came along.
+    assert_eq!(how(&store, 6 * HOUR, asks(99, 9, 9)).await, Err(els_protocol::Code::RegistrationReleased));
+    // It goes on: the next key and the next event have numbers of their own.
+    make_key(&store, "c", 1).await;
+    let more = KeyChange { seats: Some(9), ..KeyChange::default() };
+    store.update_key(at(0), &KeyId::parse("a").unwrap(), more).await.unwrap().unwrap().unwrap();
+    how(&store, 9 * HOUR, asks(8, 8, 8)).await.unwrap();
+    let after = everything(&store).await;
+    assert_eq!(store.check().await.unwrap(), [""; 0]);
+
+    // Into a database that holds something: refused.
+    let refused = copy::copy(&file("first"), &middle).await.unwrap_err();
+    assert!(format!("{refused:#}").contains("is not empty"), "{refused:#}");
+    // Out of one that is in use: refused; a backup is made all the same, and is the same.
+    let refused = copy::copy(&middle, &file("last")).await.unwrap_err();
+    assert!(format!("{refused:#}").contains("another els-backend uses"), "{refused:#}");
+    let DatabaseUrl::Postgres(target) = &middle else { panic!("it is one") };
+    copy::backup(target, &folder.path().join("backup")).await.unwrap();
+    assert_eq!(everything(&open(&file("backup"), Opening::Existing).await).await, after);
+
+    drop(store);
+    // The server takes a moment to see that they are gone.
+    let mut copied = copy::copy(&middle, &file("last")).await;
+    for _ in 0..100 {
+        match &copied {
+            Err(error) if format!("{error:#}").contains("another els-backend uses") => {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                copied = copy::copy(&middle, &file("last")).await;
+            }
+            _ => break,
+        }
+    }
+    copied.unwrap();
+    let last = open(&file("last"), Opening::Existing).await;
+    assert_eq!(everything(&last).await, after);
+    assert_eq!(last.check().await.unwrap(), [""; 0]);
+    make_key(&last, "d", 1).await;
+}
+
+#[test]
+fn the_command_moves_a_site_once_nothing_serves_it_any_more() {
+    let from = Site::new();
+    let (_, key) = from.key(5);
+    let served = from.serve();
+    let who = Registrant::new(1, 1);
+    let put = |listen| super::process::Client::new(listen).ask("PUT", &who.path(), &[], Some(&who.body(&key))).unwrap();
+    assert_eq!(put(served.listen).status, 201);
+    let to = Site::on_postgres(Cluster::shared().database());
+    let copy = || from.command(["copy", "--to", &to.url()]).output().unwrap();
+    let refused = copy();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused).contains("end `els-backend serve` first"), "{}", text(&refused));
+    assert!(served.stop().success());
+    let done = copy();
+    assert!(done.status.success() && text(&done).contains("1 registrations"), "{}", text(&done));
+    // The machine goes on at the new place, with the seat that it has.
+    let served = to.serve();
+    assert_eq!(put(served.listen).status, 200);
+    to.check();
+    // Passwords need not be typed: URLs come from files.
+    let (file, other) = (from.folder().join("to"), from.folder().join("from"));
+    std::fs::write(&file, to.url()).unwrap();
+    std::fs::write(&other, from.url()).unwrap();
+    let again = from.command([
+        "copy".as_ref(),
+        "--from-file".as_ref(),
+        other.as_os_str(),
+        "--to-file".as_ref(),
+        file.as_os_str(),
+    ]);
+    let again = { again }.output().unwrap();
+    assert!(text(&again).contains("the database to fill is not empty"), "{}", text(&again));
+    for wrong in [&["copy"][..], &["copy", "--to", "mysql://x"], &["copy", "--to", "sqlite:///a", "--to-file", "b"]] {
+        assert_eq!(from.command(wrong).output().unwrap().status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_backup_of_a_postgresql_is_a_file_that_a_backend_serves_from() {
+    let site = Site::on_postgres(Cluster::shared().database());
+    let (_, key) = site.key(5);
+    let served = site.serve();
+    let who = Registrant::new(1, 1);
+    let put = |listen| super::process::Client::new(listen).ask("PUT", &who.path(), &[], Some(&who.body(&key))).unwrap();
+    assert_eq!(put(served.listen).status, 201);
+    let file = site.folder().join("backup.db");
+    let done = site.command(["backup".as_ref(), file.as_os_str()]).output().unwrap();
+    assert!(done.status.success(), "{}", text(&done));
+    drop(served);
+    let restored = Site::at(format!("sqlite://{}", file.display()));
+    restored.check();
+    assert_eq!(put(restored.serve().listen).status, 200);
+    let ids = |site: &Site| text(&site.command(["find", &who.id.to_string(), "--json"]).output().unwrap());
+    assert_eq!(ids(&site), ids(&restored));
+}
+
+fn text(output: &Output) -> String {
+    [String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)].concat()
+}

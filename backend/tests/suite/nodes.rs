@@ -1,0 +1,191 @@
+//! Several `serve` on one PostgreSQL: what one answers is true at the others.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use els_protocol::LicenseKey;
+
+use super::cluster::{Cluster, name};
+use super::process::{Client, Ending, Registrant, Served, Site, within_a_minute};
+
+#[test]
+fn a_credential_that_was_answered_opens_every_node_from_that_moment() {
+    let (site, nodes) = two_nodes(Cluster::shared());
+    let (_, key) = site.key(100);
+    for number in 0..40 {
+        let (here, there) = (&nodes[number as usize % 2], &nodes[(number as usize + 1) % 2]);
+        let who = Registrant::new(number, number);
+        // Asked before it is there: what a node has refused once, it must not refuse for ever.
+        assert_eq!(gate(there, &who), 401);
+        assert_eq!(put(here, &who, &key), 201);
+        assert_eq!(gate(there, &who), 204);
+        assert_eq!(gate(here, &who), 204);
+    }
+}
+
+#[test]
+fn what_the_vendor_types_reaches_every_node_within_five_seconds_also_without_notifications() {
+    let cluster = Cluster::with(&[]);
+    let (site, nodes) = two_nodes(&cluster);
+    let (key_id, key) = site.key(100);
+    let (stays, goes) = (Registrant::new(1, 1), Registrant::new(2, 2));
+    for who in [&stays, &goes] {
+        assert_eq!(put(&nodes[0], who, &key), 201);
+        nodes.iter().for_each(|node| assert_eq!(gate(node, who), 204));
+    }
+    let run = |arguments: &[&str]| assert!(site.command(arguments).output().unwrap().status.success(), "{arguments:?}");
+    let reaches = |who: &Registrant, status: u16| {
+        let began = Instant::now();
+        for node in &nodes {
+            while gate(node, who) != status {
+                assert!(began.elapsed() < Duration::from_secs(5), "{status} does not come");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    };
+    for without in [false, true] {
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let ending = Ending(&over);
+            if without {
+                // Whoever listens is cut off again and again.
+                scope.spawn(|| {
+                    while !over.load(Ordering::Relaxed) {
+                        cluster.sql("postgres", NO_LISTENERS);
+                        std::thread::sleep(Duration::from_millis(100));
+                    }
+                });
+            }
+            run(&["key", "suspend", &key_id]);
+            reaches(&stays, 403);
+            run(&["key", "resume", &key_id]);
+            reaches(&stays, 204);
+            run(&["key", "update", &key_id, "--expires", "2020-01-01"]);
+            reaches(&stays, 403);
+            run(&["key", "update", &key_id, "--expires", "2099-01-01"]);
+            reaches(&stays, 204);
+            if without {
+                run(&["seat", "release", &goes.id.to_string()]);
+                reaches(&goes, 401);
+                run(&["key", "revoke", &key_id]);
+                reaches(&stays, 403);
+            }
+            drop(ending);
+        });
+    }
+}
+
+#[test]
+fn nodes_that_are_cut_off_open_for_what_they_knew_and_say_that_they_cannot_know_the_rest() {
+    let mut cluster = Cluster::with(&[]);
+    let (site, nodes) = two_nodes(&cluster);
+    let (_, key) = site.key(100);
+    let (known, unknown) = (Registrant::new(1, 1), Registrant::new(2, 2));
+    assert_eq!(put(&nodes[0], &known, &key), 201);
+    nodes.iter().for_each(|node| assert_eq!(gate(node, &known), 204));
+    cluster.kill();
+    for node in &nodes {
+        assert_eq!(gate(node, &known), 204);
+        assert_eq!(gate(node, &unknown), 503);
+        assert_eq!(put(node, &unknown, &key), 503);
+        assert_eq!(ask(node, "GET", &known.path(), &known.basic()), 503);
+        assert_eq!(ask(node, "DELETE", &known.path(), &known.basic()), 503);
+        assert_eq!(Client::new(node.admin).ask("GET", "/healthz", &[], None).unwrap().status, 200);
+        assert_eq!(Client::new(node.admin).ask("GET", "/readyz", &[], None).unwrap().status, 503);
+    }
+    cluster.start();
+    for node in &nodes {
+        within_a_minute(|| (put(node, &unknown, &key) != 503).then_some(()));
+        assert_eq!(gate(node, &unknown), 204);
+    }
+    site.check();
+}
+
+#[test]
+fn a_new_node_beside_an_old_one_takes_over_without_a_failed_request() {
+    let site = Site::on_postgres(Cluster::shared().database());
+    let (_, key) = site.key(10_000);
+    let old = site.serve();
+    let over = AtomicBool::new(false);
+    let listen = std::sync::Mutex::new(old.listen);
+    let asked = std::thread::scope(|scope| {
+        let ending = Ending(&over);
+        let hands: Vec<_> = (0..2_u32)
+            .map(|hand| {
+                let (key, listen, over) = (&key, &listen, &over);
+                scope.spawn(move || {
+                    let mut number = hand << 16;
+                    // As behind a load balancer: each request goes to a node that is in service when it is sent.
+                    while !over.load(Ordering::Relaxed) {
+                        number += 1;
+                        let who = Registrant::new(number, number);
+                        let mut client = Client::new(*listen.lock().unwrap());
+                        let answer = client.ask("PUT", &who.path(), &[], Some(&who.body(key))).unwrap();
+                        assert_eq!(answer.status, 201, "{answer:?}");
+                    }
+                    number - (hand << 16)
+                })
+            })
+            .collect();
+        let new = site.serve();
+        std::thread::sleep(Duration::from_millis(300));
+        *listen.lock().unwrap() = new.listen;
+        // SIGTERM: what is under way is answered.
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(old.stop().success());
+        std::thread::sleep(Duration::from_millis(300));
+        drop(ending);
+        hands.into_iter().map(|hand| hand.join().unwrap()).sum::<u32>()
+    });
+    assert!(asked > 20, "{asked}");
+    site.check();
+}
+
+#[test]
+fn a_node_does_not_start_on_a_database_that_it_could_not_keep_its_word_on() {
+    let url = Cluster::shared().database();
+    let database = name(&url).to_owned();
+    let words = |site: &Site| Served::spawn(site.command(super::process::SERVE)).ready_or_words().err().unwrap();
+    let unprepared = Site::at(url.clone());
+    assert!(words(&unprepared).contains("is empty: run `els-backend migrate`"), "{}", words(&unprepared));
+    let site = Site::on_postgres(url);
+    let sql = |sql: &str| Cluster::shared().sql(&database, sql);
+    sql(&format!("ALTER DATABASE {database} SET synchronous_commit = off"));
+    assert!(words(&site).contains("synchronous_commit is off there"), "{}", words(&site));
+    sql(&format!("ALTER DATABASE {database} RESET synchronous_commit"));
+    sql("UPDATE els_schema SET version = 99");
+    assert!(words(&site).contains("has schema 99") && words(&site).contains("use the newer els-backend"));
+    sql("DROP TABLE els_schema");
+    assert!(words(&site).contains("is another program's"), "{}", words(&site));
+    let nowhere = Site::at("postgres://els:hunter2@127.0.0.1:1/els".into());
+    let said = words(&nowhere);
+    assert!(said.contains("cannot reach the database els at 127.0.0.1") && !said.contains("hunter2"), "{said}");
+}
+
+fn two_nodes(cluster: &Cluster) -> (Site, [Served; 2]) {
+    let site = Site::on_postgres(cluster.database());
+    let nodes = [site.serve(), site.serve()];
+    (site, nodes)
+}
+
+fn put(node: &Served, who: &Registrant, key: &LicenseKey) -> u16 {
+    Client::new(node.listen).ask("PUT", &who.path(), &[], Some(&who.body(key))).unwrap().status
+}
+
+fn ask(node: &Served, method: &str, path: &str, authorization: &str) -> u16 {
+    Client::new(node.listen).ask(method, path, &[("Authorization", authorization)], None).unwrap().status
+}
+
+/// What the gate of a node says. Each machine has an address of its own, as failures are limited for each.
+fn gate(node: &Served, who: &Registrant) -> u16 {
+    let [.., a, b] = *who.id.as_bytes();
+    let (own, from) = (who.basic(), format!("10.1.{a}.{b}"));
+    let headers = [
+        ("Authorization", own.as_str()),
+        ("X-Forwarded-For", from.as_str()),
+        ("X-Original-URI", "/repo/almalinux/9/repodata/repomd.xml"),
+    ];
+    Client::new(node.listen).ask("GET", "/v1/repo-auth", &headers, None).unwrap().status
+}
+
+const NO_LISTENERS: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'";
