@@ -82,6 +82,8 @@ fn nodes_that_are_cut_off_open_for_what_they_knew_and_say_that_they_cannot_know_
     let (_, key) = site.key(100);
     let (known, unknown) = (Registrant::new(1, 1), Registrant::new(2, 2));
     assert_eq!(put(&nodes[0], &known, &key), 201);
+    // What a node has looked up is looked up once more when the feed tells of it, which takes a second.
+    std::thread::sleep(Duration::from_secs(3));
     nodes.iter().for_each(|node| assert_eq!(gate(node, &known), 204));
     cluster.kill();
     for node in &nodes {
