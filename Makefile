@@ -44,6 +44,13 @@ soak: deps ## the full sweeps whose figures stand in docs/reliability.md; an hou
 	ELS_SOAK=1 cargo test --locked -p els-register --test suite crash_sweep -- --nocapture
 	ELS_SOAK=1 cargo test --locked -p els-backend --test suite -- crash_ linear_ hostile_ --nocapture --test-threads=1
 
+.PHONY: bench
+bench: deps ## every figure of docs/benchmarks.md, measured beside its reference; 25 minutes (OPTIONS='--only gate --runs 1')
+	scripts/install-dependencies bench
+	cargo build --release --locked -p els-register
+	cargo build --profile server --locked -p els-backend --bins --example one_by_one
+	bench/run.py $(OPTIONS)
+
 .PHONY: lint
 lint: ## formatting, clippy, shellcheck, the units, and that each dependency is accounted for
 	cargo fmt --all --check
