@@ -103,9 +103,9 @@ impl Gate {
             }
             self.memory.apply_up_to(feed.up_to);
             let mut keys: HashSet<KeyNumber> = HashSet::new();
-            for item in &feed.items {
+            for (at, item) in &feed.items {
                 match item {
-                    FeedItem::Registration(id) => self.memory.forget(id),
+                    FeedItem::Registration(id) => self.memory.forget(id, *at),
                     FeedItem::Key(key) => drop(keys.insert(*key)),
                 }
             }

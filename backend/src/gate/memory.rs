@@ -29,6 +29,8 @@ pub(super) struct Memory {
 pub(super) struct Entry {
     pub(super) token_hash: Sha256Hex,
     pub(super) state: CredentialState,
+    /// The place in the feed at which this was read.
+    as_of: Cursor,
     key: Arc<KeyCell>,
     /// Seconds since 1970 of the last use that was passed on; 0 for none.
     seen: AtomicU32,
@@ -94,7 +96,8 @@ impl Memory {
             return false;
         }
         let seen = AtomicU32::new(shard.get(&id).map_or(0, |entry| entry.seen.load(Ordering::Relaxed)));
-        let entry = Entry { token_hash: credential.token_hash, state: credential.state, key, seen };
+        let as_of = lookup.as_of;
+        let entry = Entry { token_hash: credential.token_hash, state: credential.state, as_of, key, seen };
         shard.older.remove(&id);
         shard.insert(id, entry, self.shard_most);
         true
@@ -111,9 +114,14 @@ impl Memory {
         self.applied.fetch_max(up_to.0, Ordering::SeqCst);
     }
 
-    /// Forgets one credential: it has changed.
-    pub(super) fn forget(&self, id: &RegistrationId) {
+    /// One credential has changed at this place of the feed: it is forgotten, unless it was read since. A fresh machine's first
+    /// request comes before the feed tells of it, and need not be looked up twice.
+    pub(super) fn forget(&self, id: &RegistrationId, changed: Cursor) {
+        if read(self.shard(id)).get(id).is_none_or(|entry| entry.as_of >= changed) {
+            return;
+        }
         let mut shard = write(self.shard(id));
+        // Between the two locks it may have been read again.
         shard.recent.remove(id);
         shard.older.remove(id);
     }
@@ -254,10 +262,23 @@ mod tests {
         let memory = Memory::new(Cursor(10), 1000);
         assert!(memory.remember(id(1), &lookup(10, CredentialState::Active), facts(10, KeyState::Active)));
         memory.apply_up_to(Cursor(12));
-        memory.forget(&id(1));
+        memory.forget(&id(1), Cursor(12));
         assert!(!memory.remember(id(1), &lookup(11, CredentialState::Active), facts(11, KeyState::Active)));
         assert!(key_state(&memory, &id(1)).is_none());
         assert!(memory.remember(id(1), &lookup(12, CredentialState::Released), facts(12, KeyState::Active)));
+    }
+
+    #[test]
+    fn what_was_read_after_a_change_is_not_forgotten_for_it() {
+        let memory = Memory::new(Cursor(10), 1000);
+        memory.remember(id(1), &lookup(12, CredentialState::Active), facts(12, KeyState::Active));
+        memory.apply_up_to(Cursor(12));
+        memory.forget(&id(1), Cursor(11));
+        memory.forget(&id(1), Cursor(12));
+        assert!(key_state(&memory, &id(1)).is_some());
+        memory.apply_up_to(Cursor(13));
+        memory.forget(&id(1), Cursor(13));
+        assert!(key_state(&memory, &id(1)).is_none());
     }
 
     #[test]
@@ -291,7 +312,7 @@ mod tests {
         memory.remember(id(1), &lookup(0, CredentialState::Active), facts(0, KeyState::Active));
         memory.sweep_keys();
         assert!(memory.knows_key(KeyNumber(1)));
-        memory.forget(&id(1));
+        memory.forget(&id(1), Cursor(1));
         memory.sweep_keys();
         assert!(!memory.knows_key(KeyNumber(1)));
     }

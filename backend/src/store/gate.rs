@@ -84,8 +84,8 @@ pub enum FeedItem {
 /// A piece of the feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Feed {
-    /// What has changed, oldest first. The same thing may be named several times.
-    pub items: Vec<FeedItem>,
+    /// What has changed, and at which place, oldest first. The same thing may be named several times.
+    pub items: Vec<(Cursor, FeedItem)>,
     /// Where to go on. After this piece, everything up to here has been told.
     pub up_to: Cursor,
     /// Whether there is more to fetch at once.

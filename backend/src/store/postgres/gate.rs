@@ -74,10 +74,11 @@ pub(super) async fn feed(db: &impl Statements, after: Cursor, limit: u32) -> Res
         let row = Columns(row);
         let Some(seq) = row.get::<Option<i64>>(2)? else { continue };
         up_to = cursor(seq);
-        items.push(match row.optional_id(4)? {
+        let item = match row.optional_id(4)? {
             Some(registration) => FeedItem::Registration(registration),
             None => FeedItem::Key(KeyNumber(row.get(3)?)),
-        });
+        };
+        items.push((up_to, item));
     }
     let more = items.len() as u64 == u64::from(limit);
     Ok(Piece { history, end, feed: Feed { items, up_to, more, broken: end < after } })

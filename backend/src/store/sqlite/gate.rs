@@ -58,7 +58,7 @@ pub(super) fn feed(connection: &Connection, after: Cursor, limit: u32) -> rusqli
         .collect::<rusqlite::Result<_>>()?;
     let up_to = rows.last().map_or(after, |(cursor, _)| *cursor);
     let more = rows.len() as u64 == u64::from(limit);
-    Ok(Feed { items: rows.into_iter().map(|(_, item)| item).collect(), up_to, more, broken: false })
+    Ok(Feed { items: rows, up_to, more, broken: false })
 }
 
 /// The end of the feed.

@@ -13,7 +13,7 @@ async fn news(store: &Arc<dyn Store>, after: Cursor) -> (HashSet<FeedItem>, Curs
     loop {
         let feed = store.feed(cursor, 3).await.unwrap();
         assert!(feed.up_to >= cursor && feed.items.len() <= 3);
-        items.extend(feed.items);
+        items.extend(feed.items.into_iter().map(|(_, item)| item));
         cursor = feed.up_to;
         if !feed.more {
             return (items, cursor);

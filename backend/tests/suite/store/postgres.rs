@@ -148,7 +148,7 @@ async fn a_reader_of_the_feed_misses_nothing_while_several_nodes_write() {
     while seen.len() < 300 {
         let feed = nodes[1].feed(cursor, 50).await.unwrap();
         assert!(!feed.broken && feed.up_to >= cursor);
-        for item in &feed.items {
+        for (_, item) in &feed.items {
             assert!(seen.insert(*item), "{item:?} was told twice");
         }
         cursor = feed.up_to;
