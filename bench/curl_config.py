@@ -12,6 +12,7 @@ registration, token, body = new_machine(pathlib.Path(key).read_text().strip())
 body = json.dumps(body).replace("\\", "\\\\").replace('"', '\\"')
 pathlib.Path(config).write_text(f"""cacert = "{cert}"
 request = "PUT"
+header = "Content-Type: application/json"
 data = "{body}"
 url = "https://127.0.0.1:{port}/v1/registrations/{registration}"
 output = "/dev/null"

@@ -83,7 +83,7 @@ def agent_site(lab):
         lab.site = (port, lab.make_key(database))
         (lab.place / "key").write_text(lab.site[1] + "\n")
     port, _ = lab.site
-    return f"{AGENT} --key-file {lab.place}/key --server https://127.0.0.1:{port} --ca-file {lab.cert}", port
+    return f"{AGENT} --key-file {lab.place}/key --server https://127.0.0.1:{port} --ca-file {lab.ca}", port
 
 
 @row("start", "`els-register --version`", "`/bin/true`", 2.5, "ms", "lower")
@@ -109,7 +109,7 @@ def register(lab, options):
     # Each run of curl registers another machine and probes with its credential: both are made before, in its configuration.
     config = lab.place / "curl.conf"
     prepare = lab.place / "prepare"
-    prepare.write_text(f"#!/bin/sh\nexec python3 {HERE}/curl_config.py {lab.place}/key {config} {port} {lab.cert}\n")
+    prepare.write_text(f"#!/bin/sh\nexec python3 {HERE}/curl_config.py {lab.place}/key {config} {port} {lab.ca}\n")
     prepare.chmod(0o755)
     return agent, hyperfine(f"curl -sS -K {config}", prepare=str(prepare))
 
@@ -145,7 +145,6 @@ def gate_site(lab):
     if not hasattr(lab, "gate"):
         port, process, database = lab.backend()
         lab.stop(process)
-        key = lab.make_key(database)
         credentials = large.fill_sqlite(database, machines=100_000, known=100_000, keys=1)
         port, process, _ = lab.backend(database)
         path = lab.place / "known"

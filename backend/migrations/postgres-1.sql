@@ -52,8 +52,11 @@ CREATE TABLE registrations (
     CHECK (state <> 'active' OR machine IS NOT NULL)
     -- Last uses are written in place.
 ) WITH (fillfactor = 85);
-CREATE INDEX registrations_active ON registrations (key, id) WHERE state <> 'released';
-CREATE INDEX registrations_machine ON registrations (key, machine, hardware) WHERE state = 'active';
+-- Each of these indexes is of use to its own questions alone: a plan that was made while the table was small, when all of them
+-- seemed equally cheap, must not read all of a key's registrations later. Hence conditions that only these questions repeat.
+CREATE INDEX registrations_active ON registrations (key, id) WHERE (state = 'released') IS FALSE;
+CREATE INDEX registrations_machine ON registrations (key, machine, hardware)
+    WHERE state = 'active' AND machine IS NOT NULL;
 CREATE INDEX registrations_hardware ON registrations (key, hardware, machine)
     WHERE state = 'active' AND hardware IS NOT NULL;
 -- At most one superseded id a seat.

@@ -84,13 +84,14 @@ pub async fn run(options: Options, store: Arc<dyn Store>) -> Result<(), ServeErr
     let failed = |error: std::io::Error| ServeError::Failed(format!("signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let running = start(options, store).await?;
+    let running = start(options, store.clone()).await?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     tracing::info!("ending: no new connections, requests under way are answered");
     running.stop().await;
+    store.finish().await;
     tracing::info!("ended");
     Ok(())
 }

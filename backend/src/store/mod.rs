@@ -250,6 +250,10 @@ pub trait Store: Send + Sync {
     /// Whether the database answers, for reading and for writing.
     async fn health(&self) -> Result<(), StoreError>;
 
+    /// Accepts nothing more, and waits until everything that was accepted is durable, or known not to be. A store that waits
+    /// when it is dropped has nothing to do here.
+    async fn finish(&self) {}
+
     // Administration.
 
     /// Makes a key. Creating one again with the same contract and the same values finds it.

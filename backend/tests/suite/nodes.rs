@@ -1,5 +1,7 @@
 //! Several `serve` on one PostgreSQL: what one answers is true at the others.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -140,6 +142,35 @@ fn a_new_node_beside_an_old_one_takes_over_without_a_failed_request() {
         hands.into_iter().map(|hand| hand.join().unwrap()).sum::<u32>()
     });
     assert!(asked > 20, "{asked}");
+    site.check();
+}
+
+#[test]
+fn a_node_ends_at_once_and_in_order_although_its_clients_have_gone() {
+    let site = Site::on_postgres(Cluster::shared().database());
+    let (_, key) = site.key(10_000);
+    let served = site.serve();
+    let whos: Vec<Registrant> = (0..60).map(|number| Registrant::new(number, number)).collect();
+    let mut streams = Vec::new();
+    for who in &whos {
+        let body = who.body(&key).to_string();
+        let mut stream = TcpStream::connect(served.listen).unwrap();
+        write!(stream, "PUT {} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", who.path(), body.len())
+            .unwrap();
+        streams.push(stream);
+    }
+    // Whoever asked does not wait for the answer.
+    std::thread::sleep(Duration::from_millis(5));
+    drop(streams);
+    let began = Instant::now();
+    assert!(served.stop().success());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    site.check();
+    // What had not been read of them was never there; the same request again ends well in either case.
+    let other = site.serve();
+    for who in &whos {
+        assert!(matches!(put(&other, who, &key), 200 | 201));
+    }
     site.check();
 }
 

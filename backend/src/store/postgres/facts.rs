@@ -248,16 +248,17 @@ const LOCK_KEYS: &str = concat!(
 );
 const HELD_BY_ID: &str = concat!("SELECT ", held_columns!(), " FROM registrations r WHERE r.id = ANY ($1::uuid[])");
 /// Three of each: two to compare, and one to know that there are more.
-const CANDIDATES: &str = "SELECT q.place, c.id, c.machine, c.hardware, c.label, s.id
+const CANDIDATES: &str = "SELECT q.place, c.id, c.machine, c.hardware, c.label,
+        (SELECT s.id FROM registrations s WHERE s.state = 'superseded' AND s.successor = c.id)
     FROM unnest($1::int4[], $2::int8[], $3::uuid[], $4::uuid[]) AS q (place, key, machine, hardware)
     CROSS JOIN LATERAL (
         (SELECT r.id, r.machine, r.hardware, r.label FROM registrations r
          WHERE r.key = q.key AND r.state = 'active' AND r.machine = q.machine LIMIT 3)
         UNION ALL
         (SELECT r.id, r.machine, r.hardware, r.label FROM registrations r
-         WHERE r.key = q.key AND r.state = 'active' AND r.hardware = q.hardware LIMIT 3)) c
-    LEFT JOIN registrations s ON s.state = 'superseded' AND s.successor = c.id";
-const CANDIDATES_OF_EACH_KIND: &str = "SELECT q.place, c.id, c.machine, c.hardware, c.label, s.id
+         WHERE r.key = q.key AND r.state = 'active' AND r.hardware = q.hardware LIMIT 3)) c";
+const CANDIDATES_OF_EACH_KIND: &str = "SELECT q.place, c.id, c.machine, c.hardware, c.label,
+        (SELECT s.id FROM registrations s WHERE s.state = 'superseded' AND s.successor = c.id)
     FROM unnest($1::int4[], $2::int8[], $3::uuid[], $4::uuid[]) AS q (place, key, machine, hardware)
     CROSS JOIN LATERAL (
         (SELECT r.id, r.machine, r.hardware, r.label FROM registrations r
@@ -270,5 +271,4 @@ const CANDIDATES_OF_EACH_KIND: &str = "SELECT q.place, c.id, c.machine, c.hardwa
          WHERE r.key = q.key AND r.state = 'active' AND r.hardware = q.hardware AND r.machine < q.machine LIMIT 3)
         UNION ALL
         (SELECT r.id, r.machine, r.hardware, r.label FROM registrations r
-         WHERE r.key = q.key AND r.state = 'active' AND r.hardware = q.hardware AND r.machine > q.machine LIMIT 3)) c
-    LEFT JOIN registrations s ON s.state = 'superseded' AND s.successor = c.id";
+         WHERE r.key = q.key AND r.state = 'active' AND r.hardware = q.hardware AND r.machine > q.machine LIMIT 3)) c";

@@ -147,9 +147,9 @@ const KEY_BY_NUMBER: &str = concat!("SELECT ", key_columns!(), " FROM keys k WHE
 const OWN: &str = concat!("SELECT ", held_columns!(), " FROM registrations r WHERE r.id = $1");
 const REMEMBERED: &str = "SELECT 1 FROM early_releases WHERE id = $1 AND token_hash = $2 AND at > $3";
 const ACTIVE: &str = "SELECT id, label, machine, os, os_version, arch, registered_at, last_seen_at FROM registrations
-    WHERE key = $1 AND state <> 'released' AND state = 'active' AND id > $2 ORDER BY id LIMIT $3";
+    WHERE key = $1 AND (state = 'released') IS FALSE AND state = 'active' AND id > $2 ORDER BY id LIMIT $3";
 const OF_KEY: &str = concat!(
     holders!(),
-    "WHERE r.key = (SELECT number FROM keys WHERE id = $1) AND r.state <> 'released' AND r.id > $2 ORDER BY r.id LIMIT $3"
+    "WHERE r.key = (SELECT number FROM keys WHERE id = $1) AND (r.state = 'released') IS FALSE AND r.id > $2 ORDER BY r.id LIMIT $3"
 );
 const FIND: &str = concat!(holders!(), "WHERE r.id = $1 OR r.label ILIKE $2 ORDER BY r.registered_at, r.id LIMIT $3");

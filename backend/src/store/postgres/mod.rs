@@ -53,7 +53,7 @@ use super::{
 };
 use crate::license::{Judged, KeyState, RegisterCommand};
 
-/// The store. Dropping it waits until everything that was accepted is durable, or known not to be.
+/// The store.
 pub struct PostgresStore {
     writer: Writer,
     pool: Pool,
@@ -295,6 +295,10 @@ impl Store for PostgresStore {
         // A lock on no row at all: it needs a server that can be written.
         self.changing(|db| async { Ok(db.batch_execute("SELECT 1 FROM upkeep WHERE false FOR UPDATE").await?) }.boxed())
             .await
+    }
+
+    async fn finish(&self) {
+        self.writer.finish().await;
     }
 
     async fn create_key(&self, now: Timestamp, key: NewKey, key_hash: Sha256Hex) -> Result<Created, StoreError> {

@@ -133,7 +133,8 @@ fn bigint_piece(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
 }
 
-const UNSEEN: &str = "SELECT id FROM registrations WHERE key = $1 AND state <> 'released' AND state = 'active'
+const UNSEEN: &str =
+    "SELECT id FROM registrations WHERE key = $1 AND (state = 'released') IS FALSE AND state = 'active'
     AND greatest(registered_at, last_seen_at) <= $2 LIMIT $3";
 const STILL_UNSEEN: &str = concat!(
     "SELECT ",
@@ -155,5 +156,5 @@ const DISTRUSTED_OF: &str = "SELECT DISTINCT d.key, d.kind, d.id FROM registrati
     JOIN distrusted d ON d.key = r.key AND d.id = CASE d.kind WHEN 'machine' THEN r.machine ELSE r.hardware END
     WHERE r.id = ANY ($1::uuid[])";
 const STOP_DISTRUSTING_THE_GONE: &str = "DELETE FROM distrusted WHERE key = $1 AND kind = $2 AND id = $3 AND NOT EXISTS
-    (SELECT 1 FROM registrations r WHERE r.key = $1 AND r.state <> 'released'
+    (SELECT 1 FROM registrations r WHERE r.key = $1 AND (r.state = 'released') IS FALSE
      AND CASE $2 WHEN 'machine' THEN r.machine ELSE r.hardware END = $3)";

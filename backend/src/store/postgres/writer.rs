@@ -6,13 +6,12 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use els_protocol::Timestamp;
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use super::client::Prepared;
@@ -23,10 +22,11 @@ use super::listen::Bell;
 use crate::store::queue::{FairQueue, LANE_LIMIT, Lane, QUEUE_LIMIT, Rejected};
 use crate::store::{Policy, StoreError};
 
-/// The handle of the writing task. Dropping it waits until everything that was taken is done.
+/// The handle of the writing task.
 pub(super) struct Writer {
     queue: Arc<FairQueue<Request>>,
-    thread: Option<JoinHandle<()>>,
+    /// Closed when the task has ended.
+    ended: watch::Receiver<()>,
 }
 
 struct Request {
@@ -42,8 +42,12 @@ impl Writer {
         let work = Work { queue: Arc::clone(&queue), connector, policy, bell, connection: None };
         // A thread of its own: waiting for the queue blocks, and what is read and written goes on in the runtime.
         let runtime = Handle::current();
-        let thread = std::thread::Builder::new().name("els-writer".into()).spawn(move || work.run(&runtime))?;
-        Ok(Writer { queue, thread: Some(thread) })
+        let (end, ended) = watch::channel(());
+        std::thread::Builder::new().name("els-writer".into()).spawn(move || {
+            work.run(&runtime);
+            drop(end);
+        })?;
+        Ok(Writer { queue, ended })
     }
 
     /// Carries `ask` out and answers when that is durable. It is carried out although the future is dropped.
@@ -57,12 +61,18 @@ impl Writer {
     }
 }
 
+impl Writer {
+    /// Takes nothing more, and waits until everything that was taken is done.
+    pub(super) async fn finish(&self) {
+        self.queue.close();
+        while self.ended.clone().changed().await.is_ok() {}
+    }
+}
+
 impl Drop for Writer {
+    /// Does not wait: what the task waits for is done by the runtime, which may be the one that ends.
     fn drop(&mut self) {
         self.queue.close();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 
