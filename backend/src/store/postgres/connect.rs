@@ -177,8 +177,9 @@ fn tls_config(file: Option<&Path>) -> anyhow::Result<ClientConfig> {
 }
 
 /// Every question here finds its rows by an index, a few at a time. A plan made while the tables were small, or for a list of
-/// unknown length, must not read a table of millions from end to end.
-const NESTED_LOOPS: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off";
+/// unknown length, must not read a table of millions from end to end; and since the plan is always the same, it need not be made each time.
+const NESTED_LOOPS: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+    SET plan_cache_mode = force_generic_plan";
 const SERVER_AT_LEAST: i32 = 130_000;
 /// The longest wait for a connection of the pool.
 const WAIT: std::time::Duration = std::time::Duration::from_secs(5);

@@ -3,10 +3,11 @@
 //! Owns the questions and the order of locks: places of ids first, then keys, each in its order, so that no two groups, on
 //! whatever nodes, wait for each other in a circle. Knows no rule.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use els_protocol::{MachineId, RegistrationId, Sha256Hex, Timestamp};
-use futures_util::future::{try_join, try_join3};
+use futures_util::future::try_join4;
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::client::Statements;
@@ -44,46 +45,52 @@ pub(super) struct Wanted<'a> {
 }
 
 impl Facts {
-    /// Reads what is wanted, and locks what it depends on.
+    /// Reads what is wanted, and locks what it depends on. All questions are sent at once; the server answers them in their
+    /// order, each with what is true after the locks before it.
     pub(super) async fn read(db: &impl Statements, wanted: &Wanted<'_>) -> Result<Self, Failed> {
-        let mut facts = Facts::default();
+        db.prepare(QUESTIONS).await?;
         let ids: Vec<Uuid> = wanted.ids.iter().map(uuid).collect();
-        // Which keys it is about. Neither a secret nor a registration ever changes its key, so no lock is needed for that.
         let secrets: Vec<Vec<u8>> = wanted.secrets.iter().map(|secret| secret.0.to_vec()).collect();
-        let (by_secret, by_id) =
-            try_join(db.ask(SECRETS, vec![Box::new(secrets)]), db.ask(KEYS_OF_IDS, vec![Box::new(ids.clone())]))
-                .await?;
-        let mut numbers: Vec<i64> = Vec::new();
-        for row in &by_secret {
-            let row = Columns(row);
-            let number: i64 = row.get(1)?;
-            facts.secrets.insert(row.hash(0)?, (KeyNumber(number), row.optional_time(2)?));
-            numbers.push(number);
-        }
-        let mut known = HashSet::new();
-        for row in &by_id {
-            let row = Columns(row);
-            known.insert(row.id(0)?);
-            numbers.push(row.get(1)?);
-        }
-        lock_places(db, wanted, &known).await?;
-        numbers.sort_unstable();
-        numbers.dedup();
-        for row in db.ask(LOCK_KEYS, vec![Box::new(numbers.clone())]).await? {
-            let key = key(&row)?;
-            facts.keys.insert(key.number, key);
-        }
-        // An id that was unknown a moment ago may be known by now, but never the other way round.
-        let new: Vec<(&RegisterCommand, KeyNumber)> = wanted
+        let machines: Vec<Uuid> = wanted
             .commands
             .iter()
-            .filter(|command| !known.contains(&command.id))
-            .filter_map(|command| Some((*command, facts.secrets.get(&command.key_hash)?.0)))
+            .flat_map(|command| std::iter::once(&command.machine).chain(command.hardware.as_ref()))
+            .map(machine_uuid)
             .collect();
-        let (held, few) = try_join(read_registrations(db, ids), facts.read_for_new(db, &new)).await?;
-        facts.held = held;
-        facts.candidates = few;
-        facts.read_more_candidates(db, &new).await?;
+        let (_, keys, secrets, (held, early, distrusted, found)) = try_join4(
+            lock_places(db, wanted),
+            db.ask(LOCK_KEYS, vec![Box::new(secrets.clone()), Box::new(ids.clone())]),
+            db.ask(SECRETS, vec![Box::new(secrets.clone())]),
+            try_join4(
+                db.ask(HELD_BY_ID, vec![Box::new(ids.clone())]),
+                db.ask(EARLY, vec![Box::new(ids)]),
+                db.ask(DISTRUSTED, vec![Box::new(secrets), Box::new(machines)]),
+                ask_candidates(db, CANDIDATES, &wanted.commands),
+            ),
+        )
+        .await?;
+        let mut facts = Facts { candidates: found, ..Facts::default() };
+        for row in &keys {
+            let key = key(row)?;
+            facts.keys.insert(key.number, key);
+        }
+        for row in &secrets {
+            let row = Columns(row);
+            facts.secrets.insert(row.hash(0)?, (KeyNumber(row.get(1)?), row.optional_time(2)?));
+        }
+        for row in &early {
+            let row = Columns(row);
+            facts.early.push((row.id(0)?, row.hash(1)?, row.time(2)?));
+        }
+        for row in &distrusted {
+            let row = Columns(row);
+            let kind = if row.get::<&str>(1)? == "machine" { IdKind::Machine } else { IdKind::Hardware };
+            let id = row.machine_id(2)?.ok_or_else(|| Failed::invalid("a distrusted id that is none"))?;
+            facts.distrusted.insert((KeyNumber(row.get(0)?), kind, id));
+        }
+        facts.add_held(&held)?;
+        facts.read_successors(db).await?;
+        facts.read_more_candidates(db, &wanted.commands).await?;
         Ok(facts)
     }
 
@@ -113,50 +120,33 @@ impl Facts {
         self.candidates.get(id).map_or(&[], Vec::as_slice)
     }
 
-    /// Reads what the rules ask of new ids: those that were given back early, distrusted ids, and who could be the same machine.
-    async fn read_for_new(
-        &mut self,
-        db: &impl Statements,
-        new: &[(&RegisterCommand, KeyNumber)],
-    ) -> Result<Candidates, Failed> {
-        if new.is_empty() {
-            return Ok(Candidates::new());
+    fn add_held(&mut self, rows: &[Row]) -> Result<(), Failed> {
+        for row in rows {
+            let held = held(row)?;
+            self.held.insert(held.id, held);
         }
-        let ids: Vec<Uuid> = new.iter().map(|(command, _)| uuid(&command.id)).collect();
-        let keys: Vec<i64> = new.iter().map(|(_, key)| key.0).collect();
-        let mut machines: Vec<Uuid> = Vec::new();
-        for (command, _) in new {
-            machines.push(machine_uuid(&command.machine));
-            machines.extend(command.hardware.as_ref().map(machine_uuid));
+        Ok(())
+    }
+
+    /// What superseded registrations were superseded by.
+    async fn read_successors(&mut self, db: &impl Statements) -> Result<(), Failed> {
+        let successors: Vec<Uuid> = self.held.values().filter_map(|held| held.successor.as_ref()).map(uuid).collect();
+        if successors.is_empty() {
+            return Ok(());
         }
-        let (early, distrusted, found) = try_join3(
-            db.ask(EARLY, vec![Box::new(ids)]),
-            db.ask(DISTRUSTED, vec![Box::new(keys), Box::new(machines)]),
-            ask_candidates(db, CANDIDATES, new),
-        )
-        .await?;
-        for row in &early {
-            let row = Columns(row);
-            self.early.push((row.id(0)?, row.hash(1)?, row.time(2)?));
-        }
-        for row in &distrusted {
-            let row = Columns(row);
-            let kind = if row.get::<&str>(1)? == "machine" { IdKind::Machine } else { IdKind::Hardware };
-            let id = row.machine_id(2)?.ok_or_else(|| Failed::invalid("a distrusted id that is none"))?;
-            self.distrusted.insert((KeyNumber(row.get(0)?), kind, id));
-        }
-        Ok(found)
+        let rows = db.ask(HELD_BY_ID, vec![Box::new(successors)]).await?;
+        self.add_held(&rows)
     }
 
     /// Where many share an id, a few of each kind are as good to the rules as all of them; but they have to be of each kind.
     async fn read_more_candidates(
         &mut self,
         db: &impl Statements,
-        new: &[(&RegisterCommand, KeyNumber)],
+        commands: &[&RegisterCommand],
     ) -> Result<(), Failed> {
-        let crowded = |id| self.candidates.get(id).is_some_and(|found| found.len() > 2);
-        let crowded: Vec<(&RegisterCommand, KeyNumber)> =
-            new.iter().filter(|(command, _)| crowded(&command.id)).copied().collect();
+        let is_crowded = |id| self.candidates.get(id).is_some_and(|found| found.len() > 2);
+        let crowded: Vec<&RegisterCommand> =
+            commands.iter().filter(|command| is_crowded(&command.id)).copied().collect();
         if crowded.is_empty() {
             return Ok(());
         }
@@ -170,39 +160,27 @@ impl Facts {
     }
 }
 
-/// The registrations, and those that superseded ones among them were superseded by.
-async fn read_registrations(db: &impl Statements, ids: Vec<Uuid>) -> Result<HashMap<RegistrationId, Held>, Failed> {
-    let mut found = HashMap::new();
-    for row in db.ask(HELD_BY_ID, vec![Box::new(ids)]).await? {
-        let held = held(&row)?;
-        found.insert(held.id, held);
-    }
-    let successors: Vec<Uuid> = found.values().filter_map(|held| held.successor.as_ref()).map(uuid).collect();
-    if !successors.is_empty() {
-        for row in db.ask(HELD_BY_ID, vec![Box::new(successors)]).await? {
-            let held = held(&row)?;
-            found.insert(held.id, held);
-        }
-    }
-    Ok(found)
-}
-
+/// For each PUT of a new id, those that could be the same machine.
 async fn ask_candidates(
     db: &impl Statements,
     question: &'static str,
-    asking: &[(&RegisterCommand, KeyNumber)],
+    asking: &[&RegisterCommand],
 ) -> Result<Candidates, Failed> {
+    if asking.is_empty() {
+        return Ok(Candidates::new());
+    }
     let places: Vec<i32> = (0..).take(asking.len()).collect();
-    let keys: Vec<i64> = asking.iter().map(|(_, key)| key.0).collect();
-    let machines: Vec<Uuid> = asking.iter().map(|(command, _)| machine_uuid(&command.machine)).collect();
-    let hardware: Vec<Option<Uuid>> =
-        asking.iter().map(|(command, _)| command.hardware.as_ref().map(machine_uuid)).collect();
-    let values: super::apply::Values<'_> =
-        vec![Box::new(places), Box::new(keys), Box::new(machines), Box::new(hardware)];
+    let values: super::apply::Values<'_> = vec![
+        Box::new(places),
+        Box::new(asking.iter().map(|command| uuid(&command.id)).collect::<Vec<_>>()),
+        Box::new(asking.iter().map(|command| command.key_hash.0.to_vec()).collect::<Vec<_>>()),
+        Box::new(asking.iter().map(|command| machine_uuid(&command.machine)).collect::<Vec<_>>()),
+        Box::new(asking.iter().map(|command| command.hardware.as_ref().map(machine_uuid)).collect::<Vec<_>>()),
+    ];
     let mut found = Candidates::new();
     for row in db.ask(question, values).await? {
         let (place, row) = candidate(&row)?;
-        let Some((command, _)) = asking.get(place) else { continue };
+        let Some(command) = asking.get(place) else { continue };
         let rows = found.entry(command.id).or_default();
         if rows.iter().all(|one| one.candidate.id != row.candidate.id) {
             rows.push(row);
@@ -213,19 +191,12 @@ async fn ask_candidates(
 
 /// A PUT of a new id and a DELETE of the same id must not pass each other, on whatever nodes: neither would see what the other
 /// has not yet committed. So each takes its id's place, the DELETE for itself alone. PUTs do not wait for one another.
-async fn lock_places(db: &impl Statements, wanted: &Wanted<'_>, known: &HashSet<RegistrationId>) -> Result<(), Failed> {
-    let mut places: HashMap<i32, bool> = HashMap::new();
-    for command in wanted.commands.iter().filter(|command| !known.contains(&command.id)) {
-        places.entry(place(&command.id)).or_insert(false);
-    }
-    for id in wanted.deleted.iter().filter(|id| !known.contains(id)) {
-        places.insert(place(id), true);
-    }
+async fn lock_places(db: &impl Statements, wanted: &Wanted<'_>) -> Result<(), Failed> {
+    let mut places: BTreeMap<i32, bool> = wanted.commands.iter().map(|command| (place(&command.id), false)).collect();
+    places.extend(wanted.deleted.iter().map(|id| (place(id), true)));
     if places.is_empty() {
         return Ok(());
     }
-    let mut places: Vec<(i32, bool)> = places.into_iter().collect();
-    places.sort_unstable();
     let (places, alone): (Vec<i32>, Vec<bool>) = places.into_iter().unzip();
     db.ask(LOCK_PLACES, vec![Box::new(super::LOCKS_OF_PLACES), Box::new(places), Box::new(alone)]).await.map(drop)
 }
@@ -235,40 +206,52 @@ fn place(id: &RegistrationId) -> i32 {
     i32::from(id.as_bytes()[15])
 }
 
-const SECRETS: &str = "SELECT hash, key, until FROM secrets WHERE hash = ANY ($1::bytea[])";
-const KEYS_OF_IDS: &str = "SELECT id, key FROM registrations WHERE id = ANY ($1::uuid[])";
+/// Those that are sent at once.
+const QUESTIONS: &[&str] = &[LOCK_PLACES, LOCK_KEYS, SECRETS, HELD_BY_ID, EARLY, DISTRUSTED, CANDIDATES];
 const LOCK_PLACES: &str = "SELECT CASE WHEN alone THEN pg_advisory_xact_lock($1, place)::text
     ELSE pg_advisory_xact_lock_shared($1, place)::text END FROM unnest($2::int4[], $3::bool[]) AS x (place, alone)";
-const EARLY: &str = "SELECT id, token_hash, at FROM early_releases WHERE id = ANY ($1::uuid[])";
-const DISTRUSTED: &str = "SELECT key, kind, id FROM distrusted WHERE key = ANY ($1::int8[]) AND id = ANY ($2::uuid[])";
 const LOCK_KEYS: &str = concat!(
     "SELECT ",
     key_columns!(),
-    " FROM keys k WHERE k.number = ANY ($1::int8[]) ORDER BY k.number FOR NO KEY UPDATE"
+    " FROM keys k WHERE k.number IN (SELECT s.key FROM secrets s WHERE s.hash = ANY ($1::bytea[])
+        UNION SELECT r.key FROM registrations r WHERE r.id = ANY ($2::uuid[]))
+     ORDER BY k.number FOR NO KEY UPDATE"
 );
+const SECRETS: &str = "SELECT hash, key, until FROM secrets WHERE hash = ANY ($1::bytea[])";
 const HELD_BY_ID: &str = concat!("SELECT ", held_columns!(), " FROM registrations r WHERE r.id = ANY ($1::uuid[])");
-/// Three of each: two to compare, and one to know that there are more.
-const CANDIDATES: &str = "SELECT q.place, c.id, c.machine, c.hardware, c.label,
-        (SELECT s.id FROM registrations s WHERE s.state = 'superseded' AND s.successor = c.id)
-    FROM unnest($1::int4[], $2::int8[], $3::uuid[], $4::uuid[]) AS q (place, key, machine, hardware)
-    CROSS JOIN LATERAL (
-        (SELECT r.id, r.machine, r.hardware, r.label FROM registrations r
-         WHERE r.key = q.key AND r.state = 'active' AND r.machine = q.machine LIMIT 3)
-        UNION ALL
-        (SELECT r.id, r.machine, r.hardware, r.label FROM registrations r
-         WHERE r.key = q.key AND r.state = 'active' AND r.hardware = q.hardware LIMIT 3)) c";
-const CANDIDATES_OF_EACH_KIND: &str = "SELECT q.place, c.id, c.machine, c.hardware, c.label,
-        (SELECT s.id FROM registrations s WHERE s.state = 'superseded' AND s.successor = c.id)
-    FROM unnest($1::int4[], $2::int8[], $3::uuid[], $4::uuid[]) AS q (place, key, machine, hardware)
-    CROSS JOIN LATERAL (
-        (SELECT r.id, r.machine, r.hardware, r.label FROM registrations r
-         WHERE r.key = q.key AND r.state = 'active' AND r.machine = q.machine AND r.hardware = q.hardware LIMIT 3)
-        UNION ALL
-        (SELECT r.id, r.machine, r.hardware, r.label FROM registrations r
-         WHERE r.key = q.key AND r.state = 'active' AND r.machine = q.machine AND r.hardware IS NULL LIMIT 3)
-        UNION ALL
-        (SELECT r.id, r.machine, r.hardware, r.label FROM registrations r
-         WHERE r.key = q.key AND r.state = 'active' AND r.hardware = q.hardware AND r.machine < q.machine LIMIT 3)
-        UNION ALL
-        (SELECT r.id, r.machine, r.hardware, r.label FROM registrations r
-         WHERE r.key = q.key AND r.state = 'active' AND r.hardware = q.hardware AND r.machine > q.machine LIMIT 3)) c";
+const EARLY: &str = "SELECT id, token_hash, at FROM early_releases WHERE id = ANY ($1::uuid[])";
+const DISTRUSTED: &str = "SELECT key, kind, id FROM distrusted
+    WHERE key IN (SELECT key FROM secrets WHERE hash = ANY ($1::bytea[])) AND id = ANY ($2::uuid[])";
+
+/// One kind of those that could be the same machine: three, two to compare and one to know that there are more.
+macro_rules! some_active {
+    ($condition:literal) => {
+        concat!(
+            "(SELECT r.id, r.machine, r.hardware, r.label FROM registrations r
+              WHERE r.key = s.key AND r.state = 'active' AND ",
+            $condition,
+            " LIMIT 3)"
+        )
+    };
+}
+/// All kinds that are named, of each PUT whose id is new.
+macro_rules! candidates {
+    ($first:literal $(, $more:literal)*) => {
+        concat!(
+            "SELECT q.place, c.id, c.machine, c.hardware, c.label,
+                (SELECT o.id FROM registrations o WHERE o.state = 'superseded' AND o.successor = c.id)
+             FROM unnest($1::int4[], $2::uuid[], $3::bytea[], $4::uuid[], $5::uuid[]) AS q (place, id, hash, machine, hardware)
+             JOIN secrets s ON s.hash = q.hash CROSS JOIN LATERAL (",
+            some_active!($first)
+            $(, " UNION ALL ", some_active!($more))*,
+            ") c WHERE NOT EXISTS (SELECT 1 FROM registrations o WHERE o.id = q.id)"
+        )
+    };
+}
+const CANDIDATES: &str = candidates!("r.machine = q.machine", "r.hardware = q.hardware");
+const CANDIDATES_OF_EACH_KIND: &str = candidates!(
+    "r.machine = q.machine AND r.hardware = q.hardware",
+    "r.machine = q.machine AND r.hardware IS NULL",
+    "r.hardware = q.hardware AND r.machine < q.machine",
+    "r.hardware = q.hardware AND r.machine > q.machine"
+);

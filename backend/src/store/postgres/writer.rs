@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use els_protocol::Timestamp;
 use futures_util::FutureExt;
+use futures_util::future::try_join;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
@@ -163,10 +164,11 @@ impl Work {
     async fn carry_out(&mut self, requests: &[Request]) -> Result<Vec<Turn>, Lost> {
         self.connect().await.map_err(unknown)?;
         let Some(db) = &self.connection else { return Err(Lost::Unknown(stopped())) };
-        db.command("BEGIN ISOLATION LEVEL READ COMMITTED").await.map_err(unknown)?;
         let asks: Vec<(Timestamp, &Ask)> = requests.iter().map(|request| (request.now, &request.ask)).collect();
-        let (turns, changed) = match group::answer(db, &self.policy, &asks).await {
-            Ok(answered) => answered,
+        // Sent in this order, and not waited for one by one.
+        let begin = db.command("BEGIN ISOLATION LEVEL READ COMMITTED");
+        let (turns, changed) = match try_join(begin, group::answer(db, &self.policy, &asks)).await {
+            Ok(((), answered)) => answered,
             Err(failed) if failed.is_answer() => {
                 db.command("ROLLBACK").await.map_err(unknown)?;
                 return Err(Lost::RolledBack(failed));
