@@ -20,6 +20,8 @@ mod crash_sweep;
 mod footprint;
 mod golden;
 mod harness;
+mod hostile_members;
+mod hostile_network;
 mod lost_messages;
 mod packages;
 mod proxies;
