@@ -236,6 +236,7 @@ mod tests {
             (&[("range", "bytes=10-19"), ("if-range", earlier)], Wanted::Whole),
             (&[("if-none-match", "\"x\"")], Wanted::NotModified),
             (&[("if-none-match", "\"y\"")], Wanted::Whole),
+            (&[("if-none-match", "\"a tag with spaces\"")], Wanted::Whole),
             (&[("if-none-match", "\"y\""), ("if-modified-since", same)], Wanted::Whole),
             (&[("if-modified-since", same)], Wanted::NotModified),
             (&[("if-modified-since", earlier)], Wanted::Whole),
