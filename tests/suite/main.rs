@@ -15,6 +15,7 @@ mod agent_network;
 mod agent_seats;
 mod agent_system;
 mod agent_warnings;
+mod alike;
 mod contract_ends;
 mod crash_sweep;
 mod footprint;
