@@ -21,6 +21,7 @@ mod crash_sweep;
 mod footprint;
 mod golden;
 mod harness;
+mod hostile_machine;
 mod hostile_members;
 mod hostile_network;
 mod lost_messages;
