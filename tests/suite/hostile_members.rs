@@ -210,6 +210,7 @@ fn every_member_of_a_registration_answer_is_judged_before_anything_is_written() 
         assert_eq!(world.contents(), before, "{at}");
     }
     assert!(used > 30 && refused > 100, "{used} used, {refused} refused");
+    println!("registration answers: {used} used, {refused} refused, failures 0");
 }
 
 #[test]
@@ -237,6 +238,7 @@ fn every_member_of_the_answer_to_a_question_is_judged_and_nothing_changes() {
         refused += 1;
     }
     assert!(refused > 100, "{refused}");
+    println!("answers to a question: {refused} refused, failures 0");
     world.tells_the_truth();
     world.machine.agent(&["--status"]).succeeds();
 }
@@ -248,7 +250,7 @@ fn every_member_of_an_error_is_judged_and_a_strangers_error_ends_nothing() {
         "code": "registration-released", "detail": "gone", "seats": {"total": 2, "used": 1},
     });
     let world = World::new("DELETE");
-    let mut ended = 0;
+    let (mut ended, mut told) = (0, 0);
     for (pointer, value, changed) in changes(&document) {
         let at = format!("{pointer} = {value:?}");
         if !world.machine.has(STATE) {
@@ -257,6 +259,7 @@ fn every_member_of_an_error_is_judged_and_a_strangers_error_ends_nothing() {
         }
         world.tells(410, &changed);
         let run = world.machine.agent(&["--unregister", "--json", "--timeout", "10"]);
+        told += 1;
         cannot_steer(&run, &at);
         match (pointer.as_str(), &value) {
             // A code of a later version is its status's: 410 is none that says how it ends.
@@ -273,6 +276,7 @@ fn every_member_of_an_error_is_judged_and_a_strangers_error_ends_nothing() {
         }
     }
     assert!(ended > 10, "{ended}");
+    println!("errors: {told} told, {ended} taken, failures 0");
 }
 
 #[test]
@@ -304,6 +308,7 @@ fn every_member_of_a_seat_list_is_judged() {
         }
     }
     assert!(shown > 30 && refused > 100, "{shown} shown, {refused} refused");
+    println!("seat lists: {shown} shown, {refused} refused, failures 0");
     assert_eq!(world.contents(), before);
     assert!(world.server.log().iter().all(|line| line.starts_with("GET /v1/seats")), "{:?}", world.server.log());
 }
