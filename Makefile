@@ -10,6 +10,7 @@ agent := $(target)/release/els-register
 backend := $(target)/server/els-backend
 # SC2016: text for an inner shell is quoted on purpose. SC2174: `mkdir -p -m` is meant for the last folder alone.
 scripts := .ci/run scripts/demo.sh scripts/install-dependencies scripts/units-check \
+	scripts/tools scripts/deny scripts/fuzz scripts/schemathesis \
 	tests/fixtures/new-machine tests/fixtures/enter-machine
 
 # VENDOR=DIR: build that folder's repo-files/ gpg/ products.toml els-register.toml EULA.txt in, in place of the shipped ones.
@@ -38,11 +39,24 @@ test: deps ## everything that CI runs; installs what is missing first
 	scripts/vendor-check-test
 	cargo build --release --locked -p els-register
 	ELS_RELEASE_AGENT=$(agent) cargo test --workspace --locked
+	scripts/schemathesis
+	scripts/fuzz 10
+
+.PHONY: fuzz
+fuzz: deps ## the fuzz targets, SECONDS_EACH=60 (TARGETS="agent-answer …": those alone)
+	scripts/fuzz $(or $(SECONDS_EACH),60) $(TARGETS)
+
+.PHONY: audit
+audit: deps ## known holes in what is built in; offline with ADVISORY_DB=DIR, the RustSec database in a folder
+	scripts/deny advisories
 
 .PHONY: soak
-soak: deps ## the full sweeps whose figures stand in docs/reliability.md; an hour or so
+soak: deps ## the full sweeps whose figures stand in docs/reliability.md; hours
 	ELS_SOAK=1 cargo test --locked -p els-register --test suite crash_sweep -- --nocapture
 	ELS_SOAK=1 cargo test --locked -p els-backend --test suite -- crash_ linear_ hostile_ --nocapture --test-threads=1
+	ELS_SOAK=1 cargo test --locked -p els-register --test suite hostile_ -- --nocapture
+	scripts/schemathesis 500
+	scripts/fuzz 600
 
 .PHONY: bench
 bench: deps ## every figure of docs/benchmarks.md, measured beside its reference; 25 minutes (OPTIONS='--only gate --runs 1')
@@ -57,6 +71,7 @@ lint: ## formatting, clippy, shellcheck, the units, and that each dependency is 
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	shellcheck --exclude=SC2016,SC2174 $(scripts)
 	scripts/dependencies-check
+	scripts/deny
 	scripts/units-check
 
 .PHONY: deps

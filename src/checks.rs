@@ -21,8 +21,12 @@ const DAY: i64 = 24 * 60 * 60;
 
 /// The proxy that dnf.conf names, with its login; the error says what is wrong with it, without its value.
 pub(crate) fn dnf_proxy(root: &Root) -> Result<Option<Proxy>, String> {
-    let text = root.read_text(DNF_CONF).map_err(|error| error.to_string())?.unwrap_or_default();
-    let Some(main) = sections(&text).into_iter().find(|section| section.id == "main") else { return Ok(None) };
+    read_dnf_proxy(&root.read_text(DNF_CONF).map_err(|error| error.to_string())?.unwrap_or_default())
+}
+
+/// The same, from the text of dnf.conf.
+pub(crate) fn read_dnf_proxy(text: &str) -> Result<Option<Proxy>, String> {
+    let Some(main) = sections(text).into_iter().find(|section| section.id == "main") else { return Ok(None) };
     let value = |key: &str| main.get(key).filter(|value| !value.is_empty());
     let Some(text) = value("proxy").filter(|text| !text.eq_ignore_ascii_case("_none_")) else { return Ok(None) };
     let mut proxy = Proxy::parse(text).map_err(|why| format!("{DNF_CONF}: proxy: {why}"))?;

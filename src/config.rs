@@ -18,7 +18,7 @@ const DEFAULT_TIMEOUT: u64 = 60;
 /// The configuration file; every member may be absent.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+pub(crate) struct File {
     server: Option<String>,
     ca_file: Option<String>,
     proxy: Option<String>,
@@ -186,7 +186,7 @@ fn in_range(seconds: &u64) -> bool {
 }
 
 /// Reads the file's text. Errors name the place and the key, never a value: one may be a proxy's password.
-fn parse(path: &str, content: &[u8]) -> Result<File> {
+pub(crate) fn parse(path: &str, content: &[u8]) -> Result<File> {
     let text = std::str::from_utf8(content).map_err(|_| Failure::usage(format!("{path}: it is no UTF-8 text")))?;
     toml::from_str(text).map_err(|error| {
         let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);

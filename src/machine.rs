@@ -43,23 +43,28 @@ pub(crate) fn identify(root: &Root) -> Result<Machine> {
 /// The operating system, from os-release(5).
 pub(crate) fn operating_system(root: &Root) -> Result<Os> {
     for path in OS_RELEASE {
-        let Some(text) = root.read_text(path)? else { continue };
-        let value = |name: &str| text.lines().rev().find_map(|line| assignment(line, name)).filter(|v| !v.is_empty());
-        let wrong = |what: &str| {
-            Failure::new(Kind::UnsupportedSystem, format!("{path}: {what}"))
-                .hint("the file comes with the distribution's release package: 'rpm -V' tells whether it was changed")
-        };
-        let plain = |value: &String| {
-            value.len() <= 64 && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-        };
-        let id = value("ID").ok_or_else(|| wrong("it has no ID"))?;
-        let version = value("VERSION_ID").ok_or_else(|| wrong("it has no VERSION_ID"))?;
-        if !plain(&id) || !plain(&version) {
-            return Err(wrong("ID or VERSION_ID holds characters that no distribution uses"));
+        if let Some(text) = root.read_text(path)? {
+            return read_os_release(path, &text);
         }
-        return Ok(Os { id, version });
     }
     Err(Failure::new(Kind::UnsupportedSystem, "cannot tell the operating system: there is no /etc/os-release"))
+}
+
+/// What the text of an os-release file says; `path` is for the errors.
+pub(crate) fn read_os_release(path: &str, text: &str) -> Result<Os> {
+    let value = |name: &str| text.lines().rev().find_map(|line| assignment(line, name)).filter(|v| !v.is_empty());
+    let wrong = |what: &str| {
+        Failure::new(Kind::UnsupportedSystem, format!("{path}: {what}"))
+            .hint("the file comes with the distribution's release package: 'rpm -V' tells whether it was changed")
+    };
+    let plain =
+        |value: &String| value.len() <= 64 && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    let id = value("ID").ok_or_else(|| wrong("it has no ID"))?;
+    let version = value("VERSION_ID").ok_or_else(|| wrong("it has no VERSION_ID"))?;
+    if !plain(&id) || !plain(&version) {
+        return Err(wrong("ID or VERSION_ID holds characters that no distribution uses"));
+    }
+    Ok(Os { id, version })
 }
 
 /// The architecture, as `uname -m` has it.
@@ -104,7 +109,11 @@ pub(crate) fn is_container(root: &Root) -> bool {
 }
 
 fn machine_id(root: &Root) -> Result<Option<MachineId>> {
-    let text = root.read_text(MACHINE_ID)?.unwrap_or_default();
+    read_machine_id(&root.read_text(MACHINE_ID)?.unwrap_or_default())
+}
+
+/// The id that stands for the text of `/etc/machine-id`.
+pub(crate) fn read_machine_id(text: &str) -> Result<Option<MachineId>> {
     let text = text.trim();
     if text.is_empty() || text == "uninitialized" {
         return Ok(None);
@@ -122,7 +131,11 @@ fn hardware_id(root: &Root) -> Option<MachineId> {
         return None;
     }
     // Readable by root alone; without it the id is unknown, which is no difference.
-    let text = root.read_text(PRODUCT_UUID).ok().flatten()?;
+    read_hardware_id(&root.read_text(PRODUCT_UUID).ok().flatten()?)
+}
+
+/// The id that stands for the text of `product_uuid`; `None` where that is worth nothing.
+pub(crate) fn read_hardware_id(text: &str) -> Option<MachineId> {
     let uuid = Uuid::try_parse(text.trim()).ok()?;
     let bytes = uuid.as_bytes();
     let bogus = bytes.iter().all(|byte| *byte == bytes[0]) || BOGUS_UUIDS.contains(&uuid.as_u128());

@@ -1,45 +1,5 @@
-//! `els-register`: takes a seat of a license key for this machine, sets up dnf's repositories, and gives the seat back.
-//!
-//! Parse, run, print, exit: all else is in the modules. See ARCHITECTURE.md for the data's way through them.
-
-#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make the files that they read"))]
-
-mod backend;
-mod checks;
-mod cli;
-mod clock;
-mod commands;
-mod config;
-mod confine;
-mod error;
-mod ini;
-mod machine;
-mod output;
-mod registration;
-mod repo;
-mod root;
-mod vendor;
-
-use std::ffi::OsString;
-
-use cli::Parsed;
-use error::Failure;
-use output::{Printer, Report};
+//! `els-register`, the program: see `lib.rs`.
 
 fn main() {
-    let arguments: Vec<OsString> = std::env::args_os().collect();
-    let json = arguments.iter().any(|argument| argument == "--json");
-    let status = match cli::parse(arguments) {
-        Parsed::Run(action, options) => {
-            let printer = Printer::new(&options);
-            let (report, failure) = commands::run(action, &options, printer);
-            printer.finish(Some(action), report, failure)
-        }
-        Parsed::Text(text) => Printer::plain(json).finish(None, Report::text(text), None),
-        Parsed::Wrong(message) => {
-            let failure = Failure::usage(message).hint("els-register --help lists what there is");
-            Printer::plain(json).finish(None, Report::default(), Some(failure))
-        }
-    };
-    std::process::exit(status);
+    std::process::exit(els_register::run(std::env::args_os().collect()));
 }

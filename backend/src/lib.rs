@@ -11,6 +11,8 @@ pub mod commands;
 pub mod database;
 pub mod dates;
 pub mod failure;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod gate;
 pub mod http;
 pub mod license;

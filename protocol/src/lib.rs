@@ -6,6 +6,8 @@
 //!
 //! A type that exists is valid: `parse` is the only way to one, on either side, and decoding calls it.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod hash;
 mod id;
 mod key;

@@ -7,7 +7,17 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// What an administrator calls a machine: 1 to 128 characters, no control characters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(value_type = String, min_length = 1, max_length = 128))]
+#[cfg_attr(
+    feature = "schema",
+    derive(utoipa::ToSchema),
+    schema(
+        value_type = String,
+        min_length = 1,
+        max_length = 128,
+        // What `is_unsafe` says, in the regular expressions of ECMA 262.
+        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u2069\\ufeff]+$"
+    )
+)]
 pub struct Label(String);
 
 impl Label {

@@ -48,7 +48,10 @@ impl BaseUrl {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
         let good_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
             Some(address) => address.parse::<Ipv6Addr>().is_ok(),
-            None => !host.is_empty() && host.bytes().all(plain),
+            // One dot may end a name; no label is empty.
+            None => {
+                host.bytes().all(plain) && host.strip_suffix('.').unwrap_or(&host).split('.').all(|l| !l.is_empty())
+            }
         };
         if !good_host {
             return Err("its host is no name and no address".into());
@@ -148,6 +151,9 @@ mod tests {
             "https://host:99999",
             "https://",
             "https://a_b",
+            "https://.",
+            "https://.a",
+            "https://a..b",
             "https://[::1",
             "https://ho\nst",
             "https://host/a\u{7f}",

@@ -49,6 +49,7 @@ pub fn seat_path(id: &RegistrationId) -> String {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RegisterRequest {
     /// The license key, in its canonical form or as it was typed.
+    #[cfg_attr(feature = "schema", schema(pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{7,127}$"))]
     pub key: String,
     /// SHA-256 of the token.
     pub token_sha256: Sha256Hex,
@@ -63,6 +64,7 @@ pub struct RegisterRequest {
     /// The operating system.
     pub os: Os,
     /// The architecture, as `uname -m` has it.
+    #[cfg_attr(feature = "schema", schema(pattern = "^[A-Za-z0-9._+~-]{1,64}$"))]
     pub arch: String,
     /// What the administrator calls the machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,8 +76,10 @@ pub struct RegisterRequest {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Os {
     /// `ID`, for example `almalinux`.
+    #[cfg_attr(feature = "schema", schema(pattern = "^[A-Za-z0-9._+~-]{1,64}$"))]
     pub id: String,
     /// `VERSION_ID`, for example `9.6`.
+    #[cfg_attr(feature = "schema", schema(pattern = "^[A-Za-z0-9._+~-]{1,64}$"))]
     pub version: String,
 }
 

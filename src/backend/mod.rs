@@ -4,6 +4,8 @@
 //! besides what went wrong whether the request can have been carried out.
 
 mod answer;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod probe;
 mod proxy;
 mod tls;

@@ -45,7 +45,7 @@ impl Client {
 }
 
 /// Whether a document's root element is `repomd`: only a declaration, comments and white space may stand before it.
-fn is_repomd(document: &[u8]) -> bool {
+pub(super) fn is_repomd(document: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(document) else { return false };
     let mut rest = text.trim_start_matches('\u{feff}').trim_start();
     loop {

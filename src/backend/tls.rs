@@ -4,7 +4,7 @@
 //! which dnf does not know.
 
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -84,7 +84,7 @@ impl Transport for TlsTransport {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
         self.stream.sock.set_timeout(timeout);
-        let amount = self.stream.read(self.buffers.input_append_buf())?;
+        let amount = self.stream.read(self.buffers.input_append_buf()).map_err(cut_short)?;
         self.buffers.input_appended(amount);
         Ok(amount > 0)
     }
@@ -95,6 +95,16 @@ impl Transport for TlsTransport {
 
     fn is_tls(&self) -> bool {
         true
+    }
+}
+
+/// An end that TLS did not announce (RFC 8446, 6.1), as an error. ureq takes these kinds for the end of an answer that has no
+/// length: whoever can cut the line could then choose where an answer ends.
+fn cut_short(error: io::Error) -> io::Error {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, UnexpectedEof};
+    match error.kind() {
+        UnexpectedEof | ConnectionAborted | ConnectionReset => io::Error::other("the connection was closed early"),
+        _ => error,
     }
 }
 

@@ -235,7 +235,7 @@ impl<In: Transport> Connector<In> for Reached {
     }
 }
 
-fn proxy_for_ureq(proxy: &Proxy) -> Result<ureq::Proxy, ureq::Error> {
+pub(super) fn proxy_for_ureq(proxy: &Proxy) -> Result<ureq::Proxy, ureq::Error> {
     let mut builder = ureq::Proxy::builder(ureq::ProxyProtocol::Http).host(&proxy.host).port(proxy.port);
     if let Some(user) = &proxy.user {
         builder = builder.username(user);

@@ -3,6 +3,7 @@
 use els_protocol::wire::Seats;
 
 use super::refresh::{refused, token_lost};
+use super::register::checked_url;
 use super::{Context, copied, is_root, not_registered, say_registration, show_network};
 use crate::checks;
 use crate::error::{Failure, Kind, Result};
@@ -53,7 +54,9 @@ fn ask(context: &Context<'_>, standing: &Standing, report: &mut Report) -> Resul
     let Some(credential) = &standing.credential else { return Ok(()) };
     let server = context.server_of(standing.state.as_ref())?;
     let client = context.client()?;
-    let answer = client.registration(&server, credential);
+    let answer = client.registration(&server, credential).map_err(Failure::from);
+    // What a refresh would refuse is no good answer here either.
+    let answer = answer.and_then(|answer| checked_url(&answer, &server).map(|_| answer));
     show_network(context, &client, report);
     match answer {
         Ok(answer) => {
@@ -70,7 +73,7 @@ fn ask(context: &Context<'_>, standing: &Standing, report: &mut Report) -> Resul
             Ok(())
         }
         Err(error) => {
-            let failure = refused(error.failure, report);
+            let failure = refused(error, report);
             let headline = match report.state {
                 Some(Stands::Refused) => "registered, but no longer accepted",
                 _ => "registered, as far as is known here",

@@ -227,26 +227,37 @@ impl Identity {
 
 /// A file of a version that this program knows; `None` if it is missing, unreadable for this user, or lost.
 fn load<T: for<'de> Deserialize<'de>>(root: &Root, file: &File, lost: &mut Vec<String>) -> Result<Option<T>> {
+    match root.look(file.path)?.and_then(|found| found.content) {
+        Some(content) => decode(file.path, &content, lost),
+        None => Ok(None),
+    }
+}
+
+/// What such a file says; `path` is for the errors.
+pub(crate) fn decode<T: for<'de> Deserialize<'de>>(
+    path: &str,
+    content: &[u8],
+    lost: &mut Vec<String>,
+) -> Result<Option<T>> {
     #[derive(Deserialize)]
     struct Versioned {
         version: u32,
     }
-    let Some(content) = root.look(file.path)?.and_then(|found| found.content) else { return Ok(None) };
-    if let Ok(Versioned { version }) = serde_json::from_slice(&content)
+    if let Ok(Versioned { version }) = serde_json::from_slice(content)
         && version > VERSION
     {
         return Err(Failure::new(
             Kind::Io,
-            format!("{} is of version {version}; this els-register knows version {VERSION}", file.path),
+            format!("{path} is of version {version}; this els-register knows version {VERSION}"),
         )
         .hint("update els-register: a newer one has been used on this machine"));
     }
-    match serde_json::from_slice(&content) {
+    match serde_json::from_slice(content) {
         Ok(found) => Ok(Some(found)),
         Err(error) => {
             // The category alone: serde's messages may repeat what they could not read, and a journal holds tokens.
             let what = if error.is_data() { "has other members than it should" } else { "is no JSON document" };
-            lost.push(format!("{} {what} (line {}); it is taken as lost", file.path, error.line()));
+            lost.push(format!("{path} {what} (line {}); it is taken as lost", error.line()));
             Ok(None)
         }
     }

@@ -156,6 +156,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::fuzzing::resolved;
 
     fn names(target: &str) -> Option<String> {
         let path = RequestPath::parse(target.as_bytes())?;
@@ -300,41 +301,6 @@ mod tests {
         for bad in ["a", "/a/", "//a", "/a//b", "/..", "/a/.", "/a%20", "/a b", "/ä", "/a?b"] {
             assert!(Prefix::parse(bad).is_err(), "{bad}");
         }
-    }
-
-    /// What a forgiving web server would make of a path: decoded (once or twice), back-slashes turned, dots resolved.
-    fn resolved(path: &[u8], times: usize) -> Vec<Vec<u8>> {
-        let mut path = path.to_vec();
-        for _ in 0..times {
-            path = percent_decoded(&path);
-        }
-        let mut names: Vec<Vec<u8>> = Vec::new();
-        for segment in path.split(|byte| b"/\\".contains(byte)) {
-            match segment {
-                b"" | b"." => {}
-                b".." => drop(names.pop()),
-                name => names.push(name.to_vec()),
-            }
-        }
-        names
-    }
-
-    fn percent_decoded(path: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
-        let mut rest = path;
-        while let Some((first, others)) = rest.split_first() {
-            match escaped(others.get(..2)).filter(|_| *first == b'%') {
-                Some(byte) => {
-                    out.push(byte);
-                    rest = &others[2..];
-                }
-                None => {
-                    out.push(*first);
-                    rest = others;
-                }
-            }
-        }
-        out
     }
 
     proptest! {

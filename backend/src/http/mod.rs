@@ -5,6 +5,8 @@
 
 mod admin;
 mod body;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod openapi;
 mod problem;
 mod registrations;

@@ -113,13 +113,13 @@ async fn send<B>(request: &Request<B>, file: File, metadata: &Metadata, kind: &'
     Ok(response)
 }
 
-struct Validators {
-    tag: ETag,
-    modified: SystemTime,
+pub(super) struct Validators {
+    pub(super) tag: ETag,
+    pub(super) modified: SystemTime,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Wanted {
+pub(super) enum Wanted {
     NotModified,
     Whole,
     Part(Range<u64>),
@@ -127,7 +127,7 @@ enum Wanted {
 }
 
 /// What a request wants of a file, by its conditions and its range (RFC 9110, sections 13 and 14).
-fn judge(headers: &HeaderMap, validators: &Validators, length: u64) -> Wanted {
+pub(super) fn judge(headers: &HeaderMap, validators: &Validators, length: u64) -> Wanted {
     let not_modified = match headers.typed_get::<IfNoneMatch>() {
         Some(condition) => !condition.precondition_passes(&validators.tag),
         None => {
@@ -236,6 +236,7 @@ mod tests {
             (&[("range", "bytes=10-19"), ("if-range", earlier)], Wanted::Whole),
             (&[("if-none-match", "\"x\"")], Wanted::NotModified),
             (&[("if-none-match", "\"y\"")], Wanted::Whole),
+            (&[("if-none-match", "\"a tag with spaces\"")], Wanted::Whole),
             (&[("if-none-match", "\"y\""), ("if-modified-since", same)], Wanted::Whole),
             (&[("if-modified-since", same)], Wanted::NotModified),
             (&[("if-modified-since", earlier)], Wanted::Whole),

@@ -65,7 +65,7 @@ pub(super) fn refusal(app: &App, verdict: Verdict) -> Option<Refused> {
         (status = 503, description = "`unavailable`: the gate cannot know",
             body = els_protocol::Problem, content_type = "application/problem+json"),
     ),
-    security(("credential" = []))
+    security((), ("credential" = []))
 )]
 pub(super) async fn repo_auth(
     axum::extract::State(app): axum::extract::State<std::sync::Arc<App>>,

@@ -21,8 +21,8 @@ use crate::license::Refusal;
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct PageQuery {
-    /// The id after which the page begins: `next` of the page before.
-    #[param(value_type = Option<RegistrationId>)]
+    /// The id after which the page begins: `next` of the page before. Empty, or absent, for the first.
+    #[param(value_type = Option<String>, pattern = "^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$")]
     after: Option<String>,
     /// At most so many registrations, 1 to 1000; 100 if absent.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]

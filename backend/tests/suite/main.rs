@@ -29,3 +29,4 @@ mod nodes;
 mod process;
 mod serve;
 mod store;
+mod who_is_who;

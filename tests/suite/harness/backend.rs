@@ -55,6 +55,7 @@ pub(crate) struct Settings {
     plain: bool,
     listen: Option<String>,
     arguments: Vec<String>,
+    clock: bool,
 }
 
 /// A license key that was made for the test.
@@ -74,6 +75,12 @@ impl Settings {
     /// Speaks plain HTTP, as behind a web server on the same computer.
     pub(crate) fn plain(mut self) -> Settings {
         self.plain = true;
+        self
+    }
+
+    /// Gives it a clock that [`Backend::later`] sets (libfaketime, beneath the program as it is).
+    pub(crate) fn clock(mut self) -> Settings {
+        self.clock = true;
         self
     }
 
@@ -127,6 +134,14 @@ impl Backend {
     /// The certificate of that authority as a file, for `--ca-file`.
     pub(crate) fn ca_file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
+    }
+
+    /// Sets its clock to so many seconds from the real time. Waiting inside it goes on as before.
+    pub(crate) fn later(&self, seconds: u32) {
+        assert!(self.settings.clock, "a backend with a clock of its own");
+        let fresh = self.folder.path().join("clock.new");
+        fs::write(&fresh, format!("+{seconds}\n")).expect("a file");
+        fs::rename(fresh, self.folder.path().join("clock")).expect("the clock is set at once");
     }
 
     /// Ends it at once, as a power failure would, and starts it again on the same address.
@@ -228,6 +243,13 @@ fn database(folder: &Path) -> String {
     format!("sqlite://{}/els.db", folder.display())
 }
 
+/// The library of the package `faketime`; where it is depends on the computer's kind.
+fn fake_time() -> PathBuf {
+    let kinds = fs::read_dir("/usr/lib").expect("a folder of libraries").flatten();
+    let mut places = kinds.map(|kind| kind.path().join("faketime/libfaketime.so.1"));
+    places.find(|place| place.is_file()).expect("this test needs libfaketime: run scripts/install-dependencies")
+}
+
 #[track_caller]
 fn serve(folder: &Path, settings: &Settings) -> (Server, String, String) {
     let mut command = ends_with_its_thread(backend_program(), false);
@@ -237,6 +259,12 @@ fn serve(folder: &Path, settings: &Settings) -> (Server, String, String) {
         command.arg("--tls-cert").arg(folder.join("server.pem")).arg("--tls-key").arg(folder.join("server.key"));
     }
     command.args(&settings.arguments);
+    if settings.clock {
+        let clock = folder.join("clock");
+        fs::write(&clock, "+0\n").expect("a file");
+        command.env("LD_PRELOAD", fake_time()).env("FAKETIME_TIMESTAMP_FILE", clock);
+        command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    }
     let mut server = Server::start("els-backend", command);
     let (listen, admin) = server.wait_for("its addresses", |log| {
         log.iter().find_map(|line| {

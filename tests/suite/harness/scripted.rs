@@ -6,13 +6,20 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
+
+use super::tls::ServerCertificate;
 
 /// A request as it came.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
+    /// Of the server that was asked.
+    pub(crate) scheme: &'static str,
     pub(crate) method: String,
     pub(crate) path: String,
     /// Names in lower case.
@@ -28,10 +35,17 @@ pub(crate) enum Answer {
     Hangup,
     /// Nothing, and the connection stays open.
     Silence,
+    /// The first bytes at once, then the others one at a time with a pause after each, for half a minute.
+    Drip(Vec<u8>, Vec<u8>, Duration),
+    /// The first bytes, then the others again and again, as fast as they are taken, for half a minute.
+    Endless(Vec<u8>, Vec<u8>),
+    /// These bytes, then the connection ends without a word: over TLS nobody can tell it from one that was cut.
+    Cut(Vec<u8>),
 }
 
 /// The server. It ends with the test's process.
 pub(crate) struct Scripted {
+    scheme: &'static str,
     port: u16,
     requests: Arc<Mutex<Vec<Request>>>,
 }
@@ -39,17 +53,45 @@ pub(crate) struct Scripted {
 impl Scripted {
     /// Starts a server that gives each request to `script`.
     pub(crate) fn start(script: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Scripted {
+        Self::listen("http", script, |stream, script, kept| drop(try_to_serve("http", stream, script, kept)))
+    }
+
+    /// A [`Scripted::backend`] that speaks TLS with this certificate. What it sends, handshake included, ends after `most`
+    /// bytes as a cut cable would end it.
+    pub(crate) fn backend_with_tls(
+        certificate: &ServerCertificate,
+        most: usize,
+        change: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static,
+    ) -> Scripted {
+        let config = server_config(certificate);
+        let answer = move |request: &Request| change(request).unwrap_or_else(|| friendly(request));
+        Self::listen("https", answer, move |stream, script, kept| {
+            let connection = ServerConnection::new(config.clone()).expect("a configuration");
+            let mut tls = StreamOwned::new(connection, CutAfter { stream, most });
+            if let Ok(true) = try_to_serve("https", &mut tls, script, kept) {
+                tls.conn.send_close_notify();
+                let _ = tls.flush();
+            }
+        })
+    }
+
+    fn listen(
+        scheme: &'static str,
+        script: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+        serve: impl Fn(TcpStream, &dyn Fn(&Request) -> Answer, &Mutex<Vec<Request>>) + Send + Sync + 'static,
+    ) -> Scripted {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = listener.local_addr().expect("a bound socket has an address").port();
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let (script, kept) = (Arc::new(script), requests.clone());
+        let (script, serve, kept) = (Arc::new(script), Arc::new(serve), requests.clone());
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (script, kept) = (script.clone(), kept.clone());
+                let (script, serve, kept) = (script.clone(), serve.clone(), kept.clone());
+                // A client that goes away is none of the server's business.
                 thread::spawn(move || serve(stream, &*script, &kept));
             }
         });
-        Scripted { port, requests }
+        Scripted { scheme, port, requests }
     }
 
     /// A server that is a backend with one key and many seats, and the repository behind it. `change` may replace an
@@ -59,7 +101,7 @@ impl Scripted {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("{}://127.0.0.1:{}", self.scheme, self.port)
     }
 
     pub(crate) fn requests(&self) -> Vec<Request> {
@@ -131,7 +173,7 @@ pub(crate) fn registration(request: &Request) -> Value {
         "key_id": "k-test",
         "contract": "C-1",
         "product": {"id": "almalinux-9-els", "name": "ELS for AlmaLinux 9"},
-        "repo": {"file": "els-almalinux-9", "url": format!("http://{}/repo", request.header("host").unwrap_or_default())},
+        "repo": {"file": "els-almalinux-9", "url": format!("{}://{}/repo", request.scheme, request.header("host").unwrap_or_default())},
         "expires": "2099-12-31T23:59:59Z",
         "registered_at": "2026-01-02T03:04:05Z",
         "seats": {"total": 10, "used": 1},
@@ -149,21 +191,18 @@ fn friendly(request: &Request) -> Answer {
     }
 }
 
-fn serve(stream: TcpStream, script: &dyn Fn(&Request) -> Answer, kept: &Mutex<Vec<Request>>) {
-    // A client that goes away is none of the server's business.
-    let _ = try_to_serve(stream, script, kept);
-}
-
+/// Reads one request and answers it. Says whether the connection is to be ended politely.
 fn try_to_serve(
-    mut stream: TcpStream,
+    scheme: &'static str,
+    stream: impl Read + Write,
     script: &dyn Fn(&Request) -> Answer,
     kept: &Mutex<Vec<Request>>,
-) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
+) -> std::io::Result<bool> {
+    let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line)?;
     let mut words = line.split_whitespace().map(str::to_owned);
-    let (Some(method), Some(path)) = (words.next(), words.next()) else { return Ok(()) };
+    let (Some(method), Some(path)) = (words.next(), words.next()) else { return Ok(true) };
     let mut headers = Vec::new();
     loop {
         let mut line = String::new();
@@ -171,19 +210,73 @@ fn try_to_serve(
         let Some((name, value)) = line.trim().split_once(':') else { break };
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    let mut request = Request { method, path, headers, body: String::new() };
+    let mut request = Request { scheme, method, path, headers, body: String::new() };
     let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     request.body = String::from_utf8_lossy(&body).into_owned();
     kept.lock().expect("no request panics").push(request.clone());
+    let stream = reader.get_mut();
+    let mut say = |bytes: &[u8]| stream.write_all(bytes).and_then(|()| stream.flush());
+    let begin = Instant::now();
     match script(&request) {
-        Answer::Raw(bytes) => stream.write_all(&bytes),
-        Answer::Hangup => Ok(()),
-        Answer::Silence => {
-            thread::sleep(Duration::from_secs(30));
-            Ok(())
+        Answer::Raw(bytes) => say(&bytes)?,
+        Answer::Hangup => {}
+        Answer::Silence => thread::sleep(LONGEST_LIE),
+        Answer::Drip(first, drops, pause) => {
+            say(&first)?;
+            for drop in drops.iter().take_while(|_| begin.elapsed() < LONGEST_LIE) {
+                say(&[*drop])?;
+                thread::sleep(pause);
+            }
         }
+        Answer::Endless(first, again) => {
+            say(&first)?;
+            while begin.elapsed() < LONGEST_LIE {
+                say(&again)?;
+            }
+        }
+        Answer::Cut(bytes) => return say(&bytes).map(|()| false),
+    }
+    Ok(true)
+}
+
+/// How long a lie goes on when nobody ends it.
+const LONGEST_LIE: Duration = Duration::from_secs(30);
+
+fn server_config(certificate: &ServerCertificate) -> Arc<ServerConfig> {
+    let chain = vec![CertificateDer::from_pem_slice(certificate.certificate.as_bytes()).expect("a certificate")];
+    let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).expect("a key");
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let config = config.with_safe_default_protocol_versions().expect("protocol versions").with_no_client_auth();
+    Arc::new(config.with_single_cert(chain, key).expect("key and certificate belong together"))
+}
+
+/// A connection that ends after so many bytes have gone out.
+struct CutAfter {
+    stream: TcpStream,
+    most: usize,
+}
+
+impl Read for CutAfter {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.stream.read(buffer)
+    }
+}
+
+impl Write for CutAfter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let length = self.stream.write(&bytes[..bytes.len().min(self.most)])?;
+        self.most -= length;
+        if self.most == 0 {
+            self.stream.shutdown(std::net::Shutdown::Write)?;
+            return Err(std::io::ErrorKind::BrokenPipe.into());
+        }
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.stream.flush()
     }
 }
 

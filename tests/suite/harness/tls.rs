@@ -49,6 +49,16 @@ impl Authority {
         })
     }
 
+    /// A certificate for 127.0.0.1 that nobody but itself signed.
+    pub(crate) fn self_signed_certificate() -> ServerCertificate {
+        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
+        let key = KeyPair::generate().expect("a key pair");
+        ServerCertificate {
+            certificate: params.self_signed(&key).expect("a certificate").pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
     fn sign(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> ServerCertificate {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("names that a certificate can have");
