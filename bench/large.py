@@ -5,13 +5,12 @@ Owns rows that registrations would have left. The schema is the backend's own: a
 
 import base64
 import hashlib
-import http.client
 import os
+import socket
 import sqlite3
-import threading
 import uuid
 
-from lab import credential
+from lab import credential, output
 
 NOW = 1_800_000_000
 
@@ -67,7 +66,6 @@ def make_keys_postgres(lab, database, count):
         "INSERT INTO keys (number, id, product, seats, state, expires, self_release, created_at) SELECT n, 'k-' || n, "
         f"'almalinux-9-els', 1000000000, 'active', 4000000000, true, {NOW} FROM generate_series(1, {count}) n;\n"
         f"INSERT INTO secrets (hash, key) VALUES {values};\nANALYZE;\n")
-    from lab import output
     output([lab.pg_bin / "psql", "-qX", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", lab.postgres_port, "-U", "els", "-d",
             database, "-f", script])
     return texts
@@ -75,18 +73,17 @@ def make_keys_postgres(lab, database, count):
 
 def ask_gate_for_all(port, credentials):
     """Each machine fetches one file."""
-    def some(part):
-        connection = http.client.HTTPConnection("127.0.0.1", port)
-        for one in part:
-            connection.request("GET", "/v1/repo-auth", headers={
-                "Authorization": f"Basic {one}", "X-Original-URI": "/repo/almalinux/9/repodata/repomd.xml"})
-            answer = connection.getresponse()
-            answer.read()
-            if answer.status != 204:
-                raise SystemExit(f"bench: the gate answers {answer.status}")
-
-    threads = [threading.Thread(target=some, args=(credentials[place::4],)) for place in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        for start in range(0, len(credentials), 200):
+            part = credentials[start:start + 200]
+            connection.sendall("".join(
+                "GET /v1/repo-auth HTTP/1.1\r\nHost: gate\r\nX-Original-URI: /repo/almalinux/9/repodata/repomd.xml\r\n"
+                f"Authorization: Basic {one}\r\n\r\n" for one in part).encode())
+            answers = b""
+            while answers.count(b"\r\n\r\n") < len(part):
+                more = connection.recv(1 << 16)
+                if not more:
+                    raise SystemExit("bench: the gate ended the connection")
+                answers += more
+            if answers.count(b"HTTP/1.1 204") != len(part):
+                raise SystemExit(f"bench: the gate answers {answers[:60]}")

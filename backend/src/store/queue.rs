@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::net::IpAddr;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use els_protocol::Sha256Hex;
 
@@ -80,6 +81,21 @@ impl<T> FairQueue<T> {
                 return None;
             }
             state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The next item, waiting for one until `deadline`.
+    pub(crate) fn pop_until(&self, deadline: Instant) -> Option<T> {
+        let mut state = self.lock();
+        loop {
+            if let Some(item) = state.next() {
+                return Some(item);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if state.closed || left.is_zero() {
+                return None;
+            }
+            state = self.ready.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use els_protocol::Timestamp;
 use futures_util::FutureExt;
@@ -77,6 +77,36 @@ impl Drop for Writer {
     }
 }
 
+/// How long it is worth to wait for a group to fill. Where a commit takes long (a disk, a standby), those that were answered
+/// together come again together a moment later; a group of the first two of them would make the others wait for a whole commit.
+#[derive(Default)]
+struct Pace {
+    /// Requests of the last two groups, and the time that the last one took.
+    last: usize,
+    before: usize,
+    took: Duration,
+    /// Until when this group waits.
+    until: Option<Instant>,
+}
+
+impl Pace {
+    /// One more request for a group of `gathered`: a quarter of the last group's time is waited for as many as the last two
+    /// groups had. A request that comes by itself waits for nobody.
+    fn wait_for_more(&mut self, gathered: usize, queue: &FairQueue<Request>) -> Option<Request> {
+        if self.last <= 1 || gathered >= self.last + self.before {
+            return None;
+        }
+        let patience = (self.took / 4).min(PATIENCE);
+        let until = *self.until.get_or_insert_with(|| Instant::now() + patience);
+        queue.pop_until(until)
+    }
+
+    fn note(&mut self, asked: usize, took: Duration) {
+        (self.before, self.last) = (self.last, asked);
+        (self.took, self.until) = (took, None);
+    }
+}
+
 struct Work {
     queue: Arc<FairQueue<Request>>,
     connector: Connector,
@@ -98,6 +128,7 @@ impl Work {
         // Whatever ends this thread, later requests are told so instead of waiting for ever.
         let _closing = CloseOnDrop(Arc::clone(&self.queue));
         let mut waiting: Vec<Request> = Vec::new();
+        let mut pace = Pace::default();
         loop {
             if waiting.is_empty() {
                 match self.queue.pop_wait() {
@@ -106,11 +137,13 @@ impl Work {
                 }
             }
             while waiting.len() < GROUP
-                && let Some(request) = self.queue.try_pop()
+                && let Some(request) = self.queue.try_pop().or_else(|| pace.wait_for_more(waiting.len(), &self.queue))
             {
                 waiting.push(request);
             }
+            let (asked, began) = (waiting.len(), Instant::now());
             waiting = runtime.block_on(self.group(waiting));
+            pace.note(asked, began.elapsed());
         }
     }
 
@@ -238,6 +271,8 @@ fn stopped() -> StoreError {
 
 /// Requests that share a transaction, at the most.
 const GROUP: usize = 256;
+/// The longest wait for a group to fill.
+const PATIENCE: Duration = Duration::from_millis(2);
 /// How often a request is tried that is in the way of others.
 const TRIES: u32 = 5;
 /// The longest wait for one transaction: more than a connection and a lock may take.
