@@ -18,6 +18,7 @@ mod agent_warnings;
 mod alike;
 mod contract_ends;
 mod crash_sweep;
+mod first_boot;
 mod footprint;
 mod golden;
 mod harness;
