@@ -11,7 +11,8 @@ backend := $(target)/server/els-backend
 # SC2016: text for an inner shell is quoted on purpose. SC2174: `mkdir -p -m` is meant for the last folder alone.
 scripts := .ci/run scripts/demo.sh scripts/install-dependencies scripts/units-check \
 	scripts/tools scripts/deny scripts/fuzz scripts/schemathesis \
-	tests/fixtures/new-machine tests/fixtures/enter-machine
+	tests/fixtures/new-machine tests/fixtures/enter-machine tests/fixtures/boot-machine \
+	dist/libexec/at-boot dist/libexec/at-poweroff
 
 # VENDOR=DIR: build that folder's repo-files/ gpg/ products.toml els-register.toml EULA.txt in, in place of the shipped ones.
 ifdef VENDOR
