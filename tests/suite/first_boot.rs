@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use crate::harness::{Backend, Booted, Key, Machine, Repository, program, run, wait_until};
+use crate::harness::{Backend, Booted, Key, Machine, Repository, Settings, program, run, wait_until};
 
 const KEY_FILE: &str = "/etc/els-register.key";
 const SERVICE: &str = "els-register.service";
@@ -167,7 +167,7 @@ fn a_key_comes_as_a_credential_of_the_machine_or_from_the_store_of_credentials()
 #[test]
 fn a_backend_that_is_down_at_first_is_tried_again_until_it_answers() {
     let repository = Repository::shared();
-    let mut backend = Backend::with_repository(&repository.root());
+    let mut backend = Settings::default().repository(&repository.root()).lasting_port().start();
     let key = backend.key(1);
     let machine = server(&backend, &repository);
     machine.configure(backend.url(), "timeout = 1");
@@ -301,7 +301,7 @@ fn a_machine_that_is_not_to_give_its_seat_back_keeps_it_when_it_is_powered_off()
 #[test]
 fn a_backend_that_is_down_at_poweroff_does_not_hold_the_machine_up_and_the_next_boot_goes_on() {
     let repository = Repository::shared();
-    let mut backend = Backend::with_repository(&repository.root());
+    let mut backend = Settings::default().repository(&repository.root()).lasting_port().start();
     let key = backend.key(1);
     let machine = server(&backend, &repository);
     machine.configure(backend.url(), "timeout = 1");
