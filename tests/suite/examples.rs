@@ -106,7 +106,8 @@ fn an_image_is_built_with_updates_in_it_and_with_no_trace_of_key_token_or_seat()
     machine.dnf(&["install", "example-1.0-1"]).succeeds();
     machine.agent(&["--unregister"]).succeeds();
     // The builder knows a changed file by size and time, and the test's packages were all made in this second.
-    run(Command::new(program("touch")).args(["--date", "2020-01-01"]).arg(machine.path("/opt/example/release"))).succeeds();
+    run(Command::new(program("touch")).args(["--date", "2020-01-01"]).arg(machine.path("/opt/example/release")))
+        .succeeds();
     // A base image has no machine id.
     machine.write("/etc/machine-id", "");
     machine.install_units();

@@ -28,6 +28,7 @@ mod hostile_machine;
 mod hostile_members;
 mod hostile_network;
 mod lost_messages;
+mod moving_in;
 mod packages;
 mod proxies;
 mod seats;

@@ -181,6 +181,11 @@ impl Backend {
         self.admin_url = admin_url;
     }
 
+    /// The URL of its database.
+    pub(crate) fn database(&self) -> String {
+        database(self.folder.path())
+    }
+
     /// Runs one of its commands beside it, such as `key create`.
     #[track_caller]
     pub(crate) fn command(&self, arguments: &[&str]) -> Run {
