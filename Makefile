@@ -9,9 +9,10 @@ target := $(abspath $(or $(CARGO_TARGET_DIR),target))
 agent := $(target)/release/els-register
 backend := $(target)/server/els-backend
 # SC2016: text for an inner shell is quoted on purpose. SC2174: `mkdir -p -m` is meant for the last folder alone.
-scripts := .ci/run scripts/demo.sh scripts/install-dependencies scripts/units-check \
+scripts := .ci/run scripts/demo.sh scripts/install-dependencies scripts/provisioning-tools scripts/units-check \
 	scripts/tools scripts/deny scripts/fuzz scripts/schemathesis \
-	tests/fixtures/new-machine tests/fixtures/enter-machine
+	tests/fixtures/new-machine tests/fixtures/enter-machine tests/fixtures/boot-machine \
+	dist/libexec/at-boot dist/libexec/at-poweroff
 
 # VENDOR=DIR: build that folder's repo-files/ gpg/ products.toml els-register.toml EULA.txt in, in place of the shipped ones.
 ifdef VENDOR
@@ -35,6 +36,7 @@ demo: deps ## the whole story on this machine, in a temporary folder: a key, a s
 
 .PHONY: test
 test: deps ## everything that CI runs; installs what is missing first
+	scripts/provisioning-tools
 	$(MAKE) --no-print-directory lint
 	scripts/vendor-check-test
 	cargo build --release --locked -p els-register
@@ -73,6 +75,7 @@ lint: ## formatting, clippy, shellcheck, the units, and that each dependency is 
 	scripts/dependencies-check
 	scripts/deny
 	scripts/units-check
+	ANSIBLE_ROLES_PATH=dist/ansible/roles ansible-lint --offline -q dist/ansible/roles/els_register dist/examples/playbook.yml
 
 .PHONY: deps
 deps: ## install the Debian packages that tests and demo drive, those that are missing

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::env;
 use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -13,7 +14,7 @@ use std::sync::OnceLock;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::process::{Run, Server, ends_with_its_thread, folder, run};
+use super::process::{Run, Server, ends_with_its_thread, folder, free_port, run};
 use super::tls::Authority;
 
 /// The agent that this test run was built with.
@@ -81,6 +82,20 @@ impl Settings {
     /// Gives it a clock that [`Backend::later`] sets (libfaketime, beneath the program as it is).
     pub(crate) fn clock(mut self) -> Settings {
         self.clock = true;
+        self
+    }
+
+    /// Listens on a port that stays free while the backend is stopped for longer: one that the kernel gives nobody by itself
+    /// (`ip_local_port_range`).
+    pub(crate) fn lasting_port(mut self) -> Settings {
+        let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").expect("the range of ports");
+        let first: u16 = range.split_whitespace().next().and_then(|first| first.parse().ok()).expect("a port");
+        // Tests of one process, and processes, start at different places.
+        let mut port = 10_000 + (std::process::id() as u16 % 97) * 200 + free_port() % 200;
+        while port >= first || TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err() {
+            port = if port >= first { 10_000 } else { port + 1 };
+        }
+        self.listen = Some(format!("127.0.0.1:{port}"));
         self
     }
 
@@ -164,6 +179,11 @@ impl Backend {
         assert_eq!(url, self.url, "the address stays");
         self.server = server;
         self.admin_url = admin_url;
+    }
+
+    /// The URL of its database.
+    pub(crate) fn database(&self) -> String {
+        database(self.folder.path())
     }
 
     /// Runs one of its commands beside it, such as `key create`.

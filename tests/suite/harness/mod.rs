@@ -6,6 +6,7 @@
 //! for the tests to say.
 
 mod backend;
+mod booted;
 mod dnf;
 mod machine;
 mod process;
@@ -15,7 +16,8 @@ mod squid;
 mod tls;
 mod web;
 
-pub(crate) use backend::{Backend, Key, Settings, agent_program};
+pub(crate) use backend::{Backend, Key, Settings, agent_program, backend_program};
+pub(crate) use booted::Booted;
 pub(crate) use machine::Machine;
 pub(crate) use process::{Run, ends_with_its_thread, folder, program, run, run_with_input, wait_until};
 pub(crate) use repository::Repository;

@@ -177,6 +177,21 @@ impl Server {
         self.wait_for("listening port", |_| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok());
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until the program has ended by itself.
+    #[track_caller]
+    pub(crate) fn wait_for_end(&mut self, what: &str) {
+        let begin = Instant::now();
+        while self.child.try_wait().expect("a child can be waited for").is_none() {
+            assert!(begin.elapsed() < LONGEST_START, "{}: {what}: not in time", self.name);
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Ends the program at once, as a power failure would.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();

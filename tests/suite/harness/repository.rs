@@ -18,6 +18,8 @@ use super::process::{Run, folder, program, run};
 const REPO_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dist/repo-files/els-almalinux-9.repo");
 /// The spec of the tiny packages.
 const SPEC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny.spec");
+/// The spec of the distribution's own repo files.
+const DISTRIBUTION_SPEC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/almalinux-repos.spec");
 /// The distribution's key file, as the repo file names it.
 pub(crate) const DISTRIBUTION_KEY_FILE: &str = "/etc/pki/rpm-gpg/RPM-GPG-KEY-AlmaLinux-9";
 
@@ -26,7 +28,7 @@ pub(crate) const DISTRIBUTION_KEY_FILE: &str = "/etc/pki/rpm-gpg/RPM-GPG-KEY-Alm
 /// | section | package | signed by |
 /// |---|---|---|
 /// | `els-updates` | `example` 1.0-1 and 1.0-2 | us |
-/// | `els-baseos` | `mirrored` 1.0-1 | the distribution |
+/// | `els-baseos` | `mirrored` 1.0-1, `almalinux-repos` 1.0-1 | the distribution |
 /// | `els-appstream` | `forged` 1.0-1 | a stranger |
 /// | `els-extras` | `unsigned` 1.0-1 | nobody |
 ///
@@ -68,13 +70,14 @@ impl Repository {
             repository.make_key(signer);
         }
         let example = ["1", "2"].map(|release| repository.package("example", release, Some(Signer::Us)));
-        let mirrored = repository.package("mirrored", "1", Some(Signer::Distribution));
+        let mirrored =
+            ["mirrored", "almalinux-repos"].map(|name| repository.package(name, "1", Some(Signer::Distribution)));
         let forged = repository.package("forged", "1", Some(Signer::Stranger));
         let unsigned = repository.package("unsigned", "1", None);
         for section in sections() {
             let packages = match section.id.as_str() {
                 "els-updates" => example.to_vec(),
-                "els-baseos" => vec![mirrored.clone()],
+                "els-baseos" => mirrored.to_vec(),
                 "els-appstream" => vec![forged.clone()],
                 "els-extras" => vec![unsigned.clone()],
                 other => panic!("{REPO_FILE}: no packages are known for the enabled section {other}"),
@@ -136,7 +139,7 @@ impl Repository {
         let mut build = self.tool("rpmbuild");
         build.args(["-bb", "--quiet", "--define", &format!("_topdir {}", top.display())]);
         build.args(["--define", &format!("tiny_name {name}"), "--define", &format!("tiny_release {release}")]);
-        run(build.arg(SPEC)).succeeds();
+        run(build.arg(if name == "almalinux-repos" { DISTRIBUTION_SPEC } else { SPEC })).succeeds();
         let package = top.join(format!("RPMS/noarch/{name}-1.0-{release}.noarch.rpm"));
         if let Some(signer) = signer {
             let mut sign = self.tool("rpmsign");
