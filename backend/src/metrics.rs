@@ -3,6 +3,7 @@
 //! Owns the names of the metrics. Labels are few and fixed: never a key, an id, a path or an address, of which there is
 //! no end.
 
+use els_protocol::Code;
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -15,6 +16,7 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<Answered, Counter>,
     seconds: Family<Route, Histogram>,
+    problems: Family<Problem, Counter>,
     /// Answers of the gate to `/v1/repo-auth` and `/repo/`.
     pub gate: GateAnswers,
     /// Questions that the gate put to the database.
@@ -55,6 +57,16 @@ struct Route {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Problem {
+    code: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Version {
+    version: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answer {
     answer: &'static str,
 }
@@ -66,6 +78,7 @@ impl Metrics {
         let metrics = Metrics {
             requests: Family::default(),
             seconds: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            problems: Family::default(),
             gate: GateAnswers::default(),
             gate_lookups: Counter::default(),
             gate_remembered: Gauge::default(),
@@ -76,6 +89,14 @@ impl Metrics {
         };
         registry.register("requests", "Requests answered, without those to the gate", metrics.requests.clone());
         registry.register_with_unit("request", "Time to an answer", Unit::Seconds, metrics.seconds.clone());
+        // At zero from the start: a first one shows as a rise.
+        for code in Code::ALL {
+            drop(metrics.problems.get_or_create(&Problem { code: code.as_str() }));
+        }
+        registry.register("problems", "Errors answered, without those of the gate", metrics.problems.clone());
+        let version = Family::<Version, Gauge>::default();
+        version.get_or_create(&Version { version: env!("CARGO_PKG_VERSION") }).set(1);
+        registry.register("build_info", "The version of this els-backend", version);
         let answers: Family<Answer, Counter> = Family::new_with_constructor(Counter::default);
         let answer = |answer| answers.get_or_create_owned(&Answer { answer });
         let gate = GateAnswers {
@@ -107,6 +128,11 @@ impl Metrics {
         self.seconds.get_or_create(&Route { route }).observe(seconds);
     }
 
+    /// Counts one answer that is an error of the contract.
+    pub fn problem(&self, code: Code) {
+        self.problems.get_or_create(&Problem { code: code.as_str() }).inc();
+    }
+
     /// All metrics in the OpenMetrics text format.
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -136,8 +162,12 @@ mod tests {
         metrics.gate.open.inc();
         metrics.answered("/v1/seats", &http::Method::GET, 200, 0.002);
         metrics.answered("/v1/seats", &http::Method::from_bytes(b"EVIL").unwrap(), 400, 0.002);
+        metrics.problem(Code::Unavailable);
         let text = metrics.text();
         for line in [
+            r#"els_problems_total{code="unavailable"} 1"#,
+            r#"els_problems_total{code="rate-limited"} 0"#,
+            concat!("els_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
             r#"els_gate_answers_total{answer="open"} 1"#,
             r#"els_requests_total{route="/v1/seats",method="GET",status="200"} 1"#,
             r#"els_requests_total{route="/v1/seats",method="other",status="400"} 1"#,

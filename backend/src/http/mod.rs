@@ -129,6 +129,9 @@ impl Api {
         };
         let response = stamped(caught(answer).await, &id);
         self.app.metrics.answered(route, &method, response.status().as_u16(), began.elapsed().as_secs_f64());
+        if let Some(code) = response.extensions().get::<Code>() {
+            self.app.metrics.problem(*code);
+        }
         Asked { id: &id, client, method: &method, route, path: shown.as_deref(), began }.log(&response);
         response
     }

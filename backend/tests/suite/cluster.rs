@@ -153,12 +153,42 @@ impl Cluster {
 
     /// Runs a statement in a database; says what it answers, a row a line.
     pub(crate) fn sql(&self, database: &str, sql: &str) -> String {
-        let mut command = self.tool("psql");
-        command.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]);
-        command.args(["--dbname", &self.url(database), "--command", sql]);
-        let output = command.output().unwrap();
+        self.sql_as("els", database, sql)
+    }
+
+    /// The same, as another role than the server's own.
+    pub(crate) fn sql_as(&self, role: &str, database: &str, sql: &str) -> String {
+        let output = self.psql(role, database, sql);
         assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Whether a role may not do this.
+    pub(crate) fn refuses(&self, role: &str, database: &str, sql: &str) -> bool {
+        let said = self.psql(role, database, sql).stderr;
+        ["permission denied", "must be owner"].iter().any(|word| String::from_utf8_lossy(&said).contains(word))
+    }
+
+    fn psql(&self, role: &str, database: &str, sql: &str) -> std::process::Output {
+        let url = self.url(database).replace("user=els", &format!("user={role}"));
+        let mut command = self.tool("psql");
+        command.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]);
+        command.args(["--dbname", &url, "--command", sql]).output().unwrap()
+    }
+
+    /// A dump of a database, as pg_dump makes it.
+    pub(crate) fn dump(&self, database: &str) -> Vec<u8> {
+        let output = self.tool("pg_dump").args(["--format=custom", "--dbname", &self.url(database)]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    /// Fills an empty database from a dump.
+    pub(crate) fn restore(&self, database: &str, dump: &Path) {
+        // The file is the test's, and PostgreSQL's user may not find the way there.
+        let file = std::fs::File::open(dump).unwrap();
+        let mut command = self.tool("pg_restore");
+        run(command.args(["--exit-on-error", "--single-transaction", "--dbname", &self.url(database)]).stdin(file));
     }
 
     fn tool(&self, name: &str) -> Command {

@@ -27,6 +27,8 @@ mod linear_history;
 mod linear_model;
 mod nodes;
 mod process;
+mod restored;
+mod roles;
 mod serve;
 mod store;
 mod who_is_who;

@@ -201,16 +201,16 @@ fn two_nodes(cluster: &Cluster) -> (Site, [Served; 2]) {
     (site, nodes)
 }
 
-fn put(node: &Served, who: &Registrant, key: &LicenseKey) -> u16 {
+pub(crate) fn put(node: &Served, who: &Registrant, key: &LicenseKey) -> u16 {
     Client::new(node.listen).ask("PUT", &who.path(), &[], Some(&who.body(key))).unwrap().status
 }
 
-fn ask(node: &Served, method: &str, path: &str, authorization: &str) -> u16 {
+pub(crate) fn ask(node: &Served, method: &str, path: &str, authorization: &str) -> u16 {
     Client::new(node.listen).ask(method, path, &[("Authorization", authorization)], None).unwrap().status
 }
 
 /// What the gate of a node says. Each machine has an address of its own, as failures are limited for each.
-fn gate(node: &Served, who: &Registrant) -> u16 {
+pub(crate) fn gate(node: &Served, who: &Registrant) -> u16 {
     let [.., a, b] = *who.id.as_bytes();
     let (own, from) = (who.basic(), format!("10.1.{a}.{b}"));
     let headers = [

@@ -164,6 +164,15 @@ impl Served {
         self.child.wait().unwrap()
     }
 
+    /// The same; says what it has said since it was ready.
+    pub(crate) fn stop_and_log(mut self) -> String {
+        let (_, nothing) = channel();
+        let log = std::mem::replace(&mut self.log, nothing);
+        assert!(self.stop().success());
+        // Its end is the end of the pipe.
+        log.iter().collect::<Vec<_>>().join("\n")
+    }
+
     /// One line of `/metrics`: the value of the counter with this name.
     pub(crate) fn metric(&self, name: &str) -> u64 {
         let answer = Client::new(self.admin).ask("GET", "/metrics", &[], None).unwrap();

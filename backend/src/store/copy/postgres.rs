@@ -21,7 +21,9 @@ impl Source {
             .client
             .query_one(
                 "SELECT count(*) FROM pg_stat_activity
-                 WHERE datname = current_database() AND application_name = 'els-backend' AND pid <> pg_backend_pid()",
+                 WHERE datname = current_database() AND pid <> pg_backend_pid() AND (application_name = 'els-backend'
+                     -- Another role's: only its own and pg_monitor see the name.
+                     OR (application_name IS NULL AND usesysid IS NOT NULL))",
                 &[],
             )
             .await?

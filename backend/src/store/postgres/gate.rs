@@ -38,7 +38,8 @@ pub(super) async fn key_standing(db: &impl Statements, key: KeyNumber) -> Result
     rows.first().map(|row| standing(&Columns(row), 0)).transpose()
 }
 
-/// Which history of the database was read: a failover begins another one, which may lack the end of the former.
+/// Which history of the database was read: a failover begins another one (a timeline), and so does a restored dump (a table of
+/// its own number); either may lack the end of the former.
 #[derive(Default)]
 pub(super) struct Timeline(Mutex<Option<String>>);
 
@@ -118,7 +119,8 @@ const LOOKUP: &str =
     FROM (SELECT coalesce(max(seq), 0) AS seq FROM events) e
     LEFT JOIN registrations r ON r.id = $1 LEFT JOIN keys k ON k.number = r.key";
 const STANDING: &str = "SELECT number, id, product, state, starts, expires FROM keys WHERE number = $1";
-const FEED: &str = "SELECT e.seq, left(pg_walfile_name(pg_current_wal_lsn()), 8), n.seq, n.key, n.registration
+const FEED: &str = "SELECT e.seq, left(pg_walfile_name(pg_current_wal_lsn()), 8) || '/' || 'events'::regclass::oid,
+           n.seq, n.key, n.registration
     FROM (SELECT coalesce(max(seq), 0) AS seq FROM events) e
     LEFT JOIN LATERAL (SELECT seq, key, registration FROM events WHERE seq > $1 ORDER BY seq LIMIT $2) n ON true
     ORDER BY n.seq";
