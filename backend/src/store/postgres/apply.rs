@@ -182,14 +182,16 @@ fn event_values<'a>(events: &[&'a Entry]) -> Values<'a> {
     ]
 }
 
+// `= ANY ($1)` says again what the join says, and says it so that the rows are found by their index whatever the plan.
 const RELEASE: &str =
     "UPDATE registrations r SET state = 'released', ended_at = x.at, successor = NULL, likeness = NULL
-    FROM unnest($1::uuid[], $2::int8[]) AS x (id, at) WHERE r.id = x.id";
+    FROM unnest($1::uuid[], $2::int8[]) AS x (id, at) WHERE r.id = x.id AND r.id = ANY ($1)";
 const FOLLOW: &str = "UPDATE registrations r SET successor = x.successor
-    FROM unnest($1::uuid[], $2::uuid[]) AS x (id, successor) WHERE r.id = x.id";
+    FROM unnest($1::uuid[], $2::uuid[]) AS x (id, successor) WHERE r.id = x.id AND r.id = ANY ($1)";
 const SUPERSEDE: &str = "UPDATE registrations r
     SET state = 'superseded', ended_at = x.at, successor = x.successor, likeness = x.likeness
-    FROM unnest($1::uuid[], $2::int8[], $3::uuid[], $4::text[]) AS x (id, at, successor, likeness) WHERE r.id = x.id";
+    FROM unnest($1::uuid[], $2::int8[], $3::uuid[], $4::text[]) AS x (id, at, successor, likeness)
+    WHERE r.id = x.id AND r.id = ANY ($1)";
 const REACTIVATE: &str = "UPDATE registrations
     SET state = 'active', ended_at = NULL, successor = NULL, likeness = NULL WHERE id = ANY ($1::uuid[])";
 const INSERT: &str = "INSERT INTO registrations
@@ -200,10 +202,10 @@ const INSERT: &str = "INSERT INTO registrations
 const UPDATE: &str = "UPDATE registrations r SET machine = x.machine, hardware = x.hardware, os = x.os,
         os_version = x.os_version, arch = x.arch, label = x.label
     FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[])
-        AS x (id, machine, hardware, os, os_version, arch, label) WHERE r.id = x.id";
+        AS x (id, machine, hardware, os, os_version, arch, label) WHERE r.id = x.id AND r.id = ANY ($1)";
 /// The condition repeats what the rules have decided: nothing oversells, not even a fault there.
 const SEATS: &str = "UPDATE keys k SET used = used + x.more FROM unnest($1::int8[], $2::int8[]) AS x (number, more)
-    WHERE k.number = x.number AND (x.more <= 0 OR used + x.more <= seats)";
+    WHERE k.number = x.number AND k.number = ANY ($1) AND (x.more <= 0 OR used + x.more <= seats)";
 const DISTRUST: &str = "INSERT INTO distrusted (key, kind, id, since) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
 const REMEMBER: &str = "INSERT INTO early_releases (id, token_hash, client, at) VALUES ($1, $2, $3, $4)
     ON CONFLICT (id, token_hash) DO UPDATE SET at = excluded.at";

@@ -210,18 +210,21 @@ fn place(id: &RegistrationId) -> i32 {
 const QUESTIONS: &[&str] = &[LOCK_PLACES, LOCK_KEYS, SECRETS, HELD_BY_ID, EARLY, DISTRUSTED, CANDIDATES];
 const LOCK_PLACES: &str = "SELECT CASE WHEN alone THEN pg_advisory_xact_lock($1, place)::text
     ELSE pg_advisory_xact_lock_shared($1, place)::text END FROM unnest($2::int4[], $3::bool[]) AS x (place, alone)";
+// OFFSET 0 keeps the parts of a question apart: each is asked for the rows that the one before it has found, by an index, and is
+// never joined the other way round, whatever the tables looked like when the plan was made.
 const LOCK_KEYS: &str = concat!(
     "SELECT ",
     key_columns!(),
-    " FROM keys k WHERE k.number IN (SELECT s.key FROM secrets s WHERE s.hash = ANY ($1::bytea[])
-        UNION SELECT r.key FROM registrations r WHERE r.id = ANY ($2::uuid[]))
-     ORDER BY k.number FOR NO KEY UPDATE"
+    " FROM (SELECT u.key FROM (SELECT key FROM secrets WHERE hash = ANY ($1::bytea[])
+            UNION SELECT key FROM registrations WHERE id = ANY ($2::uuid[])) u ORDER BY u.key OFFSET 0) w
+     CROSS JOIN LATERAL (SELECT * FROM keys WHERE number = w.key FOR NO KEY UPDATE) k"
 );
 const SECRETS: &str = "SELECT hash, key, until FROM secrets WHERE hash = ANY ($1::bytea[])";
 const HELD_BY_ID: &str = concat!("SELECT ", held_columns!(), " FROM registrations r WHERE r.id = ANY ($1::uuid[])");
 const EARLY: &str = "SELECT id, token_hash, at FROM early_releases WHERE id = ANY ($1::uuid[])";
-const DISTRUSTED: &str = "SELECT key, kind, id FROM distrusted
-    WHERE key IN (SELECT key FROM secrets WHERE hash = ANY ($1::bytea[])) AND id = ANY ($2::uuid[])";
+const DISTRUSTED: &str = "SELECT d.key, d.kind, d.id
+    FROM (SELECT DISTINCT key FROM secrets WHERE hash = ANY ($1::bytea[]) OFFSET 0) w
+    CROSS JOIN LATERAL (SELECT * FROM distrusted WHERE key = w.key AND id = ANY ($2::uuid[]) OFFSET 0) d";
 
 /// One kind of those that could be the same machine: three, two to compare and one to know that there are more.
 macro_rules! some_active {
@@ -241,10 +244,10 @@ macro_rules! candidates {
             "SELECT q.place, c.id, c.machine, c.hardware, c.label,
                 (SELECT o.id FROM registrations o WHERE o.state = 'superseded' AND o.successor = c.id)
              FROM unnest($1::int4[], $2::uuid[], $3::bytea[], $4::uuid[], $5::uuid[]) AS q (place, id, hash, machine, hardware)
-             JOIN secrets s ON s.hash = q.hash CROSS JOIN LATERAL (",
+             CROSS JOIN LATERAL (SELECT key FROM secrets WHERE hash = q.hash OFFSET 0) s CROSS JOIN LATERAL (",
             some_active!($first)
             $(, " UNION ALL ", some_active!($more))*,
-            ") c WHERE NOT EXISTS (SELECT 1 FROM registrations o WHERE o.id = q.id)"
+            ") c WHERE (SELECT true FROM registrations o WHERE o.id = q.id) IS NULL"
         )
     };
 }

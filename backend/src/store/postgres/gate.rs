@@ -117,7 +117,8 @@ fn cursor(seq: i64) -> Cursor {
 const LOOKUP: &str =
     "SELECT e.seq, r.token_hash, r.state, r.ended_at, k.number, k.id, k.product, k.state, k.starts, k.expires
     FROM (SELECT coalesce(max(seq), 0) AS seq FROM events) e
-    LEFT JOIN registrations r ON r.id = $1 LEFT JOIN keys k ON k.number = r.key";
+    LEFT JOIN registrations r ON r.id = $1
+    LEFT JOIN LATERAL (SELECT * FROM keys WHERE number = r.key OFFSET 0) k ON true";
 const STANDING: &str = "SELECT number, id, product, state, starts, expires FROM keys WHERE number = $1";
 const FEED: &str = "SELECT e.seq, left(pg_walfile_name(pg_current_wal_lsn()), 8) || '/' || 'events'::regclass::oid,
            n.seq, n.key, n.registration
@@ -126,6 +127,6 @@ const FEED: &str = "SELECT e.seq, left(pg_walfile_name(pg_current_wal_lsn()), 8)
     ORDER BY n.seq";
 const SEEN: &str = "UPDATE registrations r SET last_seen_at = x.at
     FROM (SELECT o.id, n.at FROM unnest($1::uuid[], $2::int8[]) AS n (id, at)
-          JOIN registrations o ON o.id = n.id AND (o.last_seen_at IS NULL OR o.last_seen_at < n.at)
+          JOIN registrations o ON o.id = n.id AND o.id = ANY ($1) AND (o.last_seen_at IS NULL OR o.last_seen_at < n.at)
           FOR UPDATE OF o SKIP LOCKED) x
-    WHERE r.id = x.id AND (r.last_seen_at IS NULL OR r.last_seen_at < x.at)";
+    WHERE r.id = x.id AND r.id = ANY ($1) AND (r.last_seen_at IS NULL OR r.last_seen_at < x.at)";

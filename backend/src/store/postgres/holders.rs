@@ -141,7 +141,8 @@ macro_rules! holders {
 const KEY_BY_SECRET: &str = concat!(
     "SELECT ",
     key_columns!(),
-    " FROM secrets s JOIN keys k ON k.number = s.key WHERE s.hash = $1 AND (s.until IS NULL OR s.until > $2)"
+    " FROM keys k
+      WHERE k.number = (SELECT key FROM secrets WHERE hash = $1 AND (until IS NULL OR until > $2))"
 );
 const KEY_BY_NUMBER: &str = concat!("SELECT ", key_columns!(), " FROM keys k WHERE k.number = $1");
 const OWN: &str = concat!("SELECT ", held_columns!(), " FROM registrations r WHERE r.id = $1");

@@ -253,6 +253,49 @@ async fn a_counter_that_is_wrong_oversells_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_made_on_an_empty_database_reads_no_more_once_it_has_grown() {
+    let database = fresh().await;
+    make_key(&database.store, "a", 1000).await;
+    let every = async |from: u32| {
+        for id in from..from + 10 {
+            how(&database.store, 0, asks(id, id, id + 1)).await.unwrap();
+            how(&database.store, 1, asks(id, id, id + 1)).await.unwrap();
+            how(&database.store, 2, asks(id + 100, id, 0)).await.unwrap();
+            let label = label(&format!("{id}"));
+            how(&database.store, 3, RegisterCommand { label, ..asks(id + 100, id, 0) }).await.unwrap();
+            database.store.superseded_used(at(2 * HOUR), registration(id)).await.unwrap();
+            database.store.credential(registration(id)).await.unwrap();
+            get(&database.store, 3, id).await.unwrap();
+            database.store.seen(vec![(registration(id), at(9))]).await.unwrap();
+            unwrap(database.store.seats(at(4), secret("a"), None, 3).await).unwrap();
+            unwrap(database.store.delete(at(4), registration(id), token(id), client(1)).await).unwrap();
+        }
+    };
+    every(1).await;
+    // No statistics tell of it, as in the first minutes of a storm.
+    database.sql(
+        "INSERT INTO keys (number, id, product, seats, state, expires, self_release, created_at)
+         SELECT n, 'k-' || n, 'els', 9, 'active', 4000000000, true, 0 FROM generate_series(100, 20099) n;
+         INSERT INTO secrets (hash, key) SELECT sha256(n::text::bytea), n FROM generate_series(100, 20099) n;
+         INSERT INTO registrations (id, key, token_hash, state, machine, hardware, os, os_version, arch, registered_at)
+         SELECT gen_random_uuid(), 1, sha256('x'), 'active', gen_random_uuid(), gen_random_uuid(), 'x', '9', 'x', 0
+         FROM generate_series(1, 20000)",
+    );
+    let read = async || -> u64 {
+        // What a session has read is told a second later.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        get(&database.store, 3, 101).await.unwrap();
+        let sql = "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes";
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        database.sql(sql).parse().unwrap()
+    };
+    let before = read().await;
+    every(30).await;
+    let rows = (read().await - before) / 10;
+    assert!(rows < 500, "{rows} rows were read for one machine's life");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_recount_names_each_disagreement() {
     let database = fresh().await;
     make_key(&database.store, "a", 5).await;
