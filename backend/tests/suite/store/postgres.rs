@@ -282,12 +282,12 @@ async fn a_plan_made_on_an_empty_database_reads_no_more_once_it_has_grown() {
          FROM generate_series(1, 20000)",
     );
     let read = async || -> u64 {
-        // What a session has read is told a second later.
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        // What a session has read, it tells with its next transaction a second later: the writer's, and the pool's.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        unwrap(database.store.delete(at(4), registration(99_000), token(1), client(1)).await).unwrap();
         get(&database.store, 3, 101).await.unwrap();
-        let sql = "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes";
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        database.sql(sql).parse().unwrap()
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        database.sql("SELECT sum(idx_tup_read) FROM pg_stat_user_indexes").parse().unwrap()
     };
     let before = read().await;
     every(30).await;
