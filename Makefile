@@ -30,6 +30,10 @@ build: $(if $(VENDOR),vendor-check) ## the agent and the backend, optimised, in 
 	cargo build --profile server --locked -p els-backend
 	@ls -l $(agent) $(backend)
 
+.PHONY: generate
+generate: ## man pages and completions from the code, in dist/man and dist/completions
+	cargo xtask generate
+
 .PHONY: demo
 demo: deps ## the whole story on this machine, in a temporary folder: a key, a seat, dnf through the gate, a move
 	scripts/demo.sh
