@@ -25,7 +25,7 @@ use clap::{Command, CommandFactory, Parser};
 enum Task {
     /// Write the man pages and the completions into dist/
     Generate,
-    /// Fail if one of them is not what `generate` would write, or README tells other exit statuses than the code has
+    /// Fail if one of them is not what `generate` would write, or README's exit statuses and the specs' version are not the code's
     Check,
 }
 
@@ -79,6 +79,12 @@ fn check() -> Result<()> {
         let row = format!("| {} | {} |", meaning.status, meaning.long);
         if !readme.contains(&row) {
             wrong.push(format!("README.md: the table of exit codes lacks the row {row:?}"));
+        }
+    }
+    for spec in ["dist/rpm/els-register.spec", "dist/rpm/els-backend.spec"] {
+        let version = concat!("Version:        ", env!("CARGO_PKG_VERSION"), "\n");
+        if !read(spec)?.contains(version) {
+            wrong.push(format!("{spec}: the version is another than {}", env!("CARGO_PKG_VERSION")));
         }
     }
     match wrong.is_empty() {
