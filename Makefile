@@ -11,8 +11,12 @@ backend := $(target)/server/els-backend
 # SC2016: text for an inner shell is quoted on purpose. SC2174: `mkdir -p -m` is meant for the last folder alone.
 scripts := .ci/run scripts/demo.sh scripts/install-dependencies scripts/provisioning-tools scripts/units-check \
 	scripts/tools scripts/deny scripts/fuzz scripts/schemathesis \
+	scripts/install scripts/portable-build scripts/rpm scripts/rpm-sign scripts/srpm \
 	tests/fixtures/new-machine tests/fixtures/enter-machine tests/fixtures/boot-machine \
 	dist/libexec/at-boot dist/libexec/at-poweroff
+
+PACKAGES := els-register els-backend
+export ARCH EL SIGN RELEASE DESTDIR PREFIX
 
 # VENDOR=DIR: build that folder's repo-files/ gpg/ products.toml els-register.toml EULA.txt in, in place of the shipped ones.
 ifdef VENDOR
@@ -30,6 +34,26 @@ build: $(if $(VENDOR),vendor-check) ## the agent and the backend, optimised, in 
 	cargo build --profile server --locked -p els-backend
 	@ls -l $(agent) $(backend)
 
+.PHONY: rpm
+rpm: $(if $(VENDOR),vendor-check) ## RPMs for a glibc of 2.28, in target/rpm [ARCH=aarch64] [EL=8] [SIGN=KEY] [RELEASE=2]
+	scripts/rpm
+
+.PHONY: srpm
+srpm: $(if $(VENDOR),vendor-check) ## source RPMs with all crates, which build offline, in target/rpm [SIGN=KEY]
+	scripts/srpm
+
+.PHONY: install
+install: ## what make build has built, with man pages and units [DESTDIR=] [PREFIX=/usr/local] [PACKAGES=els-register]
+	AGENT=$(agent) BACKEND=$(backend) scripts/install install $(PACKAGES)
+
+.PHONY: uninstall
+uninstall: ## take it away again, with the same DESTDIR, PREFIX and PACKAGES
+	scripts/install uninstall $(PACKAGES)
+
+.PHONY: generate
+generate: ## man pages and completions from the code, in dist/man and dist/completions
+	cargo xtask generate
+
 .PHONY: demo
 demo: deps ## the whole story on this machine, in a temporary folder: a key, a seat, dnf through the gate, a move
 	scripts/demo.sh
@@ -39,8 +63,7 @@ test: deps ## everything that CI runs; installs what is missing first
 	scripts/provisioning-tools
 	$(MAKE) --no-print-directory lint
 	scripts/vendor-check-test
-	cargo build --release --locked -p els-register
-	ELS_RELEASE_AGENT=$(agent) cargo test --workspace --locked
+	ELS_RELEASE_AGENT=$$(scripts/portable-build els-register) cargo test --workspace --locked
 	scripts/schemathesis
 	scripts/fuzz 10
 

@@ -67,7 +67,10 @@ pub(crate) fn enabled_third_party(root: &Root) -> Vec<String> {
                 continue;
             }
             let text = root.read_text(&format!("{folder}/{name}")).ok().flatten().unwrap_or_default();
-            let enabled = sections(&text).into_iter().filter(|section| section.id != "main" && section.enabled());
+            // `els-…` is ours in any file: the vendor's repository of this program's own package is named so.
+            let enabled = sections(&text)
+                .into_iter()
+                .filter(|section| section.id != "main" && !section.id.starts_with("els-") && section.enabled());
             found.extend(enabled.map(|section| els_protocol::clean(&section.id, 64)));
         }
     }

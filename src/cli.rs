@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, ArgGroup, CommandFactory, FromArgMatches, Parser};
 
+use crate::exit::MEANINGS;
+
 /// One action of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
@@ -27,7 +29,7 @@ pub(crate) enum Action {
     override_usage = "els-register --key KEY [--label TEXT]\n       \
         els-register --register | --refresh | --unregister | --status\n       \
         els-register --seats --key KEY | --release ID --key KEY\n       els-register --report | --eula",
-    after_help = AFTER_HELP,
+    after_help = after_help(),
     args_override_self = false,
     disable_help_flag = true,
     disable_version_flag = true,
@@ -244,24 +246,24 @@ fn option_name(text: &str) -> String {
     text.split(['=', ' ', '[', '<']).next().unwrap_or_default().to_owned()
 }
 
-const AFTER_HELP: &str = "\
-Every command can be killed at any instant and simply run again.
+/// What `--help` says last: the exit statuses in two columns, and examples.
+fn after_help() -> String {
+    let (left, right) = MEANINGS.split_at(MEANINGS.len() / 2);
+    let mut text = "Every command can be killed at any instant and simply run again.\n\nExit status:\n".to_owned();
+    for (one, other) in left.iter().zip(right) {
+        text += &format!("{:>4}  {:<35}{:>2}  {}\n", one.status, one.short, other.status, other.short);
+    }
+    text + EXAMPLES
+}
 
-Exit status:
-   0  done, or nothing to do              6  no free seat
-   1  failed (I/O, disk full, other)      7  not reached: run the command again
-   2  wrong usage or configuration        8  this system is not supported
-   3  this machine is not registered      9  another els-register is running
-   4  must be root                       10  registered, but damaged or copied
-   5  refused: the key, the system       11  registered, but no longer accepted
-
+const EXAMPLES: &str = "
 Examples:
   els-register --key ELS-XXXXX-XXXXX-XXXXX-XXXXX-XXXXX
   els-register --key-file /root/els.key --label %H
   els-register --status --json
   els-register --unregister
 
-See els-register's README for files, proxies and recovery.";
+els-register(8) has files, proxies and recovery.";
 
 #[cfg(test)]
 mod tests {

@@ -235,4 +235,14 @@ mod tests {
         let file = parse("x", text.as_bytes()).unwrap();
         assert_eq!((file.timeout, file.support.as_deref()), (Some(9), Some("f")));
     }
+
+    #[test]
+    fn the_shipped_file_tells_of_every_member_and_sets_none() {
+        let shipped = include_str!("../dist/els-register.toml");
+        let nothing = format!("{:?}", parse("x", shipped.as_bytes()).unwrap());
+        assert_eq!(nothing, format!("{:?}", File::default()));
+        let lines = shipped.lines().map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')));
+        let every = format!("{:?}", parse("x", lines.flatten().collect::<Vec<_>>().join("\n").as_bytes()).unwrap());
+        assert!(!every.contains("None"), "{every}");
+    }
 }

@@ -134,3 +134,38 @@ impl From<PathError> for Failure {
         Failure::new(Kind::Io, error.to_string()).hint(hint)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::MEANINGS;
+
+    #[test]
+    fn every_status_that_a_failure_can_have_has_its_meaning_and_no_other_is_told_of() {
+        let kinds = [
+            Kind::Usage,
+            Kind::NotRoot,
+            Kind::NotRegistered,
+            Kind::Unreachable,
+            Kind::BadAnswer,
+            Kind::RepositoryRefused,
+            Kind::UnsupportedSystem,
+            Kind::Locked,
+            Kind::Damaged,
+            Kind::Copied,
+            Kind::Io,
+        ];
+        let foreign =
+            [400, 403, 409, 429, 500].map(|status| Kind::Foreign { code: "of-a-later-version".into(), status });
+        let wire = Code::ALL.iter().copied().map(Kind::Wire);
+        let mut had = std::collections::BTreeSet::from([0]);
+        for kind in kinds.into_iter().chain(foreign).chain(wire) {
+            let failure = Failure::new(kind, "");
+            let actions = [None, Some(Action::Register), Some(Action::Status), Some(Action::Unregister)];
+            had.extend(actions.map(|action| failure.exit_status(action)));
+        }
+        let told: Vec<i32> = MEANINGS.iter().map(|meaning| i32::from(meaning.status)).collect();
+        assert_eq!(had.into_iter().collect::<Vec<_>>(), told);
+        assert!(MEANINGS.iter().all(|meaning| meaning.short.len() <= 35), "two columns fit a terminal");
+    }
+}

@@ -13,6 +13,8 @@ mod commands;
 mod config;
 mod confine;
 mod error;
+#[allow(dead_code, reason = "the long form is the manual's, which xtask makes")]
+mod exit;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod ini;

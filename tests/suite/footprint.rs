@@ -1,37 +1,17 @@
 //! What the agent costs and touches: its size, its memory, the programs it starts (none), the requests it makes (two).
 
 use std::collections::BTreeMap;
-use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::{Backend, Machine, Repository, agent_program, folder, program, run};
+use crate::harness::{Backend, Machine, Repository, folder, program, release_agent, run};
 
 const MEGABYTE: u64 = 1_000_000;
 /// The limits that README promises.
 const LARGEST_PROGRAM: u64 = 2_500_000;
 const MOST_MEMORY: u64 = 8 * MEGABYTE;
-
-/// The agent as it is shipped. `make test` names it; otherwise it is built here, which takes a while.
-fn release_agent() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| match env::var_os("ELS_RELEASE_AGENT") {
-        Some(path) => PathBuf::from(path),
-        None => {
-            let target = agent_program().ancestors().nth(2).expect("the target folder");
-            let cargo = env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
-            let mut build = Command::new(cargo);
-            build.args(["build", "--quiet", "--release", "-p", "els-register", "--target-dir"]).arg(target);
-            let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null()).status();
-            assert!(status.is_ok_and(|status| status.success()), "the release build of the agent failed");
-            target.join("release/els-register")
-        }
-    })
-}
 
 /// What strace saw of one run of the agent.
 struct Trace {

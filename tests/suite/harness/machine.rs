@@ -36,6 +36,18 @@ impl Machine {
         machine
     }
 
+    /// A server with AlmaLinux 9.6 into which packages can be installed: nothing of ours is there, but it trusts the authority
+    /// of `backend`, and rpm's database has what els-register's package requires of the distribution.
+    pub(crate) fn installable(backend: &Backend) -> Machine {
+        let machine = Machine::new();
+        for folder in ["upper", "work"] {
+            fs::create_dir_all(machine.root().join(".usr").join(folder)).expect("a folder");
+        }
+        machine.trusts(backend.authority().pem());
+        machine.installs_the_platform();
+        machine
+    }
+
     /// A server with AlmaLinux 9.6 and a configuration that names `backend` and the key of `repository`; it trusts the
     /// authority of the backend, and has the distribution's key.
     pub(crate) fn configured_for(backend: &Backend, repository: &Repository) -> Machine {
@@ -102,6 +114,14 @@ impl Machine {
         for top in ["/etc", "/var/lib/els-register", "/run"] {
             list(&self.path(top), top, &mut files);
         }
+        files.sort();
+        files
+    }
+
+    /// All files and folders that packages have put into `/usr` of an [installable](Machine::installable) machine.
+    pub(crate) fn files_in_usr(&self) -> Vec<String> {
+        let mut files = Vec::new();
+        list(&self.path("/.usr/upper"), "/usr", &mut files);
         files.sort();
         files
     }

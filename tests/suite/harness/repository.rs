@@ -118,14 +118,23 @@ impl Repository {
         copy
     }
 
+    /// The name of our key, and the keyring that it is in, for what else a vendor signs.
+    pub(crate) fn signing_key(&self) -> (&'static str, PathBuf) {
+        (Signer::Us.address(), self.keyring(Signer::Us))
+    }
+
     fn publish(&self, section: &Section, packages: &[PathBuf]) {
-        let place = self.root().join(&section.path);
-        fs::create_dir_all(&place).expect("a folder for the section");
+        self.publish_in(&self.root().join(&section.path), packages);
+    }
+
+    /// Puts packages into a folder beside those that are there, and signs its metadata.
+    pub(crate) fn publish_in(&self, place: &Path, packages: &[PathBuf]) {
+        fs::create_dir_all(place).expect("a folder for packages");
         for package in packages {
             fs::copy(package, place.join(package.file_name().expect("a file name"))).expect("a copy of the package");
         }
-        run(self.tool("createrepo_c").arg("--quiet").arg(&place)).succeeds();
-        self.sign_metadata(Signer::Us, &place);
+        run(self.tool("createrepo_c").arg("--quiet").arg(place)).succeeds();
+        self.sign_metadata(Signer::Us, place);
     }
 
     fn sign_metadata(&self, signer: Signer, place: &Path) {

@@ -1,0 +1,85 @@
+//! What is generated and committed: it is what the code says today, man pages are sound, and completions complete.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace")
+}
+
+/// Runs a program, which must succeed, and returns what it prints on either output.
+#[track_caller]
+fn prints(program: &str, arguments: &[&str]) -> String {
+    let run = Command::new(program).args(arguments).current_dir(workspace()).env("LC_ALL", "C.UTF-8").output();
+    let run = run.unwrap_or_else(|error| panic!("{program}: {error}: run scripts/install-dependencies"));
+    let text = String::from_utf8_lossy(&[run.stdout, run.stderr].concat()).into_owned();
+    assert!(run.status.success(), "{program} {arguments:?}: {}\n{text}", run.status);
+    text
+}
+
+fn files(folder: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(workspace().join(folder)).expect(folder);
+    entries.map(|entry| entry.expect("an entry").path()).collect()
+}
+
+#[test]
+fn what_is_generated_is_what_the_code_says() {
+    prints(env!("CARGO_BIN_EXE_xtask"), &["check"]);
+}
+
+#[test]
+fn man_pages_are_sound() {
+    let pages = files("dist/man");
+    assert_eq!(pages.len(), 3);
+    for page in pages {
+        let page = page.to_str().expect("a path in UTF-8");
+        assert_eq!(prints("mandoc", &["-T", "lint", page]), "", "{page}");
+        let shown = prints("mandoc", &["-T", "ascii", page]);
+        for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "FILES", "EXAMPLES", "SEE ALSO"] {
+            let bold: String = section.chars().map(|letter| format!("{letter}\u{8}{letter}")).collect();
+            let heading = bold.replace(" \u{8} ", " ");
+            assert!(shown.lines().any(|line| line == heading), "{page}: no section {section}");
+        }
+    }
+}
+
+/// What bash offers after these words, the last of which is being typed.
+fn bash(program: &str, function: &str, words: &[&str]) -> Vec<String> {
+    let script = r#"
+        source "dist/completions/$1.bash"
+        program=$1 function=$2
+        shift 2
+        COMP_WORDS=("$program" "$@")
+        COMP_CWORD=$#
+        compopt() { :; }
+        "$function" "$program" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+        printf '%s\n' "${COMPREPLY[@]}"
+    "#;
+    let offered = prints("bash", &[&["-euc", script, "bash", program, function], words].concat());
+    offered.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_options_commands_and_files() {
+    let agent = |words: &[&str]| bash("els-register", "_els__register", words);
+    assert_eq!(agent(&["--unr"]), ["--unregister"]);
+    assert_eq!(agent(&["--key-file", "Cargo.t"]), ["Cargo.toml"]);
+    assert_eq!(agent(&["--key", "Cargo.t"]), ["Cargo.t"], "a key is no file");
+    let backend = |words: &[&str]| bash("els-backend", "_els__backend", words);
+    assert!(backend(&["ser"]).contains(&"serve".to_owned()));
+    assert_eq!(backend(&["key", "rot"]), ["rotate"]);
+    assert_eq!(backend(&["key", "create", "--sea"]), ["--seats"]);
+}
+
+#[test]
+fn zsh_and_fish_read_theirs_and_fish_completes() {
+    for program in ["els-register", "els-backend"] {
+        assert_eq!(prints("zsh", &["-n", &format!("dist/completions/_{program}")]), "");
+    }
+    let offered = |line: &str| {
+        let source = "for file in dist/completions/*.fish; source $file; end";
+        prints("fish", &["--no-config", "-c", &format!("{source}; complete -C '{line}'")])
+    };
+    assert!(offered("els-register --unr").starts_with("--unregister\tGive the seat back"));
+    assert!(offered("els-backend key rot").starts_with("rotate\tMake a new key"));
+}
