@@ -58,6 +58,11 @@ def hyperfine(command, prepare=None, runs=30, environment=None):
 # ---- The agent ---------------------------------------------------------------------------------------------------------
 
 
+# Where the certificates are is the agent's to find: what somebody has set for other programs would add to what is measured.
+for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+    os.environ.pop(name, None)
+
+
 def machine_root(lab, name="root"):
     root = lab.place / name
     for folder in ["etc/dnf/vars", "etc/yum.repos.d", "etc/pki/rpm-gpg", "usr/bin", "var/lib", "run", "proc/1"]:
