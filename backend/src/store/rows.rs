@@ -4,10 +4,10 @@
 
 use std::net::IpAddr;
 
-use els_protocol::wire::{Os, Seats};
+use els_protocol::wire::{Os, SeatHolder, Seats};
 use els_protocol::{Label, MachineId, RegistrationId, Sha256Hex, Timestamp};
 
-use super::{HolderState, KeyId, KeyNumber, Policy, RegistrationView};
+use super::{HolderState, KeyId, KeyNumber, Policy, RegistrationView, SeatPage};
 use crate::license::{Candidate, KeyState, Likeness, SUPERSEDED_SECONDS, Terms};
 
 /// A key, as far as seats depend on it.
@@ -32,6 +32,19 @@ impl Key {
     /// When it expires.
     pub(super) fn expires(&self) -> Timestamp {
         self.terms.expires
+    }
+
+    /// One page of the key's seats, out of `found`, which has one more than `limit` where there is another page.
+    pub(super) fn page(self, mut found: Vec<SeatHolder>, limit: u32) -> SeatPage {
+        let next = if found.len() > limit as usize {
+            found.truncate(limit as usize);
+            found.last().map(|last| last.registration)
+        } else {
+            None
+        };
+        let expires = self.expires();
+        let Key { id: key_id, product, seats, .. } = self;
+        SeatPage { key_id, product, expires, seats, registrations: found, next }
     }
 
     /// What a machine is told of its registration.

@@ -6,7 +6,7 @@ use els_protocol::Timestamp;
 use els_protocol::wire::Seats;
 
 use super::change::Entry;
-use super::{EventKind, KeyChange, KeyNumber, KeyRecord, NewKey};
+use super::{Created, EventKind, KeyChange, KeyNumber, KeyRecord, NewKey};
 use crate::license::KeyState;
 
 /// The event of a key that was made.
@@ -45,6 +45,19 @@ pub(super) fn updated(now: Timestamp, before: &KeyRecord, after: &KeyRecord) -> 
     let told = story(before, after);
     let entry = Entry::of_key(now, EventKind::KeyUpdated, before.number);
     (!told.is_empty()).then(|| entry.because(told.join(", ")))
+}
+
+/// What a second making finds: `present` has the same contract, and `owner` is the key that has the secret.
+pub(super) fn made_before(present: KeyRecord, new: &NewKey, owner: Option<KeyNumber>) -> Created {
+    let mut differing = differences(&present, new);
+    // A secret that was generated is another one each time; an imported one is a value like the others.
+    if new.imported && owner != Some(present.number) {
+        differing.push("the key itself");
+    }
+    match differing.is_empty() {
+        true => Created::Same(present),
+        false => Created::Differs(present, differing),
+    }
 }
 
 /// The key as `change` makes it.
@@ -89,7 +102,7 @@ fn story(before: &KeyRecord, after: &KeyRecord) -> Vec<String> {
 }
 
 /// By which flags a second making of a key differs from what is there.
-pub(super) fn differences(present: &KeyRecord, new: &NewKey) -> Vec<&'static str> {
+fn differences(present: &KeyRecord, new: &NewKey) -> Vec<&'static str> {
     [
         ("--seats", present.seats.total == new.seats),
         ("--expires", present.expires == new.expires),

@@ -57,15 +57,8 @@ pub(super) async fn page(
     };
     let most = i64::from(limit) + 1;
     let rows = db.ask(ACTIVE, vec![Box::new(key.number.0), Box::new(first(after)), Box::new(most)]).await?;
-    let mut registrations = rows.iter().map(seat_holder).collect::<Result<Vec<_>, _>>()?;
-    let next = if registrations.len() > limit as usize {
-        registrations.truncate(limit as usize);
-        registrations.last().map(|last| last.registration)
-    } else {
-        None
-    };
-    let expires = key.expires();
-    Ok(Ok(SeatPage { key_id: key.id, product: key.product, expires, seats: key.seats, registrations, next }))
+    let found = rows.iter().map(seat_holder).collect::<Result<Vec<_>, _>>()?;
+    Ok(Ok(key.page(found, limit)))
 }
 
 /// The registrations of a key that are active or superseded; `None` when there is no such key.

@@ -28,15 +28,7 @@ pub(super) async fn create(
     if let Some(contract) = &new.contract
         && let Some(present) = by_contract(db, contract).await?
     {
-        let mut differing = terms::differences(&present, new);
-        // A secret that was generated is another one each time; an imported one is a value like the others.
-        if new.imported && owner != Some(present.number) {
-            differing.push("the key itself");
-        }
-        return Ok(match differing.is_empty() {
-            true => Created::Same(present),
-            false => Created::Differs(present, differing),
-        });
+        return Ok(terms::made_before(present, new, owner));
     }
     if let Some(owner) = owner {
         return Ok(Created::SecretTaken(required(db, owner).await?.key_id));

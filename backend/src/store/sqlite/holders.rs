@@ -21,15 +21,8 @@ pub(super) fn page(
     let Some(key) = key_by_secret(connection, now, secret)? else {
         return Ok(Err(Code::UnknownKey.into()));
     };
-    let mut registrations = active(connection, &key, after, limit.saturating_add(1))?;
-    let next = if registrations.len() > limit as usize {
-        registrations.truncate(limit as usize);
-        registrations.last().map(|last| last.registration)
-    } else {
-        None
-    };
-    let expires = key.expires();
-    Ok(Ok(SeatPage { key_id: key.id, product: key.product, expires, seats: key.seats, registrations, next }))
+    let found = active(connection, &key, after, limit.saturating_add(1))?;
+    Ok(Ok(key.page(found, limit)))
 }
 
 /// The registrations of a key that are active or superseded.
