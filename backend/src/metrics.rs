@@ -177,4 +177,24 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
     }
+
+    #[test]
+    fn the_shipped_alerts_ask_for_metrics_that_there_are() {
+        let metrics = Metrics::new();
+        metrics.answered("/v1/registrations/{id}", &http::Method::PUT, 201, 0.002);
+        let text = metrics.text();
+        let rules = include_str!("../../dist/prometheus/els-backend.rules.yml");
+        let mut asked = 0;
+        for line in rules.lines().filter(|line| line.trim_start().starts_with("expr:")) {
+            for word in line.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_') {
+                if word.starts_with("els_") {
+                    let known =
+                        |found: &str| found.starts_with(&format!("{word}{{")) || found.starts_with(&format!("{word} "));
+                    assert!(text.lines().any(known), "{word} is in no line of\n{text}");
+                    asked += 1;
+                }
+            }
+        }
+        assert!(asked > 5, "{asked}");
+    }
 }

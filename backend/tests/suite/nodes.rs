@@ -96,6 +96,7 @@ fn nodes_that_are_cut_off_open_for_what_they_knew_and_say_that_they_cannot_know_
         assert_eq!(ask(node, "DELETE", &known.path(), &known.basic()), 503);
         assert_eq!(Client::new(node.admin).ask("GET", "/healthz", &[], None).unwrap().status, 200);
         assert_eq!(Client::new(node.admin).ask("GET", "/readyz", &[], None).unwrap().status, 503);
+        assert!(node.metric(r#"els_problems_total{code="unavailable"}"#) >= 3);
     }
     cluster.start();
     for node in &nodes {
