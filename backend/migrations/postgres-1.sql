@@ -26,7 +26,8 @@ CREATE TABLE secrets (
     -- From then on it does not count.
     until BIGINT
 );
-CREATE INDEX secrets_key ON secrets (key);
+-- Of use to its own questions alone, as those of `registrations`: see there.
+CREATE INDEX secrets_key ON secrets (key) WHERE (key > 0) IS TRUE;
 
 -- Keys are never deleted, so that a reference checked for each row would find nothing but cost; `els-backend check` looks.
 CREATE TABLE registrations (

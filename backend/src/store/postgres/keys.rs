@@ -149,7 +149,7 @@ pub(super) async fn rotate(
     }
     // A secret that was to end earlier still does.
     let until = old_until.unwrap_or(now).unix();
-    let sql = "UPDATE secrets SET until = least(until, $2) WHERE key = $1";
+    let sql = "UPDATE secrets SET until = least(until, $2) WHERE key = $1 AND (key > 0) IS TRUE";
     db.run(sql, vec![Box::new(key.number.0), Box::new(until)]).await?;
     add_secret(db, key.number, secret).await?;
     write(db, terms::rotated(now, key.number, old_until)).await?;
@@ -248,6 +248,6 @@ const CREATE: &str = "INSERT INTO keys (id, product, seats, state, starts, expir
 const UPDATE: &str =
     "UPDATE keys SET product = $2, seats = $3, starts = $4, expires = $5, contract = $6, reseller = $7,
         note = $8, release_unseen_after = $9, self_release = $10 WHERE number = $1";
-const OLD_UNTIL: &str =
-    "SELECT key, until FROM secrets WHERE key = ANY ($1::int8[]) AND until IS NOT NULL ORDER BY until";
+const OLD_UNTIL: &str = "SELECT key, until FROM secrets
+    WHERE key = ANY ($1::int8[]) AND (key > 0) IS TRUE AND until IS NOT NULL ORDER BY until";
 const DISTRUSTED: &str = "SELECT key, id FROM distrusted WHERE key = ANY ($1::int8[]) ORDER BY since, id";
