@@ -171,7 +171,11 @@ fn interrupt_and_terminate_end_it_by_that_signal_and_the_next_run_goes_on() {
     let silent = Scripted::backend(|request| (request.method == "PUT").then_some(Answer::Silence));
     for (signal, number) in [("INT", 2), ("TERM", 15)] {
         let machine = machine_of(&server);
-        let mut command = machine.agent_command(&["--key", KEY, "--server", &silent.url()]);
+        let agent = machine.agent_command(&["--key", KEY, "--server", &silent.url()]);
+        // Whoever starts the tests in the background has them ignore SIGINT, and whatever they start.
+        let mut command = Command::new(program("env"));
+        command.env_clear().envs(agent.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.args(["--default-signal=INT,TERM"]).arg(agent.get_program()).args(agent.get_args());
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         wait_until("the journal is there", || machine.has("/var/lib/els-register/pending.json"));
         std::thread::sleep(Duration::from_millis(100));
