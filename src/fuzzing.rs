@@ -33,6 +33,10 @@ const SECRET: &str = "hunter2-and-more";
 
 /// No usage error repeats a value, whatever else was typed.
 fn arguments(data: &[u8]) {
+    // A fuzzer sees what it is compared with. Typed elsewhere, as the name of an option, it is no secret, and is repeated.
+    if data.windows(SECRET.len()).any(|window| window == SECRET.as_bytes()) {
+        return;
+    }
     let typed = data.split(|byte| *byte == b'\n').take(20).map(|word| OsString::from_vec(word.to_vec()));
     let all = ["els-register", "--key", SECRET].map(OsString::from).into_iter().chain(typed);
     match cli::parse(all.collect()) {
