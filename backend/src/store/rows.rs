@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use els_protocol::wire::{Os, SeatHolder, Seats};
 use els_protocol::{Label, MachineId, RegistrationId, Sha256Hex, Timestamp};
 
-use super::{HolderState, KeyId, KeyNumber, Policy, RegistrationView, SeatPage};
+use super::{CredentialState, HolderState, KeyId, KeyNumber, Policy, RegistrationView, SeatPage};
 use crate::license::{Candidate, KeyState, Likeness, SUPERSEDED_SECONDS, Terms};
 
 /// A key, as far as seats depend on it.
@@ -110,6 +110,20 @@ impl IdKind {
             IdKind::Machine => "machine",
             IdKind::Hardware => "hardware",
         }
+    }
+
+    /// Reads what [`IdKind::as_str`] wrote.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        [IdKind::Machine, IdKind::Hardware].into_iter().find(|one| one.as_str() == text)
+    }
+}
+
+/// What a registration's state means for its credential; `None` where the time that goes with it is missing.
+pub(super) fn credential_state(state: HolderState, ended_at: Option<Timestamp>) -> Option<CredentialState> {
+    match state {
+        HolderState::Active => Some(CredentialState::Active),
+        HolderState::Superseded => ended_at.map(CredentialState::Superseded),
+        HolderState::Released => Some(CredentialState::Released),
     }
 }
 
@@ -218,5 +232,7 @@ pub(super) const ERASE_SECONDS: i64 = 90 * 24 * 3600;
 pub(super) const GAP_SECONDS: i64 = 180;
 /// Seconds between two searches for machines that nobody has seen; their limits are days.
 pub(super) const SEARCH_SECONDS: i64 = 3600;
+/// Last-seen times that are written at once.
+pub(super) const SEEN_PIECE: usize = 500;
 /// How many rows a piece of upkeep takes on, at the most. As many are done at once; where there are more, it comes again.
 pub(super) const PIECE: usize = 200;

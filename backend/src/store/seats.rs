@@ -6,11 +6,11 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use els_protocol::{RegistrationId, Sha256Hex, Timestamp};
+use els_protocol::{Code, RegistrationId, Sha256Hex, Timestamp};
 
 use super::change::{Change, Entry, NewRegistration, Particulars};
 use super::rows::{CandidateRow, Held, IdKind, Key, client_group, likeness_text};
-use super::{Deleted, EventKind, HolderState, How, Policy, Registered};
+use super::{Deleted, EventKind, HolderState, How, Policy, Registered, RegistrationView};
 use crate::license::{
     Candidate, Distrust, GivingBack, HeldId, Judged, KnownId, Put, PutFacts, RegisterCommand, SupersededUse,
     distrusted_after, judge_delete, judge_put, judge_release, judge_superseded_use,
@@ -109,6 +109,32 @@ pub(super) fn register(
         }
     };
     Outcome { answer: Ok(Registered { view, how }), changes }
+}
+
+/// GET: what a machine's own credential stands for, and whether that has to be decided first, since it was superseded and its hour
+/// is over. `found` is the registration with this id and its key; `given_back_early` says, where there is none, whether id and
+/// token were given back before anybody had seen them.
+pub(super) fn own_view(
+    policy: &Policy,
+    now: Timestamp,
+    token_hash: Sha256Hex,
+    found: Option<(&Held, &Key)>,
+    given_back_early: bool,
+) -> (Judged<RegistrationView>, bool) {
+    let refused = |code: Code| (Err(code.into()), false);
+    let Some((held, key)) = found else {
+        return refused(if given_back_early { Code::RegistrationReleased } else { Code::UnknownRegistration });
+    };
+    if held.token_hash != token_hash {
+        return refused(Code::CredentialInvalid);
+    }
+    if held.state == HolderState::Released {
+        return refused(Code::RegistrationReleased);
+    }
+    if let Some(code) = key.terms(policy).refuses_credential(now) {
+        return refused(code);
+    }
+    (Ok(key.view(held.id, held.registered_at)), held.is_overdue(now))
 }
 
 /// DELETE by the machine itself.

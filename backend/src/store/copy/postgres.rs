@@ -2,23 +2,23 @@
 
 use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
+use deadpool_postgres::ClientWrapper;
 use futures_util::SinkExt;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{Column, Kind, Row, Table, Value};
 use crate::store::Target;
-use crate::store::postgres::{Session, session_for_copy};
+use crate::store::postgres::session_for_copy;
 
 /// A database as it was at one moment.
-pub(super) struct Source(Session);
+pub(super) struct Source(ClientWrapper);
 
 impl Source {
     /// Opens it; refused while another `els-backend` is connected.
     pub(super) async fn alone(target: &Target) -> anyhow::Result<Self> {
         let session = session_for_copy(target).await?;
         let others: i64 = session
-            .client
             .query_one(
                 "SELECT count(*) FROM pg_stat_activity
                  WHERE datname = current_database() AND pid <> pg_backend_pid() AND (application_name = 'els-backend'
@@ -39,8 +39,8 @@ impl Source {
         Source::begin(session_for_copy(target).await?).await
     }
 
-    async fn begin(session: Session) -> anyhow::Result<Self> {
-        session.client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    async fn begin(session: ClientWrapper) -> anyhow::Result<Self> {
+        session.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         Ok(Source(session))
     }
 
@@ -63,22 +63,22 @@ impl Source {
         let values = after.unwrap_or_default().iter().zip(table.columns).map(|(value, column)| bound(value, column));
         let values: Vec<Box<dyn ToSql + Sync + Send>> = values.collect::<anyhow::Result<_>>()?;
         let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| &**value as &(dyn ToSql + Sync)).collect();
-        let rows = self.0.client.query(&sql, &values).await?;
+        let rows = self.0.query(&sql, &values).await?;
         rows.iter().map(|row| read(row, table.columns)).collect()
     }
 }
 
 /// An empty database of this version.
-pub(super) struct Sink(Session);
+pub(super) struct Sink(ClientWrapper);
 
 impl Sink {
     pub(super) async fn new(target: &Target) -> anyhow::Result<Self> {
         let session = session_for_copy(target).await?;
-        session.client.batch_execute("BEGIN").await?;
+        session.batch_execute("BEGIN").await?;
         for table in super::TABLES {
             // Nobody writes there until this is done.
-            session.client.batch_execute(&format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", table.name)).await?;
-            let known = session.client.query(&format!("SELECT 1 FROM {} LIMIT 1", table.name), &[]).await?;
+            session.batch_execute(&format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", table.name)).await?;
+            let known = session.query(&format!("SELECT 1 FROM {} LIMIT 1", table.name), &[]).await?;
             if !known.is_empty() {
                 bail!("the database to fill is not empty: there are rows in the table {}", table.name);
             }
@@ -97,7 +97,7 @@ impl Sink {
             }
             text.push('\n');
         }
-        let sink = self.0.client.copy_in::<_, Bytes>(&sql).await?;
+        let sink = self.0.copy_in::<_, Bytes>(&sql).await?;
         futures_util::pin_mut!(sink);
         sink.send(Bytes::from(text)).await?;
         let written = sink.finish().await?;
@@ -113,10 +113,10 @@ impl Sink {
             let sql = format!(
                 "SELECT setval(pg_get_serial_sequence('{name}', '{column}'), max({column})) FROM {name} HAVING max({column}) IS NOT NULL"
             );
-            self.0.client.query(&sql, &[]).await?;
+            self.0.query(&sql, &[]).await?;
         }
-        self.0.client.batch_execute("COMMIT").await?;
-        self.0.client.batch_execute("ANALYZE").await.context("cannot gather statistics")
+        self.0.batch_execute("COMMIT").await?;
+        self.0.batch_execute("ANALYZE").await.context("cannot gather statistics")
     }
 }
 

@@ -6,11 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod};
+use deadpool_postgres::{ClientWrapper, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
-use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -21,19 +20,6 @@ use super::target::{Encryption, Target};
 pub(super) struct Connector {
     target: Target,
     tls: Option<MakeRustlsConnect>,
-}
-
-/// A connection of one's own, and the task that carries its bytes. Dropping it closes it.
-pub(in crate::store) struct Session {
-    pub(in crate::store) client: Client,
-    pump: JoinHandle<()>,
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        // A server that does not answer must not keep the task, and the socket, alive.
-        self.pump.abort();
-    }
 }
 
 /// A message of the server that nobody asked for.
@@ -63,7 +49,7 @@ impl Connector {
             None => Manager::from_config(config, NoTls, settings),
             Some(tls) => Manager::from_config(config, tls.clone(), settings),
         };
-        let prepare = Hook::async_fn(|client: &mut deadpool_postgres::ClientWrapper, _| {
+        let prepare = Hook::async_fn(|client: &mut ClientWrapper, _| {
             Box::pin(async move { client.batch_execute(NESTED_LOOPS).await.map_err(HookError::Backend) })
         });
         Pool::builder(manager)
@@ -77,13 +63,13 @@ impl Connector {
             .context("cannot make a pool of connections")
     }
 
-    /// A connection of one's own.
-    pub(super) async fn session(&self) -> Result<Session, tokio_postgres::Error> {
+    /// A connection of one's own. Dropping it closes it, also when the server does not answer.
+    pub(super) async fn session(&self) -> Result<ClientWrapper, tokio_postgres::Error> {
         self.session_with_notices().await.map(|(session, _)| session)
     }
 
     /// The same, and a word for each notification that comes on it.
-    pub(super) async fn session_with_notices(&self) -> Result<(Session, Notices), tokio_postgres::Error> {
+    pub(super) async fn session_with_notices(&self) -> Result<(ClientWrapper, Notices), tokio_postgres::Error> {
         let (tell, notices) = tokio::sync::mpsc::unbounded_channel();
         let config = &self.target.config;
         let (client, pump) = match &self.tls {
@@ -96,8 +82,8 @@ impl Connector {
                 (client, tokio::spawn(carry(connection, tell)))
             }
         };
-        let session = Session { client, pump };
-        session.client.batch_execute(NESTED_LOOPS).await?;
+        let session = ClientWrapper::new(client, pump);
+        session.batch_execute(NESTED_LOOPS).await?;
         Ok((session, notices))
     }
 }

@@ -84,7 +84,8 @@ impl Facts {
         }
         for row in &distrusted {
             let row = Columns(row);
-            let kind = if row.get::<&str>(1)? == "machine" { IdKind::Machine } else { IdKind::Hardware };
+            let kind =
+                IdKind::parse(row.get(1)?).ok_or_else(|| Failed::invalid("an id of a kind that is not known"))?;
             let id = row.machine_id(2)?.ok_or_else(|| Failed::invalid("a distrusted id that is none"))?;
             facts.distrusted.insert((KeyNumber(row.get(0)?), kind, id));
         }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::client::Statements;
 use super::failure::Failed;
 use super::row::{Columns, uuid};
-use crate::store::{Credential, CredentialState, Cursor, Feed, FeedItem, HolderState, KeyNumber, KeyStanding, Lookup};
+use crate::store::{Credential, Cursor, Feed, FeedItem, KeyNumber, KeyStanding, Lookup, rows};
 
 /// One credential and its key.
 pub(super) async fn lookup(db: &impl Statements, id: RegistrationId) -> Result<Lookup, Failed> {
@@ -21,13 +21,8 @@ pub(super) async fn lookup(db: &impl Statements, id: RegistrationId) -> Result<L
         return Ok(Lookup { as_of, found: None });
     }
     let key = standing(&row, 4)?;
-    let state = match row.holder_state(2)? {
-        HolderState::Active => CredentialState::Active,
-        HolderState::Superseded => CredentialState::Superseded(
-            row.optional_time(3)?.ok_or_else(|| Failed::invalid("a superseded registration without its time"))?,
-        ),
-        HolderState::Released => CredentialState::Released,
-    };
+    let state = rows::credential_state(row.holder_state(2)?, row.optional_time(3)?)
+        .ok_or_else(|| Failed::invalid("a superseded registration without its time"))?;
     let credential = Credential { token_hash: row.hash(1)?, key: key.number, state };
     Ok(Lookup { as_of, found: Some((credential, key)) })
 }

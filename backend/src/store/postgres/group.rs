@@ -34,6 +34,19 @@ pub(super) enum Ask {
     SupersededUsed { id: RegistrationId },
 }
 
+impl Ask {
+    /// The registration that it names.
+    fn id(&self) -> RegistrationId {
+        match self {
+            Ask::Register(command) => command.id,
+            Ask::Delete { id, .. }
+            | Ask::Release { id, .. }
+            | Ask::ReleaseAny { id, .. }
+            | Ask::SupersededUsed { id } => *id,
+        }
+    }
+}
+
 /// What a group answers.
 #[derive(Debug)]
 pub(super) enum Answer {
@@ -83,21 +96,15 @@ pub(super) async fn answer(
 fn wanted<'a>(asks: &[(Timestamp, &'a Ask)]) -> Wanted<'a> {
     let mut wanted = Wanted::default();
     for (_, ask) in asks {
+        wanted.ids.push(ask.id());
         match ask {
             Ask::Register(command) => {
                 wanted.commands.push(command);
                 wanted.secrets.push(command.key_hash);
-                wanted.ids.push(command.id);
             }
-            Ask::Delete { id, .. } => {
-                wanted.deleted.push(*id);
-                wanted.ids.push(*id);
-            }
-            Ask::Release { key_hash, id } => {
-                wanted.secrets.push(*key_hash);
-                wanted.ids.push(*id);
-            }
-            Ask::ReleaseAny { id, .. } | Ask::SupersededUsed { id } => wanted.ids.push(*id),
+            Ask::Delete { id, .. } => wanted.deleted.push(*id),
+            Ask::Release { key_hash, .. } => wanted.secrets.push(*key_hash),
+            Ask::ReleaseAny { .. } | Ask::SupersededUsed { .. } => {}
         }
     }
     wanted
@@ -116,10 +123,9 @@ fn concerns(facts: &Facts, now: Timestamp, ask: &Ask) -> Vec<Concern> {
         concerns.extend(machine.map(|id| Concern::Id(key, IdKind::Machine, id)));
         concerns.extend(hardware.map(|id| Concern::Id(key, IdKind::Hardware, id)));
     };
-    let mut registrations = Vec::new();
+    let mut registrations = vec![ask.id()];
     match ask {
         Ask::Register(command) => {
-            registrations.push(command.id);
             if let Some(key) = facts.key_by_secret(now, &command.key_hash) {
                 ids(key.number, Some(command.machine), command.hardware);
             }
@@ -128,9 +134,8 @@ fn concerns(facts: &Facts, now: Timestamp, ask: &Ask) -> Vec<Concern> {
                 registrations.extend(row.superseded);
             }
         }
-        Ask::Delete { id, .. } | Ask::Release { id, .. } | Ask::ReleaseAny { id, .. } | Ask::SupersededUsed { id } => {
-            registrations.push(*id);
-            if let Some(held) = facts.held.get(id) {
+        _ => {
+            if let Some(held) = facts.held.get(&ask.id()) {
                 ids(held.key, held.machine, held.hardware);
                 registrations.extend(held.successor);
                 if let Some(newer) = held.successor.and_then(|id| facts.held.get(&id)) {
@@ -146,12 +151,8 @@ fn concerns(facts: &Facts, now: Timestamp, ask: &Ask) -> Vec<Concern> {
 /// Whether the key that the request would change is locked. It is not where a registration has come into being after the group
 /// had looked which keys it needs.
 fn is_locked(facts: &Facts, ask: &Ask) -> bool {
-    match ask {
-        Ask::Register(_) => true,
-        Ask::Delete { id, .. } | Ask::Release { id, .. } | Ask::ReleaseAny { id, .. } | Ask::SupersededUsed { id } => {
-            facts.held.get(id).is_none_or(|held| facts.keys.contains_key(&held.key))
-        }
-    }
+    // What a PUT changes is its own key's, which it has presented.
+    matches!(ask, Ask::Register(_)) || facts.held.get(&ask.id()).is_none_or(|held| facts.keys.contains_key(&held.key))
 }
 
 fn judge(facts: &Facts, policy: &Policy, now: Timestamp, ask: &Ask) -> (Answer, Vec<Change>) {

@@ -44,7 +44,7 @@ impl Bell {
 pub(super) async fn listen(connector: Connector, bell: Bell) {
     loop {
         if let Ok((session, mut notices)) = connector.session_with_notices().await
-            && session.client.batch_execute(LISTEN).await.is_ok()
+            && session.batch_execute(LISTEN).await.is_ok()
         {
             // What was said before this connection was there.
             bell.ring_here();

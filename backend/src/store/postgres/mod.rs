@@ -25,15 +25,14 @@ mod trail;
 mod upkeep;
 mod writer;
 
-pub(super) use connect::Session;
 pub use target::Target;
 
 use std::net::IpAddr;
 
 use anyhow::{Context, anyhow};
 use async_trait::async_trait;
-use deadpool_postgres::{Pool, Transaction};
-use els_protocol::{Code, RegistrationId, Sha256Hex, Timestamp};
+use deadpool_postgres::{ClientWrapper, Pool, Transaction};
+use els_protocol::{RegistrationId, Sha256Hex, Timestamp};
 use futures_util::future::{BoxFuture, FutureExt};
 use tokio::task::JoinHandle;
 use tokio_postgres::IsolationLevel;
@@ -45,11 +44,11 @@ use self::group::{Answer, Ask};
 use self::listen::Bell;
 use self::writer::Writer;
 use super::queue::{LANE_OF_GATE, LANE_OF_VENDOR, Lane, lane, lane_of_client};
-use super::rows::{Held, Key, PIECE, like_anywhere};
+use super::rows::{PIECE, SEEN_PIECE, like_anywhere};
 use super::{
-    ContractTaken, Created, Cursor, Deleted, Event, EventFilter, Feed, Found, Holder, HolderState, Housekeeping,
-    KeyChange, KeyId, KeyNumber, KeyRecord, KeyStanding, Lookup, NewKey, Opening, Policy, Registered, RegistrationView,
-    Rotation, SeatPage, Store, StoreError,
+    ContractTaken, Created, Cursor, Deleted, Event, EventFilter, Feed, Found, Holder, Housekeeping, KeyChange, KeyId,
+    KeyNumber, KeyRecord, KeyStanding, Lookup, NewKey, Opening, Policy, Registered, RegistrationView, Rotation,
+    SeatPage, Store, StoreError, seats,
 };
 use crate::license::{Judged, KeyState, RegisterCommand};
 
@@ -76,6 +75,18 @@ impl PostgresStore {
             tokio::spawn(listen::notify(pool.clone(), bell.clone())),
         ];
         Ok(PostgresStore { writer, pool, policy, bell, timeline: gate::Timeline::default(), tasks })
+    }
+
+    /// Asks by one statement, which sees one moment by itself.
+    async fn asking_once<T, F>(&self, question: F) -> Result<T, StoreError>
+    where
+        F: for<'a> FnOnce(&'a ClientWrapper) -> BoxFuture<'a, Result<T, Failed>> + Send,
+    {
+        let asked = async {
+            let client = self.pool.get().await?;
+            question(&client).await
+        };
+        asked.await.map_err(|failed: Failed| failed.meaning(false))
     }
 
     /// Asks in a transaction that sees one moment and changes nothing.
@@ -125,19 +136,19 @@ impl PostgresStore {
 }
 
 /// A connection of one's own to a database of this version's schema.
-pub(super) async fn session_for_copy(target: &Target) -> anyhow::Result<Session> {
+pub(super) async fn session_for_copy(target: &Target) -> anyhow::Result<ClientWrapper> {
     let connector = Connector::new(target.clone())?;
     opened(&connector, Opening::Existing).await
 }
 
-async fn opened(connector: &Connector, opening: Opening) -> anyhow::Result<Session> {
+async fn opened(connector: &Connector, opening: Opening) -> anyhow::Result<ClientWrapper> {
     let shown = connector.shown();
     let mut session = connector
         .session()
         .await
         .map_err(|error| anyhow!("cannot reach the database {shown}: {}", failure::chain(&error)))?;
-    connect::check_server(&session.client).await.with_context(|| format!("the database {shown}"))?;
-    schema::prepare(&mut session.client, &shown, opening).await?;
+    connect::check_server(&session).await.with_context(|| format!("the database {shown}"))?;
+    schema::prepare(&mut session, &shown, opening).await?;
     Ok(session)
 }
 
@@ -176,19 +187,16 @@ impl Store for PostgresStore {
         id: RegistrationId,
         token_hash: Sha256Hex,
     ) -> Result<Judged<RegistrationView>, StoreError> {
-        let own = || self.asking(move |db| own_view(db, now, id, token_hash).boxed());
-        let judged = |read: Judged<(Held, Key)>| {
-            read.and_then(|(held, key)| match key.terms(&self.policy).refuses_credential(now) {
-                Some(code) => Err(code.into()),
-                None => Ok((held, key)),
-            })
+        let own = || {
+            let policy = self.policy.clone();
+            self.asking(move |db| async move { own_view(db, &policy, now, id, token_hash).await }.boxed())
         };
-        let mut read = judged(own().await?);
-        if read.as_ref().is_ok_and(|(held, _)| held.is_overdue(now)) {
-            self.superseded_used(now, id).await?;
-            read = judged(own().await?);
+        let (view, overdue) = own().await?;
+        if !overdue {
+            return Ok(view);
         }
-        Ok(read.map(|(held, key)| key.view(id, held.registered_at)))
+        self.superseded_used(now, id).await?;
+        own().await.map(|(view, _)| view)
     }
 
     async fn delete(
@@ -222,20 +230,20 @@ impl Store for PostgresStore {
     }
 
     async fn credential(&self, id: RegistrationId) -> Result<Lookup, StoreError> {
-        self.asking(move |db| gate::lookup(db, id).boxed()).await
+        self.asking_once(move |db| gate::lookup(db, id).boxed()).await
     }
 
     async fn key_standing(&self, key: KeyNumber) -> Result<Option<KeyStanding>, StoreError> {
-        self.asking(move |db| gate::key_standing(db, key).boxed()).await
+        self.asking_once(move |db| gate::key_standing(db, key).boxed()).await
     }
 
     async fn feed(&self, after: Cursor, limit: u32) -> Result<Feed, StoreError> {
-        let piece = self.asking(move |db| gate::feed(db, after, limit).boxed()).await?;
+        let piece = self.asking_once(move |db| gate::feed(db, after, limit).boxed()).await?;
         Ok(self.timeline.continued(piece))
     }
 
     async fn feed_end(&self) -> Result<Cursor, StoreError> {
-        self.asking(|db| gate::feed_end(db).boxed()).await
+        self.asking_once(|db| gate::feed_end(db).boxed()).await
     }
 
     fn feed_hint(&self) -> tokio::sync::watch::Receiver<u64> {
@@ -262,7 +270,7 @@ impl Store for PostgresStore {
     async fn housekeeping(&self, now: Timestamp) -> Result<Housekeeping, StoreError> {
         let mut done = Housekeeping::default();
         self.changing(move |db| upkeep::gate_is_up(db, now).boxed()).await?;
-        if self.asking(move |db| upkeep::search_is_due(db, now).boxed()).await? {
+        if self.asking_once(move |db| upkeep::search_is_due(db, now).boxed()).await? {
             loop {
                 let unseen = self.asking(move |db| upkeep::unseen(db, now).boxed()).await?;
                 let found = unseen.len();
@@ -392,7 +400,7 @@ impl Store for PostgresStore {
     }
 
     async fn events(&self, filter: EventFilter, after: Cursor, limit: u32) -> Result<Vec<Event>, StoreError> {
-        self.asking(move |db| async move { trail::events(db, &filter, after, limit).await }.boxed()).await
+        self.asking_once(move |db| async move { trail::events(db, &filter, after, limit).await }.boxed()).await
     }
 
     async fn check(&self) -> Result<Vec<String>, StoreError> {
@@ -400,27 +408,18 @@ impl Store for PostgresStore {
     }
 }
 
-/// A machine's registration and its key, if the credential is its own and was not released.
+/// What a machine's credential stands for, and whether that has to be decided first: superseded, and past its hour.
 async fn own_view(
     db: &Transaction<'_>,
+    policy: &Policy,
     now: Timestamp,
     id: RegistrationId,
     token_hash: Sha256Hex,
-) -> Result<Judged<(Held, Key)>, Failed> {
-    let Some((held, key)) = holders::own(db, id).await? else {
-        let code = match holders::is_remembered(db, now, id, &token_hash).await? {
-            true => Code::RegistrationReleased,
-            false => Code::UnknownRegistration,
-        };
-        return Ok(Err(code.into()));
-    };
-    if held.token_hash != token_hash {
-        return Ok(Err(Code::CredentialInvalid.into()));
-    }
-    if held.state == HolderState::Released {
-        return Ok(Err(Code::RegistrationReleased.into()));
-    }
-    Ok(Ok((held, key)))
+) -> Result<(Judged<RegistrationView>, bool), Failed> {
+    let found = holders::own(db, id).await?;
+    let early = found.is_none() && holders::is_remembered(db, now, id, &token_hash).await?;
+    let found = found.as_ref().map(|(held, key)| (held, key));
+    Ok(seats::own_view(policy, now, token_hash, found, early))
 }
 
 fn deleted(answer: Answer) -> Result<Judged<Deleted>, StoreError> {
@@ -438,8 +437,6 @@ fn unexpected(answer: &Answer) -> StoreError {
 const POOL: usize = 8;
 /// How often a change is tried that was in another one's way.
 const TRIES: u32 = 5;
-/// Last-seen times that are written at once.
-const SEEN_PIECE: usize = 500;
 /// The lock that whoever brings the schema up to date holds. Numbers of locks are a matter of the database; these are ours.
 const LOCK_OF_SCHEMA: i64 = 0x454c_5300;
 /// The lock that whoever writes events holds until they are visible.

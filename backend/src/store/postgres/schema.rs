@@ -4,12 +4,12 @@
 //! longer used goes a release later (contract). So nodes of two neighbouring versions work side by side.
 
 use anyhow::{Context, bail};
-use tokio_postgres::Client;
+use deadpool_postgres::ClientWrapper;
 
 use crate::store::Opening;
 
 /// Checks the schema, and sets it up or brings it up to date where `opening` allows that.
-pub(super) async fn prepare(client: &mut Client, shown: &str, opening: Opening) -> anyhow::Result<()> {
+pub(super) async fn prepare(client: &mut ClientWrapper, shown: &str, opening: Opening) -> anyhow::Result<()> {
     let latest = MIGRATIONS.len();
     let version = match version(client).await.with_context(|| format!("cannot read the database {shown}"))? {
         Found::Foreign => bail!("the database {shown} is another program's; make one of its own: CREATE DATABASE els"),
@@ -42,7 +42,7 @@ enum Found {
     Version(usize),
 }
 
-async fn version(client: &Client) -> anyhow::Result<Found> {
+async fn version(client: &ClientWrapper) -> anyhow::Result<Found> {
     let ours: bool = client.query_one("SELECT to_regclass('els_schema') IS NOT NULL", &[]).await?.get(0);
     if !ours {
         let tables: i64 = client
@@ -56,7 +56,7 @@ async fn version(client: &Client) -> anyhow::Result<Found> {
 }
 
 /// Applies what is missing, in one transaction and under a lock: another node may be at the same.
-async fn migrate(client: &mut Client) -> anyhow::Result<()> {
+async fn migrate(client: &mut ClientWrapper) -> anyhow::Result<()> {
     let transaction = client.transaction().await?;
     transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&super::LOCK_OF_SCHEMA]).await?;
     transaction.batch_execute("CREATE TABLE IF NOT EXISTS els_schema (version INT NOT NULL)").await?;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::apply::{Values, apply};
 use super::client::Statements;
 use super::failure::Failed;
-use super::row::{Columns, held, held_columns};
+use super::row::{Columns, bigint, held, held_columns};
 use crate::store::rows::{
     ERASE_SECONDS, GAP_SECONDS, PIECE, REMEMBERED_SECONDS, SEARCH_SECONDS, unseen_since as unseen_since_rows,
 };
@@ -46,7 +46,7 @@ pub(super) async fn unseen(db: &impl Statements, now: Timestamp) -> Result<Vec<R
     for row in keys.await? {
         let row = Columns(&row);
         let since = unseen_since(now, row.get(1)?, &downs);
-        let most = bigint_piece(PIECE - found.len());
+        let most = bigint((PIECE - found.len()) as u64);
         let values: Values<'_> = vec![Box::new(row.get::<i64>(0)?), Box::new(since.unix()), Box::new(most)];
         for row in db.ask(UNSEEN, values).await? {
             found.push(Columns(&row).id(0)?);
@@ -81,7 +81,7 @@ pub(super) async fn release_unseen(db: &impl Statements, now: Timestamp, ids: &[
 /// many.
 pub(super) async fn erase(db: &impl Statements, now: Timestamp) -> Result<u64, Failed> {
     let before = now.plus_seconds(-ERASE_SECONDS).unix();
-    let due = db.ask(ERASABLE, vec![Box::new(before), Box::new(bigint_piece(PIECE))]).await?;
+    let due = db.ask(ERASABLE, vec![Box::new(before), Box::new(bigint(PIECE as u64))]).await?;
     let ids = due.iter().map(|row| Columns(row).get::<Uuid>(0)).collect::<Result<Vec<_>, _>>()?;
     if ids.is_empty() {
         return Ok(0);
@@ -127,10 +127,6 @@ async fn done_at(db: &impl Statements, name: &'static str) -> Result<Option<Time
 async fn set_done(db: &impl Statements, name: &'static str, now: Timestamp) -> Result<(), Failed> {
     let sql = "INSERT INTO upkeep (name, at) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET at = excluded.at";
     db.run(sql, vec![Box::new(name), Box::new(now.unix())]).await.map(drop)
-}
-
-fn bigint_piece(rows: usize) -> i64 {
-    i64::try_from(rows).unwrap_or(i64::MAX)
 }
 
 const UNSEEN: &str =

@@ -8,14 +8,14 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use deadpool_postgres::ClientWrapper;
 use els_protocol::Timestamp;
-use futures_util::FutureExt;
 use futures_util::future::try_join;
+use futures_util::{FutureExt, TryFutureExt};
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
-use super::client::Prepared;
 use super::connect::{Connector, check_server};
 use super::failure::Failed;
 use super::group::{self, Answer, Ask, Turn};
@@ -60,9 +60,7 @@ impl Writer {
             Err(Rejected::Closed) => Err(stopped()),
         }
     }
-}
 
-impl Writer {
     /// Takes nothing more, and waits until everything that was taken is done.
     pub(super) async fn finish(&self) {
         self.queue.close();
@@ -112,7 +110,7 @@ struct Work {
     connector: Connector,
     policy: Policy,
     bell: Bell,
-    connection: Option<Prepared>,
+    connection: Option<ClientWrapper>,
 }
 
 /// Why a group was not carried out, or is not known to be.
@@ -199,18 +197,18 @@ impl Work {
         let Some(db) = &self.connection else { return Err(Lost::Unknown(stopped())) };
         let asks: Vec<(Timestamp, &Ask)> = requests.iter().map(|request| (request.now, &request.ask)).collect();
         // Sent in this order, and not waited for one by one.
-        let begin = db.command("BEGIN ISOLATION LEVEL READ COMMITTED");
+        let begin = db.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED").map_err(Failed::from);
         let (turns, changed) = match try_join(begin, group::answer(db, &self.policy, &asks)).await {
             Ok(((), answered)) => answered,
             Err(failed) if failed.is_answer() => {
-                db.command("ROLLBACK").await.map_err(unknown)?;
+                db.batch_execute("ROLLBACK").await.map_err(|error| unknown(error.into()))?;
                 return Err(Lost::RolledBack(failed));
             }
             Err(failed) => return Err(unknown(failed)),
         };
         // An error here says nothing about what has become of the transaction, not even one that the server sends: it may have
         // been the wait for a standby that failed.
-        db.command("COMMIT").await.map_err(|failed| Lost::Unknown(failed.meaning(true)))?;
+        db.batch_execute("COMMIT").await.map_err(|error| Lost::Unknown(Failed::from(error).meaning(true)))?;
         if changed {
             self.bell.ring();
         }
@@ -218,11 +216,11 @@ impl Work {
     }
 
     async fn connect(&mut self) -> Result<(), Failed> {
-        if self.connection.as_ref().is_none_or(Prepared::is_closed) {
+        if self.connection.as_ref().is_none_or(|session| session.is_closed()) {
             let session = self.connector.session().await?;
             // After a failover it is another server.
-            check_server(&session.client).await.map_err(|error| Failed::Connect(format!("{error:#}")))?;
-            self.connection = Some(Prepared::new(session));
+            check_server(&session).await.map_err(|error| Failed::Connect(format!("{error:#}")))?;
+            self.connection = Some(session);
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use els_protocol::{RegistrationId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::row::{hash, holder_state, id, invalid, key_id, key_state, optional_time, time};
-use crate::store::{Credential, CredentialState, Cursor, Feed, FeedItem, HolderState, KeyNumber, KeyStanding, Lookup};
+use crate::store::{Credential, Cursor, Feed, FeedItem, KeyNumber, KeyStanding, Lookup, rows};
 
 /// One credential and its key.
 pub(super) fn lookup(connection: &Connection, id: &RegistrationId) -> rusqlite::Result<Lookup> {
@@ -23,13 +23,8 @@ pub(super) fn lookup(connection: &Connection, id: &RegistrationId) -> rusqlite::
                 return Ok(Lookup { as_of, found: None });
             }
             let key = standing(row, 4)?;
-            let state = match holder_state(row, 2)? {
-                HolderState::Active => CredentialState::Active,
-                HolderState::Superseded => CredentialState::Superseded(
-                    optional_time(row, 3)?.ok_or_else(|| invalid(3, "a superseded registration without its time"))?,
-                ),
-                HolderState::Released => CredentialState::Released,
-            };
+            let state = rows::credential_state(holder_state(row, 2)?, optional_time(row, 3)?)
+                .ok_or_else(|| invalid(3, "a superseded registration without its time"))?;
             let credential = Credential { token_hash: hash(row, 1)?, key: key.number, state };
             Ok(Lookup { as_of, found: Some((credential, key)) })
         })

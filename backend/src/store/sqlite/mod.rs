@@ -28,15 +28,15 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use async_trait::async_trait;
-use els_protocol::{Code, RegistrationId, Sha256Hex, Timestamp};
+use els_protocol::{RegistrationId, Sha256Hex, Timestamp};
 use rusqlite::{Connection, ErrorCode};
 
 use super::queue::{LANE_OF_GATE, LANE_OF_UPKEEP, LANE_OF_VENDOR, lane, lane_of_client};
-use super::rows::{PIECE, like_anywhere};
+use super::rows::{PIECE, SEEN_PIECE, like_anywhere};
 use super::{
-    ContractTaken, Created, Cursor, Deleted, Event, EventFilter, Feed, Found, Holder, HolderState, Housekeeping,
-    KeyChange, KeyId, KeyNumber, KeyRecord, KeyStanding, Lookup, NewKey, Opening, Policy, Registered, RegistrationView,
-    Rotation, SeatPage, Store, StoreError,
+    ContractTaken, Created, Cursor, Deleted, Event, EventFilter, Feed, Found, Holder, Housekeeping, KeyChange, KeyId,
+    KeyNumber, KeyRecord, KeyStanding, Lookup, NewKey, Opening, Policy, Registered, RegistrationView, Rotation,
+    SeatPage, Store, StoreError, seats,
 };
 use crate::license::{Judged, KeyState, RegisterCommand};
 use readers::Readers;
@@ -313,27 +313,12 @@ fn own_view(
     token_hash: &Sha256Hex,
 ) -> rusqlite::Result<(Judged<RegistrationView>, bool)> {
     let Some(held) = held::held(db, id)? else {
-        let code = match early::is_remembered(db, now, id, token_hash)? {
-            true => Code::RegistrationReleased,
-            false => Code::UnknownRegistration,
-        };
-        return Ok((Err(code.into()), false));
+        let early = early::is_remembered(db, now, id, token_hash)?;
+        return Ok(seats::own_view(policy, now, *token_hash, None, early));
     };
-    if held.token_hash != *token_hash {
-        return Ok((Err(Code::CredentialInvalid.into()), false));
-    }
-    if held.state == HolderState::Released {
-        return Ok((Err(Code::RegistrationReleased.into()), false));
-    }
     let key = held::key_by_number(db, held.key)?;
-    if let Some(code) = key.terms(policy).refuses_credential(now) {
-        return Ok((Err(code.into()), false));
-    }
-    let overdue = held.is_overdue(now);
-    Ok((Ok(key.view(*id, held.registered_at)), overdue))
+    Ok(seats::own_view(policy, now, *token_hash, Some((&held, &key)), false))
 }
 
-/// Last-seen times that are written at once.
-const SEEN_PIECE: usize = 500;
 /// Half a second's reading.
 const QUICK_CHECK_BYTES: u64 = 512 * 1024 * 1024;
