@@ -11,9 +11,7 @@ use crate::store::rows::fill;
 /// One sentence for each disagreement, at most a thousand of a kind.
 pub(super) async fn check(db: &impl Statements) -> Result<Vec<String>, Failed> {
     // Here whole tables are read, as nowhere else.
-    for setting in
-        ["SET LOCAL enable_seqscan = on", "SET LOCAL enable_hashjoin = on", "SET LOCAL enable_mergejoin = on"]
-    {
+    for setting in WHOLE_TABLES {
         db.run(setting, Vec::new()).await?;
     }
     let mut found = Vec::new();
@@ -28,6 +26,14 @@ pub(super) async fn check(db: &impl Statements) -> Result<Vec<String>, Failed> {
     Ok(found)
 }
 
+/// What sessions have switched off, see `connect`.
+const WHOLE_TABLES: [&str; 5] = [
+    "SET LOCAL enable_seqscan = on",
+    "SET LOCAL enable_bitmapscan = on",
+    "SET LOCAL enable_sort = on",
+    "SET LOCAL enable_hashjoin = on",
+    "SET LOCAL enable_mergejoin = on",
+];
 /// What is asked, and how each row of an answer reads. Every column is a text.
 const QUESTIONS: &[(&str, &str)] = &[
     (

@@ -51,20 +51,14 @@ impl Facts {
         db.prepare(QUESTIONS).await?;
         let ids: Vec<Uuid> = wanted.ids.iter().map(uuid).collect();
         let secrets: Vec<Vec<u8>> = wanted.secrets.iter().map(|secret| secret.0.to_vec()).collect();
-        let machines: Vec<Uuid> = wanted
-            .commands
-            .iter()
-            .flat_map(|command| std::iter::once(&command.machine).chain(command.hardware.as_ref()))
-            .map(machine_uuid)
-            .collect();
         let (_, keys, secrets, (held, early, distrusted, found)) = try_join4(
             lock_places(db, wanted),
             db.ask(LOCK_KEYS, vec![Box::new(secrets.clone()), Box::new(ids.clone())]),
-            db.ask(SECRETS, vec![Box::new(secrets.clone())]),
+            db.ask(SECRETS, vec![Box::new(secrets)]),
             try_join4(
                 db.ask(HELD_BY_ID, vec![Box::new(ids.clone())]),
                 db.ask(EARLY, vec![Box::new(ids)]),
-                db.ask(DISTRUSTED, vec![Box::new(secrets), Box::new(machines)]),
+                ask_distrusted(db, &wanted.commands),
                 ask_candidates(db, CANDIDATES, &wanted.commands),
             ),
         )
@@ -161,6 +155,21 @@ impl Facts {
     }
 }
 
+/// Which ids of the machines that ask their keys distrust: key, kind, id.
+async fn ask_distrusted(db: &impl Statements, asking: &[&RegisterCommand]) -> Result<Vec<Row>, Failed> {
+    let ids = asking.iter().flat_map(|command| {
+        let hardware = command.hardware.as_ref().map(|id| (command.key_hash, IdKind::Hardware, id));
+        std::iter::once((command.key_hash, IdKind::Machine, &command.machine)).chain(hardware)
+    });
+    let (mut hashes, mut kinds, mut named): (Vec<Vec<u8>>, Vec<&'static str>, Vec<Uuid>) = Default::default();
+    for (hash, kind, id) in ids {
+        hashes.push(hash.0.to_vec());
+        kinds.push(kind.as_str());
+        named.push(machine_uuid(id));
+    }
+    db.ask(DISTRUSTED, vec![Box::new(hashes), Box::new(kinds), Box::new(named)]).await
+}
+
 /// For each PUT of a new id, those that could be the same machine.
 async fn ask_candidates(
     db: &impl Statements,
@@ -223,9 +232,10 @@ const LOCK_KEYS: &str = concat!(
 const SECRETS: &str = "SELECT hash, key, until FROM secrets WHERE hash = ANY ($1::bytea[])";
 const HELD_BY_ID: &str = concat!("SELECT ", held_columns!(), " FROM registrations r WHERE r.id = ANY ($1::uuid[])");
 const EARLY: &str = "SELECT id, token_hash, at FROM early_releases WHERE id = ANY ($1::uuid[])";
-const DISTRUSTED: &str = "SELECT d.key, d.kind, d.id
-    FROM (SELECT DISTINCT key FROM secrets WHERE hash = ANY ($1::bytea[]) OFFSET 0) w
-    CROSS JOIN LATERAL (SELECT * FROM distrusted WHERE key = w.key AND id = ANY ($2::uuid[]) OFFSET 0) d";
+const DISTRUSTED: &str =
+    "SELECT s.key, q.kind, q.id FROM unnest($1::bytea[], $2::text[], $3::uuid[]) AS q (hash, kind, id)
+    CROSS JOIN LATERAL (SELECT key FROM secrets WHERE hash = q.hash OFFSET 0) s
+    CROSS JOIN LATERAL (SELECT FROM distrusted WHERE key = s.key AND kind = q.kind AND id = q.id OFFSET 0) d";
 
 /// One kind of those that could be the same machine: three, two to compare and one to know that there are more.
 macro_rules! some_active {
