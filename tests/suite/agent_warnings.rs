@@ -107,6 +107,8 @@ fn an_enabled_repository_of_a_third_party_is_named_once() {
     machine.write("/etc/yum.repos.d/off.repo", "[off]\nenabled=no\n");
     machine.write("/etc/yum.repos.d/almalinux-crb.repo", "[crb]\nenabled=1\n");
     machine.write("/etc/yum.repos.d/notes.txt", "[notes]\nenabled=1\n");
+    // The vendor's repository of this program's own package, under whatever file name.
+    machine.write("/etc/yum.repos.d/vendor.repo", "[els-register]\nenabled=1\n");
     let run = machine.agent(&["--key", KEY, "--json"]).succeeds();
     let message = warning(&run, "third-party-repository").expect("a warning");
     assert!(message.contains("distribution's: epel, remi\u{fffd};"), "{message}");
