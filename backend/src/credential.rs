@@ -1,8 +1,7 @@
-//! The credential that a request brings: HTTP Basic, registration id and token.
+//! The secrets of a request: a credential (HTTP Basic) or a license key (bearer).
 //!
-//! Owns the reading of `Authorization`. It never keeps a token: what goes on from here is its hash. Nothing is asked
-//! of any database for a header that no agent could have sent: unprivileged users' dnf sends `$els_token` as it stands,
-//! and that is no attack.
+//! Owns the reading of `Authorization`. It passes on the hash of a token, never the token. A header that no agent sends is
+//! malformed, and is never looked up: the dnf of unprivileged users sends `$els_token` literally, which is not an attack.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -10,18 +9,17 @@ use els_protocol::{LicenseKey, RegistrationId, Sha256Hex, Token};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-/// What stands in the place of the credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Credentials {
-    /// No `Authorization` at all.
+    /// The request has no `Authorization`.
     Absent,
-    /// Something that no agent sends.
+    /// No agent sends this.
     Malformed,
-    /// A registration id and a token, which may belong together or not.
+    /// A registration id and a token. They may not belong together.
     Presented(Presented),
 }
 
-/// A credential of the right form.
+/// A well-formed credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Presented {
     /// The user name.
@@ -41,9 +39,9 @@ impl Credentials {
     }
 }
 
-/// The license key that a request brings as `Authorization: Bearer KEY`; `None` when there is no such header, an error
-/// that names what is wrong with the key but never the key.
-pub fn bearer_key(headers: &HeaderMap) -> Option<Result<LicenseKey, String>> {
+/// The license key of `Authorization: Bearer KEY`; `None` without such a header. The error says what is wrong with the key and
+/// never contains the key.
+pub(crate) fn bearer_key(headers: &HeaderMap) -> Option<Result<LicenseKey, String>> {
     match authorization(headers) {
         Authorization::Scheme("bearer", text) => Some(LicenseKey::parse(text).map_err(|error| error.to_string())),
         Authorization::Scheme(..) | Authorization::Absent => None,
@@ -54,7 +52,7 @@ pub fn bearer_key(headers: &HeaderMap) -> Option<Result<LicenseKey, String>> {
 enum Authorization<'a> {
     Absent,
     Malformed,
-    /// `basic` or `bearer` (empty for any other), and what follows.
+    /// `basic` or `bearer` (empty for another scheme), and the rest.
     Scheme(&'static str, &'a str),
 }
 
@@ -68,7 +66,7 @@ fn authorization(headers: &HeaderMap) -> Authorization<'_> {
 }
 
 fn basic(text: &str) -> Option<Presented> {
-    // A credential of ours has 94 bytes, which are 128 digits.
+    // A credential has 94 bytes, in base64 128.
     let mut bytes = [0; 99];
     if text.len() > 128 {
         return None;
@@ -98,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_credential_is_read_and_only_its_hash_goes_on() {
+    fn a_credential_is_read_as_id_and_hash_of_the_token() {
         let token = Token::from_random([7; 32]);
         let expected = Presented { id: RegistrationId::parse(ID).unwrap(), token_hash: token.hash() };
         let text = format!("{ID}:{}", token.expose());
@@ -111,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_agent_sends_is_malformed_and_never_looked_up() {
+    fn a_header_that_no_agent_sends_is_malformed() {
         let token = Token::from_random([7; 32]);
         let token = token.expose();
         for text in [

@@ -1,8 +1,14 @@
-//! Opens files below one folder, and nothing else: no symlink is followed, no name leaves it.
+//! Serves files below one folder: opens them safely, and answers conditional and range requests (RFC 9110).
 //!
-//! Owns the safe walk from the folder (`--repo-root`) to a regular file. It knows no HTTP and no permission: what may be
-//! fetched was judged before, by name. That is why links are not followed even inside the folder: the product of a path
-//! is told by its segments, and a link would put one product's packages under the name of another.
+//! Owns the walk from the folder to a regular file, and what HTTP adds to a file. It must not know who may fetch what: the
+//! caller has allowed the path already, by its names. For that reason no symbolic link is followed, not even one that stays
+//! inside the folder: it would serve one path's file under the name of another.
+
+mod range;
+mod response;
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use range::{Selection, Validators, select};
 
 use std::fs::File;
 use std::io;
@@ -13,24 +19,24 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 
-/// The folder of `--repo-root`.
+/// A folder whose files are served.
 #[derive(Debug, Clone)]
 pub struct Folder {
     path: PathBuf,
 }
 
 impl Folder {
-    /// The folder at `path`, which must be there.
+    /// The folder at `path`, which must exist.
     pub fn new(path: &Path) -> io::Result<Self> {
         let folder = Folder { path: path.to_owned() };
         folder.open_root()?;
         Ok(folder)
     }
 
-    /// Opens the regular file that `names` lead to, one below the other. `None` when there is none: nothing there, a
+    /// Opens the regular file at the path of `names` below the folder. `None` if there is no regular file: nothing, a
     /// folder, a link, a device.
     pub fn open(&self, names: &[Vec<u8>]) -> io::Result<Option<File>> {
-        // The folder is opened anew each time: publishing by renaming a whole folder into place has to work.
+        // The folder is opened again each time, so that a publisher may replace it by renaming.
         let mut folder = self.open_root()?;
         let Some((last, parents)) = names.split_last() else { return Ok(None) };
         for name in parents {
@@ -49,15 +55,15 @@ impl Folder {
     }
 
     fn open_root(&self) -> io::Result<OwnedFd> {
-        // The administrator may name the folder by a link.
+        // The folder itself may be named by a link: the administrator chose that name.
         Ok(open(&self.path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?)
     }
 }
 
-/// What a stranger may know of why a file cannot be opened: nothing but that it is not there.
+/// `Ok(None)` for every error that the path itself causes: a client learns only that there is no such file.
 fn absent(error: Errno) -> io::Result<Option<File>> {
     match error {
-        // ELOOP is O_NOFOLLOW's answer to a link; ENXIO comes from a socket.
+        // ELOOP: O_NOFOLLOW met a link. ENXIO: a socket.
         Errno::ENOENT
         | Errno::ENOTDIR
         | Errno::ELOOP
@@ -100,7 +106,7 @@ mod tests {
         let _socket = std::os::unix::net::UnixListener::bind(at("a/socket")).unwrap();
         let folder = Folder::new(root.path()).unwrap();
 
-        let file = folder.open(&names("a/b/file")).unwrap().expect("it is there");
+        let file = folder.open(&names("a/b/file")).unwrap().expect("a regular file");
         assert_eq!(io::read_to_string(file).unwrap(), "here");
         for absent in [
             "a",
@@ -123,13 +129,13 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_swapped_is_seen() {
+    fn a_folder_that_was_replaced_is_opened_again() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("repo");
         fs::create_dir(&path).unwrap();
         let folder = Folder::new(&path).unwrap();
         fs::rename(&path, root.path().join("old")).unwrap();
-        assert!(folder.open(&names("file")).is_err(), "an error, not a missing file: nothing is published");
+        assert!(folder.open(&names("file")).is_err(), "a missing folder is an error, not a missing file");
         fs::create_dir(&path).unwrap();
         fs::write(path.join("file"), "new").unwrap();
         assert!(folder.open(&names("file")).unwrap().is_some());
