@@ -98,7 +98,7 @@ on() {
     local machine=$1 expected=$2
     shift 2
     prompt "$machine" "$@"
-    run "$expected" tests/fixtures/enter-machine "$place/$machine" "$@"
+    run "$expected" testkit/fixtures/enter-machine "$place/$machine" "$@"
 }
 
 # vendor WORD...: shows and runs a command of the backend.
@@ -112,7 +112,7 @@ vendor() {
 # package RELEASE: builds a tiny package and signs it.
 package() {
     rpmbuild -bb --quiet --define "_topdir $place/rpmbuild" --define 'tiny_name example' --define "tiny_release $1" \
-        tests/fixtures/tiny.spec
+        testkit/fixtures/tiny.spec
     rpmsign --addsign --define '_gpg_name els@example.com' --define "_gpg_path $place/keys" --define "__gpg $(command -v gpg)" \
         "$place/rpmbuild/RPMS/noarch/example-1.0-$1.noarch.rpm"
 }
@@ -174,7 +174,7 @@ start_backend() {
 # new_server NAME: a server with AlmaLinux 9.6, els-register installed and configured as the vendor's RPM would do it.
 new_server() {
     local root=$place/$1
-    tests/fixtures/new-machine "$root"
+    testkit/fixtures/new-machine "$root"
     install -D "$target/debug/els-register" "$root/opt/bin/els-register"
     install -D -m 644 "$place/RPM-GPG-KEY-EXAMPLE" "$root/etc/pki/els/RPM-GPG-KEY-EXAMPLE"
     # The store of CAs where Debian's libraries look for it: the programs in these machines are Debian's.

@@ -14,16 +14,16 @@ use std::sync::OnceLock;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::process::{Run, Server, ends_with_its_thread, folder, free_port, run};
-use super::tls::Authority;
+use crate::process::{Run, Server, ends_with_its_thread, folder, free_port, run};
+use crate::tls::Authority;
 
 /// The agent that this test run was built with.
-pub(crate) fn agent_program() -> &'static Path {
+pub fn agent_program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_els-register"))
 }
 
 /// The backend's program, built if it is not yet, by the same cargo, in the same folder and profile as the agent.
-pub(crate) fn backend_program() -> &'static Path {
+pub fn backend_program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let folder = agent_program().parent().expect("the program is in a folder");
@@ -41,7 +41,7 @@ pub(crate) fn backend_program() -> &'static Path {
 }
 
 /// A running backend.
-pub(crate) struct Backend {
+pub struct Backend {
     folder: TempDir,
     authority: Authority,
     settings: Settings,
@@ -52,7 +52,7 @@ pub(crate) struct Backend {
 
 /// How a backend is started.
 #[derive(Default)]
-pub(crate) struct Settings {
+pub struct Settings {
     plain: bool,
     listen: Option<String>,
     arguments: Vec<String>,
@@ -60,34 +60,34 @@ pub(crate) struct Settings {
 }
 
 /// A license key that was made for the test.
-pub(crate) struct Key {
+pub struct Key {
     /// Its id, which is no secret.
-    pub(crate) id: String,
+    pub id: String,
     /// The key itself.
-    pub(crate) key: String,
+    pub key: String,
 }
 
 impl Settings {
     /// Serves this folder at `/repo/`, under the gate.
-    pub(crate) fn repository(self, root: &Path) -> Settings {
+    pub fn repository(self, root: &Path) -> Settings {
         self.argument("--repo-root").argument(root.to_str().expect("a path in UTF-8"))
     }
 
     /// Speaks plain HTTP, as behind a web server on the same computer.
-    pub(crate) fn plain(mut self) -> Settings {
+    pub fn plain(mut self) -> Settings {
         self.plain = true;
         self
     }
 
     /// Gives it a clock that [`Backend::later`] sets (libfaketime, beneath the program as it is).
-    pub(crate) fn clock(mut self) -> Settings {
+    pub fn clock(mut self) -> Settings {
         self.clock = true;
         self
     }
 
     /// Listens on a port that stays free while the backend is stopped for longer: one that the kernel gives nobody by itself
     /// (`ip_local_port_range`).
-    pub(crate) fn lasting_port(mut self) -> Settings {
+    pub fn lasting_port(mut self) -> Settings {
         let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").expect("the range of ports");
         let first: u16 = range.split_whitespace().next().and_then(|first| first.parse().ok()).expect("a port");
         // Tests of one process, and processes, start at different places.
@@ -100,14 +100,14 @@ impl Settings {
     }
 
     /// One more argument of `serve`.
-    pub(crate) fn argument(mut self, argument: impl Into<String>) -> Settings {
+    pub fn argument(mut self, argument: impl Into<String>) -> Settings {
         self.arguments.push(argument.into());
         self
     }
 
     /// Starts the backend.
     #[track_caller]
-    pub(crate) fn start(self) -> Backend {
+    pub fn start(self) -> Backend {
         let folder = folder();
         let authority = Authority::new("The authority of this test");
         let certificate = authority.server_certificate();
@@ -122,37 +122,37 @@ impl Settings {
 impl Backend {
     /// A backend over TLS that serves `root` at `/repo/`, as a small vendor has it.
     #[track_caller]
-    pub(crate) fn with_repository(root: &Path) -> Backend {
+    pub fn with_repository(root: &Path) -> Backend {
         Settings::default().repository(root).start()
     }
 
     /// Where machines reach it, without a slash at the end.
-    pub(crate) fn url(&self) -> &str {
+    pub fn url(&self) -> &str {
         &self.url
     }
 
     /// `HOST:PORT` of [`Backend::url`].
-    pub(crate) fn address(&self) -> &str {
+    pub fn address(&self) -> &str {
         self.url.split_once("://").expect("a URL").1
     }
 
     /// The admin listener, without a slash at the end.
-    pub(crate) fn admin_url(&self) -> &str {
+    pub fn admin_url(&self) -> &str {
         &self.admin_url
     }
 
     /// The authority that signed its certificate.
-    pub(crate) fn authority(&self) -> &Authority {
+    pub fn authority(&self) -> &Authority {
         &self.authority
     }
 
     /// The certificate of that authority as a file, for `--ca-file`.
-    pub(crate) fn ca_file(&self) -> PathBuf {
+    pub fn ca_file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
     }
 
     /// Sets its clock to so many seconds from the real time. Waiting inside it goes on as before.
-    pub(crate) fn later(&self, seconds: u32) {
+    pub fn later(&self, seconds: u32) {
         assert!(self.settings.clock, "a backend with a clock of its own");
         let fresh = self.folder.path().join("clock.new");
         fs::write(&fresh, format!("+{seconds}\n")).expect("a file");
@@ -161,19 +161,19 @@ impl Backend {
 
     /// Ends it at once, as a power failure would, and starts it again on the same address.
     #[track_caller]
-    pub(crate) fn crash_and_restart(&mut self) {
+    pub fn crash_and_restart(&mut self) {
         self.stop();
         self.start_again();
     }
 
     /// Ends it at once; machines find nobody there.
-    pub(crate) fn stop(&mut self) {
+    pub fn stop(&mut self) {
         self.server.kill();
     }
 
     /// Starts it again after [`Backend::stop`], on the same address.
     #[track_caller]
-    pub(crate) fn start_again(&mut self) {
+    pub fn start_again(&mut self) {
         self.settings.listen = Some(self.address().to_owned());
         let (server, url, admin_url) = serve(self.folder.path(), &self.settings);
         assert_eq!(url, self.url, "the address stays");
@@ -182,32 +182,32 @@ impl Backend {
     }
 
     /// The URL of its database.
-    pub(crate) fn database(&self) -> String {
+    pub fn database(&self) -> String {
         database(self.folder.path())
     }
 
     /// Runs one of its commands beside it, such as `key create`.
     #[track_caller]
-    pub(crate) fn command(&self, arguments: &[&str]) -> Run {
+    pub fn command(&self, arguments: &[&str]) -> Run {
         let mut command = Command::new(backend_program());
         run(command.args(arguments).arg("--database").arg(database(self.folder.path())))
     }
 
     /// Runs one of its commands, which must succeed, for its JSON document.
     #[track_caller]
-    pub(crate) fn ask(&self, arguments: &[&str]) -> Value {
+    pub fn ask(&self, arguments: &[&str]) -> Value {
         self.command(&[arguments, &["--json"]].concat()).succeeds().json()
     }
 
     /// A key with this many seats and an expiry far away.
     #[track_caller]
-    pub(crate) fn key(&self, seats: u32) -> Key {
+    pub fn key(&self, seats: u32) -> Key {
         self.key_with(&["--seats", &seats.to_string(), "--expires", "2099-12-31"])
     }
 
     /// A key made with these arguments of `key create`.
     #[track_caller]
-    pub(crate) fn key_with(&self, arguments: &[&str]) -> Key {
+    pub fn key_with(&self, arguments: &[&str]) -> Key {
         let made = self.ask(&[&["key", "create"], arguments].concat());
         let text = |name: &str| made[name].as_str().unwrap_or_else(|| panic!("no {name} in {made}")).to_owned();
         Key { id: text("key_id"), key: text("key") }
@@ -215,20 +215,20 @@ impl Backend {
 
     /// The registrations that hold a seat of a key.
     #[track_caller]
-    pub(crate) fn seats(&self, key: &Key) -> Vec<Value> {
+    pub fn seats(&self, key: &Key) -> Vec<Value> {
         let list = self.ask(&["seat", "list", &key.id]);
         list.as_array().or(list["registrations"].as_array()).unwrap_or_else(|| panic!("no list in {list}")).clone()
     }
 
     /// Recounts seats against registrations and trail; the test fails if they disagree.
     #[track_caller]
-    pub(crate) fn agrees_with_itself(&self) {
+    pub fn agrees_with_itself(&self) {
         self.command(&["check"]).succeeds();
     }
 
     /// Its log so far: one JSON document a line.
     #[track_caller]
-    pub(crate) fn log(&self) -> Vec<Value> {
+    pub fn log(&self) -> Vec<Value> {
         let parse = |line: &String| {
             serde_json::from_str(line).unwrap_or_else(|error| panic!("a line of the log is no JSON: {error}: {line}"))
         };
@@ -236,7 +236,7 @@ impl Backend {
     }
 
     /// Its log so far, as text, to look for what must not be in it.
-    pub(crate) fn log_text(&self) -> String {
+    pub fn log_text(&self) -> String {
         self.server.log().join("\n")
     }
 }
@@ -244,7 +244,7 @@ impl Backend {
 impl Backend {
     /// The requests that it has logged, in their order: `GET` and the path of a file, or the form of another path, which
     /// without that would show ids.
-    pub(crate) fn requests(&self) -> Vec<String> {
+    pub fn requests(&self) -> Vec<String> {
         let text = |line: &Value, name: &str| line[name].as_str().map(str::to_owned);
         let request = |line: &Value| {
             let path = text(line, "path").or_else(|| text(line, "route"))?;
@@ -254,7 +254,7 @@ impl Backend {
     }
 
     /// The addresses that requests came from.
-    pub(crate) fn clients(&self) -> BTreeSet<String> {
+    pub fn clients(&self) -> BTreeSet<String> {
         self.log().iter().filter_map(|line| line["client"].as_str().map(str::to_owned)).collect()
     }
 }

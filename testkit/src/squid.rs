@@ -10,13 +10,13 @@ use std::process::Command;
 use nix::unistd::User;
 use tempfile::TempDir;
 
-use super::process::{Server, ends_with_its_thread, folder, free_port, program, run, wait_until};
+use crate::process::{Server, ends_with_its_thread, folder, free_port, program, run, wait_until};
 
 /// The address from which squid connects to servers.
-pub(crate) const SQUID_ADDRESS: &str = "127.0.0.77";
+pub const SQUID_ADDRESS: &str = "127.0.0.77";
 
 /// A running squid.
-pub(crate) struct Squid {
+pub struct Squid {
     folder: TempDir,
     port: u16,
     _server: Server,
@@ -24,25 +24,25 @@ pub(crate) struct Squid {
 
 /// One line of the access log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Access {
+pub struct Access {
     /// `CONNECT` for a tunnel.
-    pub(crate) method: String,
+    pub method: String,
     /// `HOST:PORT`.
-    pub(crate) target: String,
+    pub target: String,
     /// 200 for a tunnel that was opened, 407 for one that wants a password.
-    pub(crate) status: String,
+    pub status: String,
     /// Who opened it; `-` without a password.
-    pub(crate) user: String,
+    pub user: String,
 }
 
 impl Squid {
     /// A proxy that asks for nothing.
-    pub(crate) fn open() -> Squid {
+    pub fn open() -> Squid {
         Squid::start(None)
     }
 
     /// A proxy that wants this user name and password (Basic).
-    pub(crate) fn with_password(user: &str, password: &str) -> Squid {
+    pub fn with_password(user: &str, password: &str) -> Squid {
         Squid::start(Some((user, password)))
     }
 
@@ -82,17 +82,17 @@ impl Squid {
     }
 
     /// The proxy's URL, without a user name.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
     /// The proxy's URL with a user name and a password.
-    pub(crate) fn url_with(&self, user: &str, password: &str) -> String {
+    pub fn url_with(&self, user: &str, password: &str) -> String {
         format!("http://{user}:{password}@127.0.0.1:{}", self.port)
     }
 
     /// What the access log says so far. squid writes a tunnel down when it is closed.
-    pub(crate) fn accesses(&self) -> Vec<Access> {
+    pub fn accesses(&self) -> Vec<Access> {
         let log = fs::read_to_string(self.folder.path().join("access.log")).unwrap_or_default();
         log.lines()
             .filter_map(|line| {
@@ -111,7 +111,7 @@ impl Squid {
 
     /// The access log, once it has `count` lines.
     #[track_caller]
-    pub(crate) fn wait_for_accesses(&self, count: usize) -> Vec<Access> {
+    pub fn wait_for_accesses(&self, count: usize) -> Vec<Access> {
         wait_until("the access log of squid", || self.accesses().len() >= count);
         self.accesses()
     }

@@ -7,14 +7,14 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use super::backend::agent_program;
-use super::machine::Machine;
-use super::process::{Run, Server, ends_with_its_thread, program, run, wait_until};
+use crate::backend::agent_program;
+use crate::machine::Machine;
+use crate::process::{Run, Server, ends_with_its_thread, program, run, wait_until};
 
 /// Starts systemd in a machine's folder.
-const BOOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/boot-machine");
+const BOOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/boot-machine");
 /// What is shipped for installation.
-const DIST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dist");
+const DIST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dist");
 /// Services of this computer's /usr that would start at every boot and have no part in a test.
 const MASKED: [&str; 7] = [
     "dbus.service",
@@ -30,7 +30,7 @@ const WAIT_ONLINE: &str = "[Unit]\nBefore=network-online.target\n[Service]\nType
     ExecStart=/usr/bin/touch /var/log/network-was-waited-for\n";
 
 /// A machine that is switched on. Dropping it pulls the plug.
-pub(crate) struct Booted<'a> {
+pub struct Booted<'a> {
     machine: &'a Machine,
     server: Server,
     pid: String,
@@ -38,7 +38,7 @@ pub(crate) struct Booted<'a> {
 
 impl Machine {
     /// Installs the agent with its units and helpers, as its package does, and enables what the package enables.
-    pub(crate) fn install_units(&self) {
+    pub fn install_units(&self) {
         let installed = |path: &str| {
             let place = self.path("/opt/usr").join(path);
             fs::create_dir_all(place.parent().expect("a folder above")).expect("the folders above");
@@ -67,20 +67,20 @@ impl Machine {
     }
 
     /// Has a unit started at boot, as `systemctl enable` does.
-    pub(crate) fn enable(&self, unit: &str) {
+    pub fn enable(&self, unit: &str) {
         let wants = format!("/etc/systemd/system/multi-user.target.wants/{unit}");
         self.link(&wants, &format!("/usr/lib/systemd/system/{unit}"));
     }
 
     /// Switches the machine on and waits until it has booted.
     #[track_caller]
-    pub(crate) fn boots(&self) -> Booted<'_> {
+    pub fn boots(&self) -> Booted<'_> {
         self.boots_with(&[])
     }
 
     /// The same with more environment for PID 1, as a container manager sets it.
     #[track_caller]
-    pub(crate) fn boots_with(&self, environment: &[&str]) -> Booted<'_> {
+    pub fn boots_with(&self, environment: &[&str]) -> Booted<'_> {
         let mut command = ends_with_its_thread(BOOT, false);
         command.arg(self.root()).args(environment);
         let mut server = Server::start("systemd", command);
@@ -100,13 +100,13 @@ impl Machine {
     }
 
     /// Whether a boot since the last time that this was asked waited for the network.
-    pub(crate) fn waited_for_the_network(&self) -> bool {
+    pub fn waited_for_the_network(&self) -> bool {
         fs::remove_file(self.path("/var/log/network-was-waited-for")).is_ok()
     }
 
     /// The journal of a machine that is off.
     #[track_caller]
-    pub(crate) fn journal(&self) -> String {
+    pub fn journal(&self) -> String {
         let folder = self.path("/var/log/journal");
         run(Command::new(program("journalctl")).arg("--no-pager").arg("--directory").arg(folder)).succeeds().stdout
     }
@@ -120,7 +120,7 @@ impl Machine {
 
 impl Booted<'_> {
     /// A command that runs inside, as root.
-    pub(crate) fn inside(&self, words: &[&str]) -> Command {
+    pub fn inside(&self, words: &[&str]) -> Command {
         let mut command = Command::new(program("nsenter"));
         command.args(["--target", &self.pid, "--mount", "--pid", "--uts", "--ipc", "--cgroup", "--root", "--wd"]);
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin").env("LC_ALL", "C.UTF-8").args(words);
@@ -129,31 +129,31 @@ impl Booted<'_> {
 
     /// Runs a program inside, as root.
     #[track_caller]
-    pub(crate) fn run(&self, words: &[&str]) -> Run {
+    pub fn run(&self, words: &[&str]) -> Run {
         run(&mut self.inside(words))
     }
 
     /// `active`, `inactive`, `failed`, …
     #[track_caller]
-    pub(crate) fn state(&self, unit: &str) -> String {
+    pub fn state(&self, unit: &str) -> String {
         self.property(unit, "ActiveState")
     }
 
     /// One property of a unit, as `systemctl show` has it.
     #[track_caller]
-    pub(crate) fn property(&self, unit: &str, name: &str) -> String {
+    pub fn property(&self, unit: &str, name: &str) -> String {
         self.run(&["systemctl", "show", "--value", "--property", name, unit]).succeeds().stdout.trim().to_owned()
     }
 
     /// The units that have failed.
     #[track_caller]
-    pub(crate) fn failed(&self) -> String {
+    pub fn failed(&self) -> String {
         self.run(&["systemctl", "--failed", "--no-legend", "--plain"]).succeeds().stdout
     }
 
     /// What was logged since the boot.
     #[track_caller]
-    pub(crate) fn journal(&self) -> String {
+    pub fn journal(&self) -> String {
         self.run(&["journalctl", "--sync"]).succeeds();
         self.run(&["journalctl", "--boot", "--no-pager", "--output=cat"]).succeeds().stdout
     }
@@ -161,7 +161,7 @@ impl Booted<'_> {
     /// Goes for the target of a shutdown, as `systemctl poweroff`, `halt`, `reboot` and `kexec` do, and waits until the
     /// machine is off.
     #[track_caller]
-    pub(crate) fn goes_down_by(mut self, target: &str) {
+    pub fn goes_down_by(mut self, target: &str) {
         self.run(&["systemctl", "--no-block", "--job-mode=replace-irreversibly", "start", target]).succeeds();
         self.server.wait_for_end("the shutdown");
         assert!(self.machine.journal().contains("Reached target shutdown.target"), "no orderly shutdown");

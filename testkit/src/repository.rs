@@ -12,16 +12,16 @@ use std::sync::{Arc, Mutex, Weak};
 
 use tempfile::TempDir;
 
-use super::process::{Run, folder, program, run};
+use crate::process::{Run, folder, program, run};
 
 /// The shipped repo file that machines of these tests get.
-const REPO_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dist/repo-files/els-almalinux-9.repo");
+const REPO_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dist/repo-files/els-almalinux-9.repo");
 /// The spec of the tiny packages.
-const SPEC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny.spec");
+const SPEC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tiny.spec");
 /// The spec of the distribution's own repo files.
-const DISTRIBUTION_SPEC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/almalinux-repos.spec");
+const DISTRIBUTION_SPEC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/almalinux-repos.spec");
 /// The distribution's key file, as the repo file names it.
-pub(crate) const DISTRIBUTION_KEY_FILE: &str = "/etc/pki/rpm-gpg/RPM-GPG-KEY-AlmaLinux-9";
+pub const DISTRIBUTION_KEY_FILE: &str = "/etc/pki/rpm-gpg/RPM-GPG-KEY-AlmaLinux-9";
 
 /// A document root with the enabled sections of the shipped repo file.
 ///
@@ -33,14 +33,14 @@ pub(crate) const DISTRIBUTION_KEY_FILE: &str = "/etc/pki/rpm-gpg/RPM-GPG-KEY-Alm
 /// | `els-extras` | `unsigned` 1.0-1 | nobody |
 ///
 /// All metadata carry our signature.
-pub(crate) struct Repository {
+pub struct Repository {
     folder: TempDir,
 }
 
 /// A section of the repo file: its id and its folder below the base URL.
-pub(crate) struct Section {
-    pub(crate) id: String,
-    pub(crate) path: String,
+pub struct Section {
+    pub id: String,
+    pub path: String,
 }
 
 /// Who signs.
@@ -53,7 +53,7 @@ enum Signer {
 
 impl Repository {
     /// The repository of this test run: built by the first test that asks, removed by the last one that lets go of it.
-    pub(crate) fn shared() -> Arc<Repository> {
+    pub fn shared() -> Arc<Repository> {
         static SHARED: Mutex<Weak<Repository>> = Mutex::new(Weak::new());
         // A test that panicked while it built leaves the lock poisoned and an empty `Weak`: the next one tries again.
         let mut shared = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -88,22 +88,22 @@ impl Repository {
     }
 
     /// The folder that a web server serves at the base URL.
-    pub(crate) fn root(&self) -> PathBuf {
+    pub fn root(&self) -> PathBuf {
         self.folder.path().join("www")
     }
 
     /// Our public key, in ASCII armour.
-    pub(crate) fn our_key(&self) -> String {
+    pub fn our_key(&self) -> String {
         self.public_key(Signer::Us)
     }
 
     /// The distribution's public key, in ASCII armour.
-    pub(crate) fn distribution_key(&self) -> String {
+    pub fn distribution_key(&self) -> String {
         self.public_key(Signer::Distribution)
     }
 
     /// A copy of the document root, to change it.
-    pub(crate) fn copy(&self) -> TempDir {
+    pub fn copy(&self) -> TempDir {
         let copy = folder();
         run(Command::new(program("cp")).arg("-a").arg(self.root().join(".")).arg(copy.path())).succeeds();
         copy
@@ -111,7 +111,7 @@ impl Repository {
 
     /// A copy of the document root in which the metadata of one section carry a stranger's signature, and packages that
     /// are as good as before.
-    pub(crate) fn with_forged_metadata(&self, section: &str) -> TempDir {
+    pub fn with_forged_metadata(&self, section: &str) -> TempDir {
         let copy = self.copy();
         let section = sections().into_iter().find(|known| known.id == section).expect("a section of the repo file");
         self.sign_metadata(Signer::Stranger, &copy.path().join(&section.path));
@@ -119,7 +119,7 @@ impl Repository {
     }
 
     /// The name of our key, and the keyring that it is in, for what else a vendor signs.
-    pub(crate) fn signing_key(&self) -> (&'static str, PathBuf) {
+    pub fn signing_key(&self) -> (&'static str, PathBuf) {
         (Signer::Us.address(), self.keyring(Signer::Us))
     }
 
@@ -128,7 +128,7 @@ impl Repository {
     }
 
     /// Puts packages into a folder beside those that are there, and signs its metadata.
-    pub(crate) fn publish_in(&self, place: &Path, packages: &[PathBuf]) {
+    pub fn publish_in(&self, place: &Path, packages: &[PathBuf]) {
         fs::create_dir_all(place).expect("a folder for packages");
         for package in packages {
             fs::copy(package, place.join(package.file_name().expect("a file name"))).expect("a copy of the package");
@@ -227,7 +227,7 @@ impl Signer {
 }
 
 /// The enabled sections of the shipped repo file, with their folders on an x86_64 machine.
-pub(crate) fn sections() -> Vec<Section> {
+pub fn sections() -> Vec<Section> {
     let file = fs::read_to_string(REPO_FILE).unwrap_or_else(|error| panic!("{REPO_FILE}: {error}"));
     let mut sections = Vec::new();
     for block in file.split("\n[").skip(1) {

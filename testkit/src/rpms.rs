@@ -10,17 +10,17 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
-use super::backend::{Backend, agent_program, backend_program};
-use super::machine::Machine;
-use super::process::{folder, program, run};
-use super::repository::Repository;
+use crate::backend::{Backend, agent_program, backend_program};
+use crate::machine::Machine;
+use crate::process::{folder, program, run};
+use crate::repository::Repository;
 
 const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
 /// Where the agent's packages are below the document root: a path that `dist/products.toml` opens to everybody.
-pub(crate) const AGENTS: &str = "els-register/el9/x86_64";
+pub const AGENTS: &str = "els-register/el9/x86_64";
 
 /// The agent as it is shipped. `make test` names it; otherwise it is built here, which takes a while.
-pub(crate) fn release_agent() -> &'static Path {
+pub fn release_agent() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| match env::var_os("ELS_RELEASE_AGENT") {
         Some(path) => PathBuf::from(path),
@@ -37,18 +37,18 @@ pub(crate) fn release_agent() -> &'static Path {
 }
 
 /// What a package is built with.
-pub(crate) struct Rpm<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) release: u32,
+pub struct Rpm<'a> {
+    pub name: &'a str,
+    pub release: u32,
     /// Whose key signs it.
-    pub(crate) signed_by: &'a Repository,
+    pub signed_by: &'a Repository,
     /// What the vendor's configuration of the agent says.
-    pub(crate) configuration: &'a str,
+    pub configuration: &'a str,
 }
 
 /// Builds a package into a folder of its own.
 #[track_caller]
-pub(crate) fn rpm_file(rpm: &Rpm<'_>) -> (TempDir, PathBuf) {
+pub fn rpm_file(rpm: &Rpm<'_>) -> (TempDir, PathBuf) {
     let out = folder();
     let vendor = out.path().join("vendor");
     run(Command::new(program("cp")).arg("-r").arg(format!("{PROJECT}/dist")).arg(&vendor)).succeeds();
@@ -66,7 +66,7 @@ pub(crate) fn rpm_file(rpm: &Rpm<'_>) -> (TempDir, PathBuf) {
 
 impl Repository {
     /// A copy of the document root that also has what needs no credential: our key.
-    pub(crate) fn with_public_key(&self) -> TempDir {
+    pub fn with_public_key(&self) -> TempDir {
         let root = self.copy();
         fs::create_dir_all(root.path().join("gpg")).expect("a folder");
         fs::write(root.path().join("gpg/RPM-GPG-KEY-ELS"), self.our_key()).expect("a file");
@@ -77,12 +77,12 @@ impl Repository {
 impl Machine {
     /// Tells rpm's database what the distribution has: a glibc of 2.28, as EL 8.
     #[track_caller]
-    pub(crate) fn installs_the_platform(&self) {
+    pub fn installs_the_platform(&self) {
         self.installs_a_platform_with_glibc(28);
     }
 
     #[track_caller]
-    pub(crate) fn installs_a_platform_with_glibc(&self, minor: u32) {
+    pub fn installs_a_platform_with_glibc(&self, minor: u32) {
         let place = folder();
         let mut build = Command::new(program("rpmbuild"));
         build.args(["-bb", "--quiet", "--define", &format!("_topdir {}", place.path().display())]);
@@ -95,7 +95,7 @@ impl Machine {
     }
 
     /// Names the repository of the agent's packages, as a vendor tells a new customer to.
-    pub(crate) fn knows_where_the_agent_is(&self, backend: &Backend) {
+    pub fn knows_where_the_agent_is(&self, backend: &Backend) {
         let (url, arch) = AGENTS.rsplit_once('/').expect("the architecture comes last");
         assert_eq!(arch, "x86_64");
         self.write(

@@ -3,20 +3,20 @@
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd};
 
 /// A certificate authority that exists for one test. A second one is the wrong one.
-pub(crate) struct Authority {
+pub struct Authority {
     pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 /// A server's certificate and private key, both in PEM.
-pub(crate) struct ServerCertificate {
-    pub(crate) certificate: String,
-    pub(crate) key: String,
+pub struct ServerCertificate {
+    pub certificate: String,
+    pub key: String,
 }
 
 impl Authority {
     /// A new authority, trusted by nobody yet.
-    pub(crate) fn new(name: &str) -> Authority {
+    pub fn new(name: &str) -> Authority {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -27,22 +27,22 @@ impl Authority {
     }
 
     /// The authority's own certificate, for trust stores.
-    pub(crate) fn pem(&self) -> &str {
+    pub fn pem(&self) -> &str {
         &self.pem
     }
 
     /// A certificate for `localhost`, 127.0.0.1 and ::1.
-    pub(crate) fn server_certificate(&self) -> ServerCertificate {
+    pub fn server_certificate(&self) -> ServerCertificate {
         self.certificate_for(&["localhost", "127.0.0.1", "::1"])
     }
 
     /// A certificate for these host names and addresses.
-    pub(crate) fn certificate_for(&self, names: &[&str]) -> ServerCertificate {
+    pub fn certificate_for(&self, names: &[&str]) -> ServerCertificate {
         self.sign(names, |_| {})
     }
 
     /// A certificate for 127.0.0.1 that was good for the year 2020.
-    pub(crate) fn expired_certificate(&self) -> ServerCertificate {
+    pub fn expired_certificate(&self) -> ServerCertificate {
         self.sign(&["127.0.0.1"], |params| {
             params.not_before = date_time_ymd(2020, 1, 1);
             params.not_after = date_time_ymd(2021, 1, 1);
@@ -50,7 +50,7 @@ impl Authority {
     }
 
     /// A certificate for 127.0.0.1 that nobody but itself signed.
-    pub(crate) fn self_signed_certificate() -> ServerCertificate {
+    pub fn self_signed_certificate() -> ServerCertificate {
         let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
         let key = KeyPair::generate().expect("a key pair");
         ServerCertificate {

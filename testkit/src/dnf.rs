@@ -7,32 +7,32 @@
 use std::fs;
 use std::process::Command;
 
-use super::backend::agent_program;
-use super::machine::Machine;
-use super::process::{Run, ends_with_its_thread, run, run_with_input};
-use super::repository::sections;
+use crate::backend::agent_program;
+use crate::machine::Machine;
+use crate::process::{Run, ends_with_its_thread, run, run_with_input};
+use crate::repository::sections;
 
 /// Runs a program inside a machine's folder.
-const ENTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/enter-machine");
+const ENTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/enter-machine");
 /// Before the words of a program that an ordinary user runs.
 const AS_NOBODY: [&str; 6] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--", "env"];
 
 impl Machine {
     /// Runs dnf in this machine as root; it answers its questions with yes.
     #[track_caller]
-    pub(crate) fn dnf(&self, arguments: &[&str]) -> Run {
+    pub fn dnf(&self, arguments: &[&str]) -> Run {
         run(&mut self.inside(&[&["dnf", "--assumeyes"], arguments].concat()))
     }
 
     /// Runs dnf in this machine as a user who is not root, as people do when they look for a package.
     #[track_caller]
-    pub(crate) fn dnf_as_nobody(&self, arguments: &[&str]) -> Run {
+    pub fn dnf_as_nobody(&self, arguments: &[&str]) -> Run {
         run(&mut self.inside(&[&AS_NOBODY[..], &["dnf", "--assumeyes"], arguments].concat()))
     }
 
     /// Asks for the metadata of `els-updates` as dnf does, with the variables that dnf reads, and returns the HTTP status.
     #[track_caller]
-    pub(crate) fn asks_the_gate(&self) -> String {
+    pub fn asks_the_gate(&self) -> String {
         let variable = |name: &str| self.read(&format!("/etc/dnf/vars/{name}")).trim().to_owned();
         let [url, id, token] = ["els_url", "els_id", "els_token"].map(variable);
         let section = sections().into_iter().find(|section| section.id == "els-updates").expect("the section");
@@ -43,12 +43,12 @@ impl Machine {
 
     /// Runs rpm in this machine.
     #[track_caller]
-    pub(crate) fn rpm(&self, arguments: &[&str]) -> Run {
+    pub fn rpm(&self, arguments: &[&str]) -> Run {
         run(&mut self.inside(&[&["rpm"], arguments].concat()))
     }
 
     /// What the installed package `name` of the test repository is: `1.0-2`; `None` if it is not installed.
-    pub(crate) fn installed(&self, name: &str) -> Option<String> {
+    pub fn installed(&self, name: &str) -> Option<String> {
         let run = self.rpm(&["-q", "--queryformat", "%{VERSION}-%{RELEASE}", name]);
         (run.code == Some(0)).then_some(run.stdout)
     }
@@ -56,14 +56,14 @@ impl Machine {
     /// Runs the agent inside this machine, on the real paths and with the machine's own trust, as it runs where it was
     /// installed.
     #[track_caller]
-    pub(crate) fn agent_inside(&self, arguments: &[&str]) -> Run {
+    pub fn agent_inside(&self, arguments: &[&str]) -> Run {
         self.install_agent();
         run(&mut self.inside(&[&["els-register"], arguments].concat()))
     }
 
     /// The same as a user who is not root.
     #[track_caller]
-    pub(crate) fn agent_inside_as_nobody(&self, arguments: &[&str]) -> Run {
+    pub fn agent_inside_as_nobody(&self, arguments: &[&str]) -> Run {
         self.install_agent();
         run(&mut self.inside(&[&AS_NOBODY[..], &["els-register"], arguments].concat()))
     }
@@ -75,7 +75,7 @@ impl Machine {
     }
 
     /// A command that runs inside the machine, as root.
-    pub(crate) fn inside(&self, words: &[&str]) -> Command {
+    pub fn inside(&self, words: &[&str]) -> Command {
         let mut command = ends_with_its_thread(ENTER, false);
         command.arg(self.root()).args(words);
         command

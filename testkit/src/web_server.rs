@@ -9,24 +9,24 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::backend::{Backend, Settings};
-use super::process::{Server, ends_with_its_thread, folder, free_port, program};
-use super::tls::Authority;
+use crate::backend::{Backend, Settings};
+use crate::process::{Server, ends_with_its_thread, folder, free_port, program};
+use crate::tls::Authority;
 
-const NGINX: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dist/nginx/els-gate.conf");
-const CADDY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dist/caddy/Caddyfile");
+const NGINX: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dist/nginx/els-gate.conf");
+const CADDY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dist/caddy/Caddyfile");
 
 /// Which web server.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
+pub enum Kind {
     Nginx,
     Caddy,
 }
 
 /// A web server with a backend of its own behind it.
-pub(crate) struct WebServer {
+pub struct WebServer {
     /// The backend; machines reach it at [`WebServer::url`].
-    pub(crate) backend: Backend,
+    pub backend: Backend,
     authority: Authority,
     folder: TempDir,
     port: u16,
@@ -36,7 +36,7 @@ pub(crate) struct WebServer {
 impl WebServer {
     /// Starts a backend and the web server before it; the packages are those in `root`.
     #[track_caller]
-    pub(crate) fn start(kind: Kind, root: &Path) -> WebServer {
+    pub fn start(kind: Kind, root: &Path) -> WebServer {
         let folder = folder();
         let port = free_port();
         let settings =
@@ -70,17 +70,17 @@ impl WebServer {
     }
 
     /// Where machines reach it.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("https://127.0.0.1:{}", self.port)
     }
 
     /// The authority that signed its certificate.
-    pub(crate) fn authority(&self) -> &Authority {
+    pub fn authority(&self) -> &Authority {
         &self.authority
     }
 
     /// Everything that it has logged, in files and on its outputs.
-    pub(crate) fn log_text(&self) -> String {
+    pub fn log_text(&self) -> String {
         let files = ["error.log", "access.log"].map(|name| fs::read_to_string(self.folder.path().join(name)));
         let files: String = files.into_iter().flatten().collect();
         files + &self.server.log().join("\n")

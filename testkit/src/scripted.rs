@@ -13,22 +13,22 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
-use super::tls::ServerCertificate;
+use crate::tls::ServerCertificate;
 
 /// A request as it came.
 #[derive(Debug, Clone)]
-pub(crate) struct Request {
+pub struct Request {
     /// Of the server that was asked.
-    pub(crate) scheme: &'static str,
-    pub(crate) method: String,
-    pub(crate) path: String,
+    pub scheme: &'static str,
+    pub method: String,
+    pub path: String,
     /// Names in lower case.
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: String,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
 }
 
 /// What goes back over the wire.
-pub(crate) enum Answer {
+pub enum Answer {
     /// These bytes, then the connection is closed.
     Raw(Vec<u8>),
     /// Nothing: the connection is closed at once.
@@ -44,7 +44,7 @@ pub(crate) enum Answer {
 }
 
 /// The server. It ends with the test's process.
-pub(crate) struct Scripted {
+pub struct Scripted {
     scheme: &'static str,
     port: u16,
     requests: Arc<Mutex<Vec<Request>>>,
@@ -52,13 +52,13 @@ pub(crate) struct Scripted {
 
 impl Scripted {
     /// Starts a server that gives each request to `script`.
-    pub(crate) fn start(script: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Scripted {
+    pub fn start(script: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Scripted {
         Self::listen("http", script, |stream, script, kept| drop(try_to_serve("http", stream, script, kept)))
     }
 
     /// A [`Scripted::backend`] that speaks TLS with this certificate. What it sends, handshake included, ends after `most`
     /// bytes as a cut cable would end it.
-    pub(crate) fn backend_with_tls(
+    pub fn backend_with_tls(
         certificate: &ServerCertificate,
         most: usize,
         change: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static,
@@ -96,20 +96,20 @@ impl Scripted {
 
     /// A server that is a backend with one key and many seats, and the repository behind it. `change` may replace an
     /// answer.
-    pub(crate) fn backend(change: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static) -> Scripted {
+    pub fn backend(change: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static) -> Scripted {
         Scripted::start(move |request| change(request).unwrap_or_else(|| friendly(request)))
     }
 
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("{}://127.0.0.1:{}", self.scheme, self.port)
     }
 
-    pub(crate) fn requests(&self) -> Vec<Request> {
+    pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().expect("no request panics").clone()
     }
 
     /// The methods and paths of all requests, ids written as `ID`.
-    pub(crate) fn log(&self) -> Vec<String> {
+    pub fn log(&self) -> Vec<String> {
         let short = |request: &Request| {
             let path: Vec<&str> =
                 request.path.split('/').map(|part| if part.len() == 36 { "ID" } else { part }).collect();
@@ -120,40 +120,40 @@ impl Scripted {
 }
 
 impl Request {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// The body as JSON.
-    pub(crate) fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).expect("a JSON body")
     }
 
     /// The id at the end of the path.
-    pub(crate) fn id(&self) -> &str {
+    pub fn id(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or_default()
     }
 }
 
 /// An answer in the protocol's form.
-pub(crate) fn answer(status: u16, body: &Value) -> Answer {
+pub fn answer(status: u16, body: &Value) -> Answer {
     raw(status, &[("Els-Api", "1"), ("X-Request-Id", "req-1"), ("Content-Type", "application/json")], &body.to_string())
 }
 
 /// An error in the protocol's form.
-pub(crate) fn problem(status: u16, code: &str) -> Answer {
+pub fn problem(status: u16, code: &str) -> Answer {
     let body = json!({"type": "about:blank", "title": format!("title of {code}"), "status": status, "code": code});
     problem_document(status, &body)
 }
 
 /// An error with a body of the test's own.
-pub(crate) fn problem_document(status: u16, body: &Value) -> Answer {
+pub fn problem_document(status: u16, body: &Value) -> Answer {
     let headers = [("Els-Api", "1"), ("X-Request-Id", "req-1"), ("Content-Type", "application/problem+json")];
     raw(status, &headers, &body.to_string())
 }
 
 /// An answer of whatever status, headers and body.
-pub(crate) fn raw(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
+pub fn raw(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
     let mut text = format!("HTTP/1.1 {status} X\r\nConnection: close\r\n");
     if status != 204 {
         text.push_str(&format!("Content-Length: {}\r\n", body.len()));
@@ -167,7 +167,7 @@ pub(crate) fn raw(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
 }
 
 /// A registration answer for the request's id, from the server that was asked.
-pub(crate) fn registration(request: &Request) -> Value {
+pub fn registration(request: &Request) -> Value {
     json!({
         "registration": request.id(),
         "key_id": "k-test",
@@ -282,7 +282,7 @@ impl Write for CutAfter {
 
 /// A backend that counts seats, for sweeps that need thousands of registrations and see each one from inside.
 #[derive(Clone, Default)]
-pub(crate) struct SeatModel {
+pub struct SeatModel {
     inner: Arc<Mutex<Model>>,
 }
 
@@ -296,26 +296,26 @@ struct Model {
 }
 
 impl SeatModel {
-    pub(crate) fn with_seats(seats: usize) -> SeatModel {
+    pub fn with_seats(seats: usize) -> SeatModel {
         let model = SeatModel::default();
         model.inner.lock().expect("no request panics").seats = seats;
         model
     }
 
     /// The ids that hold a seat.
-    pub(crate) fn active(&self) -> Vec<String> {
+    pub fn active(&self) -> Vec<String> {
         let model = self.inner.lock().expect("no request panics");
         model.active.iter().map(|(id, ..)| id.clone()).collect()
     }
 
     /// The SHA-256 of the token that an id was registered with.
-    pub(crate) fn token_sha256(&self, id: &str) -> Option<String> {
+    pub fn token_sha256(&self, id: &str) -> Option<String> {
         let model = self.inner.lock().expect("no request panics");
         model.tokens.iter().find(|(known, _)| known == id).map(|(_, hash)| hash.clone())
     }
 
     /// Starts a server that keeps to this model.
-    pub(crate) fn serve(&self) -> Scripted {
+    pub fn serve(&self) -> Scripted {
         let model = self.clone();
         Scripted::backend(move |request| model.answer(request))
     }

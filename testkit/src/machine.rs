@@ -12,17 +12,17 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::backend::{Backend, agent_program};
-use super::process::{Run, folder, run};
-use super::repository::{DISTRIBUTION_KEY_FILE, Repository};
+use crate::backend::{Backend, agent_program};
+use crate::process::{Run, folder, run};
+use crate::repository::{DISTRIBUTION_KEY_FILE, Repository};
 
 /// A machine root. Each has a machine id and a hardware id of its own.
-pub(crate) struct Machine {
+pub struct Machine {
     folder: TempDir,
 }
 
 /// Makes a machine root.
-const NEW_MACHINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/new-machine");
+const NEW_MACHINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/new-machine");
 /// Where the configuration of the agent finds the authority of the test.
 const CA_FILE: &str = "/etc/pki/els/ca.pem";
 /// Where the configuration of the agent finds the key that signs the test's repository.
@@ -30,7 +30,7 @@ const GPG_KEY_FILE: &str = "/etc/pki/els/RPM-GPG-KEY-TEST";
 
 impl Machine {
     /// A server with AlmaLinux 9.6 as it comes from the installer, without a configuration of the agent.
-    pub(crate) fn new() -> Machine {
+    pub fn new() -> Machine {
         let machine = Machine { folder: folder() };
         run(Command::new(NEW_MACHINE).arg(machine.root())).succeeds();
         machine
@@ -38,7 +38,7 @@ impl Machine {
 
     /// A server with AlmaLinux 9.6 into which packages can be installed: nothing of ours is there, but it trusts the authority
     /// of `backend`, and rpm's database has what els-register's package requires of the distribution.
-    pub(crate) fn installable(backend: &Backend) -> Machine {
+    pub fn installable(backend: &Backend) -> Machine {
         let machine = Machine::new();
         for folder in ["upper", "work"] {
             fs::create_dir_all(machine.root().join(".usr").join(folder)).expect("a folder");
@@ -50,7 +50,7 @@ impl Machine {
 
     /// A server with AlmaLinux 9.6 and a configuration that names `backend` and the key of `repository`; it trusts the
     /// authority of the backend, and has the distribution's key.
-    pub(crate) fn configured_for(backend: &Backend, repository: &Repository) -> Machine {
+    pub fn configured_for(backend: &Backend, repository: &Repository) -> Machine {
         let machine = Machine::new();
         machine.trusts(backend.authority().pem());
         machine.write(GPG_KEY_FILE, &repository.our_key());
@@ -60,30 +60,30 @@ impl Machine {
     }
 
     /// Writes the agent's configuration: the server, the files of [`Machine::configured_for`], and `more` lines.
-    pub(crate) fn configure(&self, server: &str, more: &str) {
+    pub fn configure(&self, server: &str, more: &str) {
         let text = format!("server = \"{server}\"\nca_file = \"{CA_FILE}\"\ngpg_key = \"{GPG_KEY_FILE}\"\n{more}\n");
         self.write("/etc/els-register.toml", &text);
     }
 
     /// Puts an authority where the agent's configuration names it, and into the store that dnf uses.
-    pub(crate) fn trusts(&self, authority: &str) {
+    pub fn trusts(&self, authority: &str) {
         self.write(CA_FILE, authority);
         // Where curl, as Debian builds it, has the system's store; inside the machine nothing else is trusted.
         self.write("/etc/ssl/certs/ca-certificates.crt", authority);
     }
 
     /// The folder that `--root` names.
-    pub(crate) fn root(&self) -> &Path {
+    pub fn root(&self) -> &Path {
         self.folder.path()
     }
 
     /// The place of an absolute path of the machine on this computer.
-    pub(crate) fn path(&self, path: &str) -> PathBuf {
+    pub fn path(&self, path: &str) -> PathBuf {
         self.root().join(path.strip_prefix('/').expect("an absolute path"))
     }
 
     /// Writes a file of the machine, and the folders above it, with the modes that root's umask of 022 gives.
-    pub(crate) fn write(&self, path: &str, text: &str) {
+    pub fn write(&self, path: &str, text: &str) {
         let place = self.path(path);
         fs::create_dir_all(place.parent().expect("a folder above")).expect("the folders above");
         fs::write(&place, text).unwrap_or_else(|error| panic!("{path}: {error}"));
@@ -91,25 +91,25 @@ impl Machine {
 
     /// Reads a file of the machine.
     #[track_caller]
-    pub(crate) fn read(&self, path: &str) -> String {
+    pub fn read(&self, path: &str) -> String {
         fs::read_to_string(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
     /// Whether the machine has this file or folder.
-    pub(crate) fn has(&self, path: &str) -> bool {
+    pub fn has(&self, path: &str) -> bool {
         self.path(path).symlink_metadata().is_ok()
     }
 
     /// The permission bits of a file of the machine.
     #[track_caller]
-    pub(crate) fn mode(&self, path: &str) -> u32 {
+    pub fn mode(&self, path: &str) -> u32 {
         let metadata = self.path(path).symlink_metadata().unwrap_or_else(|error| panic!("{path}: {error}"));
         metadata.permissions().mode() & 0o7777
     }
 
     /// All files of the machine below `/etc`, `/var/lib/els-register` and `/run`, but for those that dnf and rpm keep:
     /// what registering may have left behind.
-    pub(crate) fn files(&self) -> Vec<String> {
+    pub fn files(&self) -> Vec<String> {
         let mut files = Vec::new();
         for top in ["/etc", "/var/lib/els-register", "/run"] {
             list(&self.path(top), top, &mut files);
@@ -119,7 +119,7 @@ impl Machine {
     }
 
     /// All files and folders that packages have put into `/usr` of an [installable](Machine::installable) machine.
-    pub(crate) fn files_in_usr(&self) -> Vec<String> {
+    pub fn files_in_usr(&self) -> Vec<String> {
         let mut files = Vec::new();
         list(&self.path("/.usr/upper"), "/usr", &mut files);
         files.sort();
@@ -127,7 +127,7 @@ impl Machine {
     }
 
     /// The agent on this machine: its program with `--root`, in an environment without proxies and keys.
-    pub(crate) fn agent_command(&self, arguments: &[&str]) -> Command {
+    pub fn agent_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(agent_program());
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8");
         command.arg("--root").arg(self.root()).args(arguments);
@@ -135,7 +135,7 @@ impl Machine {
     }
 
     /// The agent as an ordinary user runs it. A copy, since the folder that it was built in may be closed to others.
-    pub(crate) fn agent_command_as_nobody(&self, arguments: &[&str]) -> Command {
+    pub fn agent_command_as_nobody(&self, arguments: &[&str]) -> Command {
         let copy = self.path("/opt/els-register");
         if !copy.is_file() {
             fs::copy(agent_program(), &copy).expect("a copy of the agent");
@@ -149,13 +149,13 @@ impl Machine {
 
     /// Runs the agent on this machine.
     #[track_caller]
-    pub(crate) fn agent(&self, arguments: &[&str]) -> Run {
+    pub fn agent(&self, arguments: &[&str]) -> Run {
         run(&mut self.agent_command(arguments))
     }
 
     /// Registers this machine, which must succeed, and returns the registration of the agent's JSON document.
     #[track_caller]
-    pub(crate) fn registers(&self, key: &str) -> Value {
+    pub fn registers(&self, key: &str) -> Value {
         let run = self.agent(&["--key", key, "--json"]).succeeds();
         let document = run.json();
         assert_eq!(document["state"], "registered", "{run}");

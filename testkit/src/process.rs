@@ -16,58 +16,58 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// What a program did, after it ended.
-pub(crate) struct Run {
+pub struct Run {
     line: String,
     /// The exit code; `None` when a signal ended it.
-    pub(crate) code: Option<i32>,
+    pub code: Option<i32>,
     /// The signal that ended it.
-    pub(crate) signal: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
+    pub signal: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 impl Run {
     /// Fails the test unless the program exited with `code`.
     #[track_caller]
-    pub(crate) fn exits(self, code: i32) -> Run {
+    pub fn exits(self, code: i32) -> Run {
         assert_eq!(self.code, Some(code), "another exit code than {code} was expected\n{self}");
         self
     }
 
     /// Fails the test unless the program exited with 0.
     #[track_caller]
-    pub(crate) fn succeeds(self) -> Run {
+    pub fn succeeds(self) -> Run {
         self.exits(0)
     }
 
     /// Fails the test unless the program exited with another code than 0.
     #[track_caller]
-    pub(crate) fn fails(self) -> Run {
+    pub fn fails(self) -> Run {
         assert_ne!(self.code, Some(0), "a failure was expected\n{self}");
         self
     }
 
     /// Standard output, which must be one JSON document and nothing else.
     #[track_caller]
-    pub(crate) fn json(&self) -> serde_json::Value {
+    pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON document: {error}\n{self}"))
     }
 
     /// Both outputs, for tests that look for a word wherever it stands.
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
     }
 
     /// Fails the test unless one of the outputs has `text` in it.
     #[track_caller]
-    pub(crate) fn says(self, text: &str) -> Run {
+    pub fn says(self, text: &str) -> Run {
         assert!(self.text().contains(text), "{text:?} was expected\n{self}");
         self
     }
 
     /// Fails the test if one of the outputs has `text` in it.
     #[track_caller]
-    pub(crate) fn does_not_say(self, text: &str) -> Run {
+    pub fn does_not_say(self, text: &str) -> Run {
         assert!(!self.text().contains(text), "{text:?} was not expected\n{self}");
         self
     }
@@ -83,13 +83,13 @@ impl fmt::Display for Run {
 /// Runs a program to its end, without standard input. One that takes longer than any part here may is killed, and the
 /// test fails.
 #[track_caller]
-pub(crate) fn run(command: &mut Command) -> Run {
+pub fn run(command: &mut Command) -> Run {
     run_with_input(command, None)
 }
 
 /// Like [`run`], with `input` as its standard input.
 #[track_caller]
-pub(crate) fn run_with_input(command: &mut Command, input: Option<&str>) -> Run {
+pub fn run_with_input(command: &mut Command, input: Option<&str>) -> Run {
     let line = describe(command);
     command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
     let mut child = command
@@ -125,7 +125,7 @@ pub(crate) fn run_with_input(command: &mut Command, input: Option<&str>) -> Run 
 }
 
 /// A program that runs beside the test and is killed with it.
-pub(crate) struct Server {
+pub struct Server {
     name: String,
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
@@ -135,7 +135,7 @@ impl Server {
     /// Starts a program and gathers what it writes to standard output and standard error. Make `command` with
     /// [`ends_with_its_thread`].
     #[track_caller]
-    pub(crate) fn start(name: &str, mut command: Command) -> Server {
+    pub fn start(name: &str, mut command: Command) -> Server {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -149,14 +149,14 @@ impl Server {
     }
 
     /// The lines that it has written so far.
-    pub(crate) fn log(&self) -> Vec<String> {
+    pub fn log(&self) -> Vec<String> {
         self.log.lock().expect("no reader panics").clone()
     }
 
     /// Waits until `find` finds something in the log. If the program ends before that, or nothing comes, the test fails
     /// with the log.
     #[track_caller]
-    pub(crate) fn wait_for<T>(&mut self, what: &str, mut find: impl FnMut(&[String]) -> Option<T>) -> T {
+    pub fn wait_for<T>(&mut self, what: &str, mut find: impl FnMut(&[String]) -> Option<T>) -> T {
         let begin = Instant::now();
         loop {
             let ended = self.child.try_wait().expect("a child can be waited for");
@@ -173,18 +173,18 @@ impl Server {
 
     /// Waits until the program accepts connections on `port`.
     #[track_caller]
-    pub(crate) fn wait_for_port(&mut self, port: u16) {
+    pub fn wait_for_port(&mut self, port: u16) {
         self.wait_for("listening port", |_| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok());
     }
 
     /// Its process id.
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Waits until the program has ended by itself.
     #[track_caller]
-    pub(crate) fn wait_for_end(&mut self, what: &str) {
+    pub fn wait_for_end(&mut self, what: &str) {
         let begin = Instant::now();
         while self.child.try_wait().expect("a child can be waited for").is_none() {
             assert!(begin.elapsed() < LONGEST_START, "{}: {what}: not in time", self.name);
@@ -193,7 +193,7 @@ impl Server {
     }
 
     /// Ends the program at once, as a power failure would.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -214,7 +214,7 @@ impl Drop for Server {
 
 /// A command for `program` that is killed when the thread that starts it ends, however it ends. With `family`, so are all
 /// processes that the program starts: they share a process namespace, which ends with its first process.
-pub(crate) fn ends_with_its_thread(program: impl AsRef<Path>, family: bool) -> Command {
+pub fn ends_with_its_thread(program: impl AsRef<Path>, family: bool) -> Command {
     let mut command = Command::new(self::program("setpriv"));
     command.args(["--pdeathsig", "KILL", "--"]);
     if family {
@@ -229,7 +229,7 @@ pub(crate) fn ends_with_its_thread(program: impl AsRef<Path>, family: bool) -> C
 
 /// The path of a program that tests need. Without it the test fails: what is not tried is not known to work.
 #[track_caller]
-pub(crate) fn program(name: &str) -> PathBuf {
+pub fn program(name: &str) -> PathBuf {
     ["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/usr/local/sbin"]
         .iter()
         .map(|folder| Path::new(folder).join(name))
@@ -238,7 +238,7 @@ pub(crate) fn program(name: &str) -> PathBuf {
 }
 
 /// A temporary folder that every user can enter: web servers, proxies and ordinary users read from it.
-pub(crate) fn folder() -> TempDir {
+pub fn folder() -> TempDir {
     use std::os::unix::fs::PermissionsExt;
     let everyone = std::fs::Permissions::from_mode(0o755);
     tempfile::Builder::new().prefix("els-test-").permissions(everyone).tempdir().expect("a temporary folder")
@@ -246,14 +246,14 @@ pub(crate) fn folder() -> TempDir {
 
 /// A port of the loopback interface that nobody listens on. Only for programs that cannot be asked to choose one by
 /// themselves; the kernel hands out free ports in random order, so two askers hardly ever get the same one.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("a bound socket has an address").port()
 }
 
 /// Waits until `done`, and fails the test if that does not come to pass.
 #[track_caller]
-pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !done() {
         assert!(begin.elapsed() < LONGEST_START, "{what}: not in time");
