@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use els_backend::license::RegisterCommand;
-use els_backend::store::{KeyId, NewKey, Opening, Policy, SqliteStore, Store};
+use els_ledger::rules::RegisterCommand;
+use els_ledger::{KeyId, NewKey, Opening, Policy, SqliteStore, Store};
 use els_protocol::wire::Os;
 use els_protocol::{MachineId, RegistrationId, Sha256Hex, Timestamp};
 

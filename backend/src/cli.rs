@@ -11,7 +11,7 @@ use clap::{ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Sub
 use els_protocol::{LicenseKey, RegistrationId};
 use ipnet::IpNet;
 
-use crate::store::KeyId;
+use els_ledger::KeyId;
 
 /// What was asked for.
 #[derive(Debug, Parser)]
@@ -131,7 +131,7 @@ pub struct ServeOptions {
     #[arg(long)]
     pub plain_http: bool,
     /// Believe the X-Forwarded-For of proxies in this network (again for each; with commas in the environment)
-    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = crate::client::parse_network)]
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = els_server::peer::parse_network)]
     pub trusted_proxy: Vec<IpNet>,
     /// Days after expiry in which known machines go on
     #[arg(long, value_name = "DAYS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=MOST_DAYS))]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::store::StoreError;
+use els_ledger::StoreError;
 
 /// Why a command was not carried out.
 #[derive(Debug)]

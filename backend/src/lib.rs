@@ -4,26 +4,17 @@
 //! the administrator types; `http` is the wire and `gate` the repositories' door, which `serve` starts. Each module says
 //! in its header what it owns and what it must never know.
 
+pub mod api;
 pub mod cli;
-pub mod client;
 pub mod clock;
 pub mod commands;
-pub mod database;
 pub mod dates;
 pub mod failure;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod gate;
-pub mod http;
-pub mod license;
-pub mod limits;
-pub mod listen;
-pub mod logs;
 pub mod metrics;
 mod output;
 pub mod products;
 pub mod repo_url;
 pub mod serve;
-mod stall;
-pub mod store;
-pub mod tls;

@@ -13,7 +13,7 @@ use els_protocol::wire::Os;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
-use crate::gate::judge::{Prefix, RequestPath};
+use els_server::path::{Prefix, RequestPath};
 
 /// All products of this vendor, and the paths that are open to everybody.
 #[derive(Debug, Clone)]

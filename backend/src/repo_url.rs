@@ -4,7 +4,7 @@ use std::fmt;
 
 use els_protocol::BaseUrl;
 
-use crate::gate::judge::Prefix;
+use els_server::path::Prefix;
 
 /// A URL that an agent accepts, with a path that the gate can cut off.
 #[derive(Debug, Clone, PartialEq, Eq)]

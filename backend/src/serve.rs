@@ -15,18 +15,18 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::client::TrustedProxies;
-use crate::gate::files::Folder;
+use crate::api::{Api, App, Clock, answer_admin};
 use crate::gate::{Gate, GateOptions};
-use crate::http::{Api, App, Clock, answer_admin};
-use crate::limits::FailureLimits;
-use crate::listen::{Door, connections_allowed};
-use crate::logs;
 use crate::metrics::Metrics;
 use crate::products::Products;
 use crate::repo_url::RepoUrl;
-use crate::store::{Store, StoreError};
-use crate::tls::Tls;
+use els_ledger::{Store, StoreError};
+use els_server::files::Folder;
+use els_server::limits::FailureLimits;
+use els_server::listener::{Listener, connections_allowed};
+use els_server::logs;
+use els_server::peer::TrustedProxies;
+use els_server::tls::Tls;
 
 /// The configuration of `serve`: its flags, read.
 #[derive(Clone)]
@@ -73,7 +73,7 @@ pub struct Running {
     /// The address of the admin listener, its port known.
     pub admin_listen: SocketAddr,
     stop: watch::Sender<bool>,
-    doors: JoinSet<()>,
+    listeners: JoinSet<()>,
     upkeep: Vec<JoinHandle<()>>,
     gate: Arc<Gate>,
 }
@@ -142,29 +142,30 @@ pub async fn start(options: Options, store: Arc<dyn Store>) -> Result<Running, S
         .map_err(|error| ServeError::Failed(format!("the limit on open files: {error}")))?;
     let upkeep = upkeep(&gate, tls.as_ref(), options.clock);
     let (stop, stopped) = watch::channel(false);
-    let mut doors = JoinSet::new();
-    let door = Door { listener, tls, connections, metrics: metrics.clone() };
-    doors.spawn(door.serve(stopped.clone(), {
+    let mut listeners = JoinSet::new();
+    let public = Listener { socket: listener, tls, connections, open: metrics.connections.clone() };
+    listeners.spawn(public.serve(stopped.clone(), {
         let api = api.clone();
         move |peer, request| {
             let api = api.clone();
             async move { api.answer(peer, request).await }
         }
     }));
-    let admin = Door { listener: admin_listener, tls: None, connections: ADMIN_CONNECTIONS, metrics };
-    doors.spawn(admin.serve(stopped, move |_, request| {
+    let open = metrics.connections.clone();
+    let admin = Listener { socket: admin_listener, tls: None, connections: ADMIN_CONNECTIONS, open };
+    listeners.spawn(admin.serve(stopped, move |_, request| {
         let api = api.clone();
         async move { answer_admin(&api, request).await }
     }));
     tracing::info!(%listen, %admin_listen, repo_url = %repo_url, "ready");
-    Ok(Running { listen, admin_listen, stop, doors, upkeep, gate })
+    Ok(Running { listen, admin_listen, stop, listeners, upkeep, gate })
 }
 
 impl Running {
     /// Takes no more connections, answers what is under way, and writes what waits.
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
-        while self.doors.join_next().await.is_some() {}
+        while self.listeners.join_next().await.is_some() {}
         for task in &self.upkeep {
             task.abort();
         }

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::{Desk, Done, no_policy};
-use crate::database::DatabaseUrl;
 use crate::failure::Failure;
 use crate::output;
-use crate::store::{self, Opening, backup, copy};
+use els_ledger::database::DatabaseUrl;
+use els_ledger::{self, Opening, backup, copy};
 
 /// Recounts; a list of disagreements is the result, and exit 1.
 pub(super) async fn check(desk: Desk, json: bool) -> Done {
@@ -46,7 +46,7 @@ pub(super) async fn back_up(url: &DatabaseUrl, file: &Path) -> Done {
 /// Moves everything from one database to another, empty one.
 pub(super) async fn copied(from: &DatabaseUrl, to: &DatabaseUrl) -> Done {
     let rows = copy::copy(from, to).await?;
-    let store = store::open(to, Opening::Existing, no_policy()).await?;
+    let store = els_ledger::open(to, Opening::Existing, no_policy()).await?;
     let disagreements = store.check().await?;
     for sentence in &disagreements {
         output::aside(els_protocol::clean(sentence, 1024));

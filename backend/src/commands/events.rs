@@ -8,7 +8,7 @@ use super::{Desk, Done, no_such_key};
 use crate::cli;
 use crate::failure::Failure;
 use crate::output::{self, JsonList};
-use crate::store::{Cursor, Event, EventFilter};
+use els_ledger::{Cursor, Event, EventFilter};
 
 /// Prints the trail as it is read: it may be longer than memory.
 pub(super) async fn events(desk: Desk, options: cli::Events, since: Option<Timestamp>) -> Done {

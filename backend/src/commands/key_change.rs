@@ -11,9 +11,9 @@ use super::{Desk, Done, key_list, no_such_key, secrets};
 use crate::cli::UpdateKey;
 use crate::dates::{self, Edge};
 use crate::failure::Failure;
-use crate::license::KeyState;
 use crate::output;
-use crate::store::{KeyChange, KeyId, Rotation};
+use els_ledger::rules::KeyState;
+use els_ledger::{KeyChange, KeyId, Rotation};
 
 /// Checks what is to be changed.
 pub(super) fn prepare(options: &UpdateKey, zone: &TimeZone, products: &[String]) -> Result<KeyChange, Failure> {

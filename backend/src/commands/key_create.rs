@@ -10,9 +10,9 @@ use super::{Desk, Done, read_file, secrets};
 use crate::cli::CreateKey;
 use crate::dates::{self, Edge};
 use crate::failure::Failure;
-use crate::license::KeyState;
 use crate::output;
-use crate::store::{Created, KeyId, NewKey};
+use els_ledger::rules::KeyState;
+use els_ledger::{Created, KeyId, NewKey};
 
 /// What is to be made, all values checked.
 pub(super) struct Order {

@@ -6,9 +6,9 @@ use els_protocol::{Timestamp, clean};
 
 use super::{Desk, Done, no_such_key};
 use crate::failure::Failure;
-use crate::license::KeyState;
 use crate::output::{self, JsonList, Table};
-use crate::store::{KeyId, KeyRecord};
+use els_ledger::rules::KeyState;
+use els_ledger::{KeyId, KeyRecord};
 
 /// All keys.
 pub(super) async fn list(desk: Desk, json: bool) -> Done {

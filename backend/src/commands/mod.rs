@@ -24,12 +24,12 @@ use anyhow::Context;
 use els_protocol::Timestamp;
 
 use crate::cli::{Action, Cli, KeyAction, SeatAction, Site};
-use crate::database::{DatabaseUrl, become_owner};
 use crate::dates::{self, Edge};
 use crate::failure::Failure;
-use crate::license::KeyState;
-use crate::store::{self, KeyId, Opening, Policy, Store};
 use crate::{clock, output};
+use els_ledger::database::{DatabaseUrl, become_owner};
+use els_ledger::rules::KeyState;
+use els_ledger::{self, KeyId, Opening, Policy, Store};
 
 /// Runs the program.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -133,7 +133,7 @@ fn at_desk<F: Future<Output = Done>>(
 ) -> Done {
     become_owner(url)?;
     runtime()?.block_on(async {
-        let store = store::open(url, opening, no_policy()).await?;
+        let store = els_ledger::open(url, opening, no_policy()).await?;
         page(Desk { store, now }).await
     })
 }

@@ -7,7 +7,7 @@ use els_protocol::RegistrationId;
 use super::{Desk, Done, no_such_key};
 use crate::failure::Failure;
 use crate::output::{self, JsonList, Table};
-use crate::store::{Deleted, Holder, HolderState, KeyId};
+use els_ledger::{Deleted, Holder, HolderState, KeyId};
 
 /// The registrations of a key that are active or superseded.
 pub(super) async fn list(desk: Desk, key: KeyId, json: bool) -> Done {

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use els_protocol::LicenseKey;
 
-use crate::store::KeyId;
+use els_ledger::KeyId;
 
 /// A new key of our making.
 pub(super) fn new_key() -> anyhow::Result<LicenseKey> {

@@ -9,10 +9,10 @@ use anyhow::Context;
 use super::{Done, products};
 use crate::cli::{ServeOptions, Site};
 use crate::clock;
-use crate::database::{DatabaseUrl, become_owner};
 use crate::failure::Failure;
 use crate::serve::{self, Options, ServeError};
-use crate::store::{self, Opening, Policy, SqliteStore};
+use els_ledger::database::{DatabaseUrl, become_owner};
+use els_ledger::{self, Opening, Policy, SqliteStore};
 
 pub(super) fn run(site: &Site, url: &DatabaseUrl, flags: ServeOptions) -> Done {
     let products = Arc::new(products::read(site.products.as_deref())?);
@@ -42,7 +42,7 @@ pub(super) fn run(site: &Site, url: &DatabaseUrl, flags: ServeOptions) -> Done {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
     let served = runtime.block_on(async {
         let store =
-            store::open(url, opening, policy).await.map_err(|error| ServeError::Failed(format!("{error:#}")))?;
+            els_ledger::open(url, opening, policy).await.map_err(|error| ServeError::Failed(format!("{error:#}")))?;
         if let DatabaseUrl::Sqlite(path) = url {
             SqliteStore::find_damage(path).map_err(|error| ServeError::Failed(format!("{error:#}")))?;
         }

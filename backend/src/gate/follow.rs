@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::Gate;
 use super::memory::KeyFacts;
-use crate::store::{Cursor, FeedItem, KeyNumber, StoreError};
+use els_ledger::{Cursor, FeedItem, KeyNumber, StoreError};
 
 impl Gate {
     /// Follows the feed until the future is dropped.

@@ -13,9 +13,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use els_protocol::{RegistrationId, Sha256Hex, Timestamp};
 
-use crate::license::Terms;
 use crate::products::Product;
-use crate::store::{CredentialState, Cursor, KeyNumber, Lookup};
+use els_ledger::rules::Terms;
+use els_ledger::{CredentialState, Cursor, KeyNumber, Lookup};
 
 /// Remembered credentials and keys. Shared by all requests.
 pub(super) struct Memory {
@@ -225,8 +225,8 @@ const SEEN_EVERY: u32 = 60;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::license::KeyState;
-    use crate::store::{Credential, KeyStanding};
+    use els_ledger::rules::KeyState;
+    use els_ledger::{Credential, KeyStanding};
 
     fn id(number: u32) -> RegistrationId {
         let mut bytes = [0; 16];
@@ -244,7 +244,7 @@ mod tests {
         let credential = Credential { token_hash: Sha256Hex([1; 32]), key: KeyNumber(1), state };
         let standing = KeyStanding {
             number: KeyNumber(1),
-            id: crate::store::KeyId::parse("k-0000000000").unwrap(),
+            id: els_ledger::KeyId::parse("k-0000000000").unwrap(),
             product: "p".into(),
             state: KeyState::Active,
             starts: None,

@@ -5,10 +5,7 @@
 //! for what it does not know before it says no. It knows no HTTP beyond the `Authorization` header: `http` carries
 //! verdicts out.
 
-pub mod credential;
-pub mod files;
 mod follow;
-pub mod judge;
 mod memory;
 mod seen;
 
@@ -19,15 +16,16 @@ use std::time::{Duration, Instant};
 
 use els_protocol::{Code, Timestamp};
 
-use self::credential::{Credentials, Presented};
-use self::judge::RequestPath;
+use els_server::credential::{Credentials, Presented};
+use els_server::path::RequestPath;
+
 use self::memory::{KeyFacts, Memory};
 use self::seen::Seen;
-use crate::license::SUPERSEDED_SECONDS;
-use crate::limits::FailureLimits;
 use crate::metrics::Metrics;
 use crate::products::Products;
-use crate::store::{CredentialState, Lookup, Store, StoreError};
+use els_ledger::rules::SUPERSEDED_SECONDS;
+use els_ledger::{CredentialState, Lookup, Store, StoreError};
+use els_server::limits::FailureLimits;
 
 /// What the gate says to one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,7 +223,7 @@ impl Gate {
         }
     }
 
-    fn facts(&self, lookup: &Lookup, standing: &crate::store::KeyStanding) -> KeyFacts {
+    fn facts(&self, lookup: &Lookup, standing: &els_ledger::KeyStanding) -> KeyFacts {
         KeyFacts {
             as_of: lookup.as_of,
             terms: standing.terms(self.grace_seconds),

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use els_protocol::{RegistrationId, Timestamp};
 
-use crate::store::{Store, StoreError};
+use els_ledger::{Store, StoreError};
 
 /// Uses that wait to be written.
 #[derive(Default)]

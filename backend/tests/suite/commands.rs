@@ -85,8 +85,8 @@ impl Run {
 }
 
 /// Opens the site's database beside the commands, as `serve` does.
-fn store(site: &Site) -> std::sync::Arc<dyn els_backend::store::Store> {
-    use els_backend::store::{Opening, SqliteStore};
+fn store(site: &Site) -> std::sync::Arc<dyn els_ledger::Store> {
+    use els_ledger::{Opening, SqliteStore};
     std::sync::Arc::new(SqliteStore::open(&site.database(), Opening::Existing, policy()).unwrap())
 }
 
@@ -285,7 +285,7 @@ async fn commands_work_beside_a_store_that_is_in_use() {
     let (id, key) = site.key("--seats 3 --product almalinux-9-els");
     let store = store(&site);
     let hash = LicenseKey::parse(&key).unwrap().hash();
-    let register = |number| els_backend::license::RegisterCommand { key_hash: hash, ..asks(number, number, number) };
+    let register = |number| els_ledger::rules::RegisterCommand { key_hash: hash, ..asks(number, number, number) };
     for number in 1..=3 {
         how(&store, 0, register(number)).await.unwrap();
     }
@@ -312,7 +312,7 @@ async fn what_a_key_distrusts_is_shown_and_can_be_forgotten() {
     let hash = LicenseKey::parse(&key).unwrap().hash();
     // Two containers with one machine id: the second has the seat, and the first turns out to be alive.
     for number in [1, 2] {
-        let asks = els_backend::license::RegisterCommand { key_hash: hash, ..asks(number, 7, 0) };
+        let asks = els_ledger::rules::RegisterCommand { key_hash: hash, ..asks(number, 7, 0) };
         how(&store, 0, asks).await.unwrap();
     }
     store.superseded_used(at(2 * 3600), registration(1)).await.unwrap();

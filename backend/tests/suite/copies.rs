@@ -2,9 +2,9 @@
 
 use std::process::Output;
 
-use els_backend::database::DatabaseUrl;
-use els_backend::license::KeyState;
-use els_backend::store::{Cursor, EventFilter, KeyChange, KeyId, Opening, Store, copy};
+use els_ledger::database::DatabaseUrl;
+use els_ledger::rules::KeyState;
+use els_ledger::{Cursor, EventFilter, KeyChange, KeyId, Opening, Store, copy};
 
 use super::cluster::Cluster;
 use super::process::{Registrant, Site};
@@ -28,11 +28,10 @@ async fn everything(store: &std::sync::Arc<dyn Store>) -> Vec<String> {
 
 /// A site with a past: two keys, clones, a superseded id, distrust, an early release, a rotated and a suspended key.
 async fn grow(store: &std::sync::Arc<dyn Store>) {
-    make(store, els_backend::store::NewKey { note: Some("tab\there, back\\slash, ünïcode".into()), ..new_key("a", 5) })
-        .await;
+    make(store, els_ledger::NewKey { note: Some("tab\there, back\\slash, ünïcode".into()), ..new_key("a", 5) }).await;
     make_key(store, "b", 3).await;
     for (id, machine, hardware) in [(1, 1, 1), (2, 2, 2), (3, 1, 2), (4, 4, 0), (5, 4, 0)] {
-        let command = els_backend::license::RegisterCommand { label: label("web one"), ..asks(id, machine, hardware) };
+        let command = els_ledger::rules::RegisterCommand { label: label("web one"), ..asks(id, machine, hardware) };
         how(store, i64::from(id), command).await.unwrap();
     }
     store.superseded_used(at(3 * HOUR), registration(4)).await.unwrap();
@@ -52,7 +51,7 @@ async fn a_site_that_moves_and_moves_back_is_the_same_and_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let url = |text: &str| DatabaseUrl::parse(text).unwrap();
     let file = |name: &str| url(&format!("sqlite://{}/{name}", folder.path().display()));
-    let open = async |url: &DatabaseUrl, opening| els_backend::store::open(url, opening, policy()).await.unwrap();
+    let open = async |url: &DatabaseUrl, opening| els_ledger::open(url, opening, policy()).await.unwrap();
     let first = open(&file("first"), Opening::Creating).await;
     grow(&first).await;
     let before = everything(&first).await;

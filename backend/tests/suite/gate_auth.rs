@@ -1,7 +1,7 @@
 //! `GET /v1/repo-auth`: each question of the gate, in its order.
 
-use els_backend::license::KeyState;
-use els_backend::store::KeyChange;
+use els_ledger::KeyChange;
+use els_ledger::rules::KeyState;
 use els_protocol::Timestamp;
 
 use super::http_world::*;
@@ -149,7 +149,7 @@ fn a_released_credential_is_shut_out_within_five_seconds_and_for_good() {
     let key = world.key("a", 2);
     let machine = world.registered(&key, 1);
     assert_eq!(world.gate(FILE, Some(&machine.basic())).status, 204);
-    world.block_on(els_backend::store::Store::release_seat(world.store.as_ref(), world.now(), machine.id)).unwrap();
+    world.block_on(els_ledger::Store::release_seat(world.store.as_ref(), world.now(), machine.id)).unwrap();
     world.within_five_seconds("released", || world.gate(FILE, Some(&machine.basic())).status == 401);
     let lookups = world.store.lookups();
     for _ in 0..5 {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use els_backend::serve::start;
-use els_backend::store::Store;
+use els_ledger::Store;
 
 use super::http_world::*;
 
@@ -128,7 +128,7 @@ fn last_use_is_written_at_the_end() {
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(world.gate(FILE, Some(&machine.basic())).status, 204);
     world.stop();
-    let list = world.block_on(els_backend::store::Store::seats(world.store.as_ref(), world.now(), key.hash(), None, 9));
+    let list = world.block_on(els_ledger::Store::seats(world.store.as_ref(), world.now(), key.hash(), None, 9));
     assert!(list.unwrap().unwrap().registrations[0].last_seen_at.is_some());
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use els_backend::client::parse_network;
 use els_protocol::LicenseKey;
+use els_server::peer::parse_network;
 
 use super::http_world::*;
 

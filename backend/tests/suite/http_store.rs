@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use els_backend::license::{Judged, KeyState, RegisterCommand};
-use els_backend::store::*;
+use els_ledger::rules::{Judged, KeyState, RegisterCommand};
+use els_ledger::*;
 use els_protocol::{RegistrationId, Sha256Hex, Timestamp};
 
 pub(crate) struct Watched {

@@ -1,6 +1,6 @@
 //! Every call of the wire, with its answers to the letter.
 
-use els_backend::license::KeyState;
+use els_ledger::rules::KeyState;
 use serde_json::json;
 
 use super::http_store::Trouble;
@@ -272,7 +272,7 @@ fn the_description_is_served_as_it_is_committed() {
     let world = World::new();
     let answer = world.ask("GET", "/openapi.json", &[], "");
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
-    assert_eq!(String::from_utf8(answer.body).unwrap(), els_backend::http::openapi_document());
+    assert_eq!(String::from_utf8(answer.body).unwrap(), els_backend::api::openapi_document());
     let head = world.ask("HEAD", "/openapi.json", &[], "");
     assert_eq!((head.status, head.body.len()), (200, 0));
 }

@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use els_backend::products::Products;
 use els_backend::serve::{Options, Running, start};
-use els_backend::store::{Created, KeyChange, KeyId, NewKey, Opening, Policy, SqliteStore, Store};
+use els_ledger::{Created, KeyChange, KeyId, NewKey, Opening, Policy, SqliteStore, Store};
 use els_protocol::{LicenseKey, RegistrationId, Timestamp, Token};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -124,7 +124,7 @@ impl World {
         key
     }
 
-    pub(crate) fn set_state(&self, name: &str, state: els_backend::license::KeyState) {
+    pub(crate) fn set_state(&self, name: &str, state: els_ledger::rules::KeyState) {
         let id = KeyId::parse(name).unwrap();
         self.block_on(self.store.set_key_state(self.now(), &id, state)).unwrap().unwrap().unwrap();
     }

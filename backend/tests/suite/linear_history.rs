@@ -9,9 +9,9 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Barrier};
 use std::time::Instant;
 
-use els_backend::database::DatabaseUrl;
-use els_backend::license::KeyState;
-use els_backend::store::{self, KeyChange, KeyId, Opening, Store};
+use els_ledger::database::DatabaseUrl;
+use els_ledger::rules::KeyState;
+use els_ledger::{self, KeyChange, KeyId, Opening, Store};
 use els_protocol::wire::{SeatList, seat_path};
 use els_protocol::{Code, LicenseKey, Timestamp};
 use serde_json::Value;
@@ -246,13 +246,13 @@ impl Administrator {
     fn new(site: &Site) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let url = DatabaseUrl::parse(&site.url()).unwrap();
-        let store = runtime.block_on(store::open(&url, Opening::Existing, policy())).unwrap();
+        let store = runtime.block_on(els_ledger::open(&url, Opening::Existing, policy())).unwrap();
         Administrator { store, runtime }
     }
 
     fn make_key(&self, number: u32, key: &LicenseKey) -> KeyId {
         let id = KeyId::parse(&format!("h-{number}")).unwrap();
-        let new = els_backend::store::NewKey {
+        let new = els_ledger::NewKey {
             id: id.clone(),
             product: "almalinux-9-els".into(),
             seats: SEATS,

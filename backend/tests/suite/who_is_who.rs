@@ -4,7 +4,7 @@
 //! of them, and each is compared with an answer that is looked up in tables here. The tables are docs/seats.md once more,
 //! written without a look at the code: nothing below calls the rules but to be told what they say.
 
-use els_backend::license::{
+use els_ledger::rules::{
     Candidate, Distrust, KeyState, KnownId, Likeness, Put, PutFacts, RegisterCommand, SupersededUse, Terms, judge_put,
     judge_superseded_use,
 };

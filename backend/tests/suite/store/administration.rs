@@ -1,7 +1,7 @@
 //! Keys, as the vendor makes and changes them; the trail; finding.
 
-use els_backend::license::KeyState;
-use els_backend::store::{ContractTaken, EventKind, HolderState, How, KeyChange, KeyId, Rotation};
+use els_ledger::rules::KeyState;
+use els_ledger::{ContractTaken, EventKind, HolderState, How, KeyChange, KeyId, Rotation};
 
 use super::*;
 
@@ -176,8 +176,8 @@ pub(crate) async fn what_is_known_can_be_found(store: Arc<dyn Store>) {
     assert_eq!(store.holders(&key_id("a"), Some(registration(1)), 10).await.unwrap().unwrap().len(), 1);
     assert_eq!(store.holders(&key_id("x"), None, 10).await.unwrap(), None);
 
-    assert_eq!(store.release_seat(at(1), registration(2)).await.unwrap(), Some(els_backend::store::Deleted::Released));
-    assert_eq!(store.release_seat(at(1), registration(2)).await.unwrap(), Some(els_backend::store::Deleted::Already));
+    assert_eq!(store.release_seat(at(1), registration(2)).await.unwrap(), Some(els_ledger::Deleted::Released));
+    assert_eq!(store.release_seat(at(1), registration(2)).await.unwrap(), Some(els_ledger::Deleted::Already));
     assert_eq!(store.release_seat(at(1), registration(9)).await.unwrap(), None);
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use els_backend::license::KeyState;
-use els_backend::store::{CredentialState, FeedItem, KeyChange, KeyNumber};
+use els_ledger::rules::KeyState;
+use els_ledger::{CredentialState, FeedItem, KeyChange, KeyNumber};
 
 use super::*;
 

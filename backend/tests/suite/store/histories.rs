@@ -1,7 +1,7 @@
 //! Long histories of everything at once, made from a seed: whatever happens, the promises hold.
 
-use els_backend::license::KeyState;
-use els_backend::store::{CredentialState, How, KeyChange, KeyId};
+use els_ledger::rules::KeyState;
+use els_ledger::{CredentialState, How, KeyChange, KeyId};
 
 use super::*;
 use crate::process::Dice;

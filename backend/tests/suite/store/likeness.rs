@@ -1,7 +1,7 @@
 //! The same machine, and the superseded credential that turns out to be alive.
 
-use els_backend::license::KeyState;
-use els_backend::store::{CredentialState, Deleted, How, KeyChange, KeyId, Lookup};
+use els_ledger::rules::KeyState;
+use els_ledger::{CredentialState, Deleted, How, KeyChange, KeyId, Lookup};
 
 use super::*;
 

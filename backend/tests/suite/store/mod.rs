@@ -13,10 +13,8 @@ mod upkeep;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use els_backend::license::{Judged, RegisterCommand};
-use els_backend::store::{
-    Created, Cursor, EventFilter, How, KeyId, KeyRecord, NewKey, Policy, Registered, Store, StoreError,
-};
+use els_ledger::rules::{Judged, RegisterCommand};
+use els_ledger::{Created, Cursor, EventFilter, How, KeyId, KeyRecord, NewKey, Policy, Registered, Store, StoreError};
 use els_protocol::wire::{Os, Seats};
 use els_protocol::{Code, Label, MachineId, RegistrationId, Sha256Hex, Timestamp};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use els_backend::store::{Deleted, Opening, PostgresStore, Target};
+use els_ledger::{Deleted, Opening, PostgresStore, Target};
 
 use super::*;
 use crate::cluster::{Cluster, name};

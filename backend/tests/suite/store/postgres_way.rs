@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use els_backend::store::{Opening, PostgresStore, Target};
+use els_ledger::{Opening, PostgresStore, Target};
 
 use super::*;
 use crate::cluster::{Cluster, name};
@@ -73,7 +73,7 @@ async fn a_commit_whose_answer_is_lost_is_not_known_and_the_same_request_again_f
         assert_eq!(how(&store, 0, asks(id, id, id)).await, Ok((first, used)), "{cut}");
         // The same of what the vendor types.
         way.cut(cut);
-        let change = els_backend::store::KeyChange { seats: Some(200 + u64::from(id)), ..Default::default() };
+        let change = els_ledger::KeyChange { seats: Some(200 + u64::from(id)), ..Default::default() };
         let key = KeyId::parse("a").unwrap();
         let lost = store.update_key(at(0), &key, change.clone()).await;
         assert!(matches!(lost, Err(StoreError::Unavailable(_))), "{cut}: {lost:?}");

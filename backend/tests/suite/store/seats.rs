@@ -1,7 +1,7 @@
 //! Seats: given, confirmed, full, given back, overtaken.
 
-use els_backend::license::Refusal;
-use els_backend::store::{Deleted, How, KeyChange, KeyId};
+use els_ledger::rules::Refusal;
+use els_ledger::{Deleted, How, KeyChange, KeyId};
 
 use super::*;
 

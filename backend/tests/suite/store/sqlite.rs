@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use els_backend::store::{Opening, SqliteStore, backup};
+use els_ledger::{Opening, SqliteStore, backup};
 use tempfile::TempDir;
 
 use super::*;

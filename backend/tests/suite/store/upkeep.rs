@@ -1,6 +1,6 @@
 //! What happens as time goes by.
 
-use els_backend::store::{How, KeyChange, KeyId};
+use els_ledger::{How, KeyChange, KeyId};
 
 use super::*;
 

@@ -1,0 +1,105 @@
+//! Changes of rows, as data: what a decision of the rules means for the tables.
+//!
+//! Owns the shapes alone. `seats` makes lists of them, each database carries them out in one transaction; so the two can
+//! differ in how they write, and never in what.
+
+use std::borrow::Cow;
+
+use els_protocol::wire::Os;
+use els_protocol::{Label, MachineId, RegistrationId, Sha256Hex, Timestamp};
+
+use super::rows::IdKind;
+use super::{EventKind, KeyNumber};
+use crate::rules::Likeness;
+
+/// One change. The order within a list is the one in which they have to take effect.
+#[derive(Debug, Clone)]
+pub(super) enum Change {
+    /// A new active registration.
+    Insert(NewRegistration),
+    /// The particulars of an active registration.
+    Update(Particulars),
+    /// A registration ends, whatever it was; the counter is a change of its own.
+    Release { id: RegistrationId, at: Timestamp },
+    /// An active registration's seat goes to `successor`.
+    Supersede { id: RegistrationId, at: Timestamp, successor: RegistrationId, likeness: Likeness },
+    /// What a superseded registration is superseded by.
+    Follow { id: RegistrationId, successor: RegistrationId },
+    /// A superseded registration is active again.
+    Reactivate { id: RegistrationId },
+    /// Ids by which this key tells machines apart no longer.
+    Distrust { key: KeyNumber, kind: IdKind, id: MachineId, since: Timestamp },
+    /// A DELETE for an id that nobody has seen.
+    Remember { id: RegistrationId, token_hash: Sha256Hex, client: String, at: Timestamp },
+    /// A free seat is used. Carried out only while one is free: nothing oversells, not even a fault in the rules.
+    UseSeat(KeyNumber),
+    /// A used seat is free.
+    FreeSeat(KeyNumber),
+    /// An event of the trail.
+    Event(Entry),
+}
+
+/// A registration that takes a seat.
+#[derive(Debug, Clone)]
+pub(super) struct NewRegistration {
+    pub(super) id: RegistrationId,
+    pub(super) key: KeyNumber,
+    pub(super) token_hash: Sha256Hex,
+    pub(super) machine: MachineId,
+    pub(super) hardware: Option<MachineId>,
+    pub(super) os: Os,
+    pub(super) arch: String,
+    pub(super) label: Option<Label>,
+    pub(super) at: Timestamp,
+}
+
+/// What a machine says of itself.
+#[derive(Debug, Clone)]
+pub(super) struct Particulars {
+    pub(super) id: RegistrationId,
+    pub(super) machine: MachineId,
+    pub(super) hardware: Option<MachineId>,
+    pub(super) os: Os,
+    pub(super) arch: String,
+    pub(super) label: Option<Label>,
+}
+
+/// What is written of one event.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) at: Timestamp,
+    pub(super) kind: EventKind,
+    pub(super) key: KeyNumber,
+    pub(super) registration: Option<RegistrationId>,
+    pub(super) other: Option<RegistrationId>,
+    pub(super) machine: Option<MachineId>,
+    pub(super) hardware: Option<MachineId>,
+    pub(super) detail: Option<Cow<'static, str>>,
+}
+
+impl Entry {
+    /// An event of a key.
+    pub(super) fn of_key(at: Timestamp, kind: EventKind, key: KeyNumber) -> Self {
+        Entry { at, kind, key, registration: None, other: None, machine: None, hardware: None, detail: None }
+    }
+
+    /// An event of a registration.
+    pub(super) fn of(at: Timestamp, kind: EventKind, key: KeyNumber, registration: RegistrationId) -> Self {
+        Entry { registration: Some(registration), ..Entry::of_key(at, kind, key) }
+    }
+
+    /// ... which has to do with another one.
+    pub(super) fn with(self, other: Option<RegistrationId>) -> Self {
+        Entry { other, ..self }
+    }
+
+    /// ... and with these ids of a machine.
+    pub(super) fn ids(self, machine: Option<MachineId>, hardware: Option<MachineId>) -> Self {
+        Entry { machine, hardware, ..self }
+    }
+
+    /// ... for this reason.
+    pub(super) fn because(self, detail: impl Into<Cow<'static, str>>) -> Self {
+        Entry { detail: Some(detail.into()), ..self }
+    }
+}

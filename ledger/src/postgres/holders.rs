@@ -1,0 +1,149 @@
+//! Lists of registrations: for whoever holds the key, and for the administrator.
+
+use els_protocol::wire::SeatHolder;
+use els_protocol::{Code, RegistrationId, Sha256Hex, Timestamp};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::client::Statements;
+use super::failure::Failed;
+use super::row::{Columns, held, held_columns, key, key_columns, uuid};
+use crate::rows::{Held, Key, REMEMBERED_SECONDS};
+use crate::rules::Judged;
+use crate::{Holder, KeyId, SeatPage};
+
+/// The key that a secret stands for at this time.
+pub(super) async fn key_by_secret(
+    db: &impl Statements,
+    now: Timestamp,
+    secret: &Sha256Hex,
+) -> Result<Option<Key>, Failed> {
+    let rows = db.ask(KEY_BY_SECRET, vec![Box::new(secret.0.to_vec()), Box::new(now.unix())]).await?;
+    rows.first().map(key).transpose()
+}
+
+/// A registration and its key, read at one moment.
+pub(super) async fn own(db: &impl Statements, id: RegistrationId) -> Result<Option<(Held, Key)>, Failed> {
+    let Some(found) = db.ask(OWN, vec![Box::new(uuid(&id))]).await?.first().map(held).transpose()? else {
+        return Ok(None);
+    };
+    let keys = db.ask(KEY_BY_NUMBER, vec![Box::new(found.key.0)]).await?;
+    let key = key(keys.first().ok_or_else(|| Failed::invalid("a registration of no key"))?)?;
+    Ok(Some((found, key)))
+}
+
+/// Whether this id was given back with this token within the last day, before anybody had seen it.
+pub(super) async fn is_remembered(
+    db: &impl Statements,
+    now: Timestamp,
+    id: RegistrationId,
+    token_hash: &Sha256Hex,
+) -> Result<bool, Failed> {
+    let since = now.plus_seconds(-REMEMBERED_SECONDS).unix();
+    let values: super::apply::Values<'_> = vec![Box::new(uuid(&id)), Box::new(token_hash.0.to_vec()), Box::new(since)];
+    Ok(!db.ask(REMEMBERED, values).await?.is_empty())
+}
+
+/// One page of the machines that hold a key's seats.
+pub(super) async fn page(
+    db: &impl Statements,
+    now: Timestamp,
+    secret: &Sha256Hex,
+    after: Option<RegistrationId>,
+    limit: u32,
+) -> Result<Judged<SeatPage>, Failed> {
+    let Some(key) = key_by_secret(db, now, secret).await? else {
+        return Ok(Err(Code::UnknownKey.into()));
+    };
+    let most = i64::from(limit) + 1;
+    let rows = db.ask(ACTIVE, vec![Box::new(key.number.0), Box::new(first(after)), Box::new(most)]).await?;
+    let found = rows.iter().map(seat_holder).collect::<Result<Vec<_>, _>>()?;
+    Ok(Ok(key.page(found, limit)))
+}
+
+/// The registrations of a key that are active or superseded; `None` when there is no such key.
+pub(super) async fn of_key(
+    db: &impl Statements,
+    key: &KeyId,
+    after: Option<RegistrationId>,
+    limit: u32,
+) -> Result<Option<Vec<Holder>>, Failed> {
+    let known = db.ask("SELECT 1 FROM keys WHERE id = $1", vec![Box::new(key.as_str())]).await?;
+    if known.is_empty() {
+        return Ok(None);
+    }
+    let values: super::apply::Values<'_> =
+        vec![Box::new(key.as_str()), Box::new(first(after)), Box::new(i64::from(limit))];
+    db.ask(OF_KEY, values).await?.iter().map(holder).collect::<Result<_, _>>().map(Some)
+}
+
+/// Registrations that a text leads to: a whole id, or part of a label.
+pub(super) async fn find(
+    db: &impl Statements,
+    id: Option<RegistrationId>,
+    pattern: &str,
+    limit: u32,
+) -> Result<Vec<Holder>, Failed> {
+    let id: Option<Uuid> = id.as_ref().map(uuid);
+    db.ask(FIND, vec![Box::new(id), Box::new(pattern), Box::new(i64::from(limit))]).await?.iter().map(holder).collect()
+}
+
+/// Ids after this one; no id is nil.
+fn first(after: Option<RegistrationId>) -> Uuid {
+    after.as_ref().map_or(Uuid::nil(), uuid)
+}
+
+fn seat_holder(row: &Row) -> Result<SeatHolder, Failed> {
+    let row = Columns(row);
+    Ok(SeatHolder {
+        registration: row.id(0)?,
+        label: row.label(1)?,
+        machine: row.machine_id(2)?.ok_or_else(|| Failed::invalid("an active registration without machine id"))?,
+        os: row.os(3)?,
+        arch: row.get(5)?,
+        registered_at: row.time(6)?,
+        last_seen_at: row.optional_time(7)?,
+    })
+}
+
+fn holder(row: &Row) -> Result<Holder, Failed> {
+    let row = Columns(row);
+    Ok(Holder {
+        registration: row.id(0)?,
+        key_id: row.key_id(1)?,
+        state: row.holder_state(2)?,
+        label: row.label(3)?,
+        machine: row.machine_id(4)?,
+        hardware: row.machine_id(5)?,
+        os: row.os(6)?,
+        arch: row.get(8)?,
+        registered_at: row.time(9)?,
+        last_seen_at: row.optional_time(10)?,
+        ended_at: row.optional_time(11)?,
+    })
+}
+
+/// The columns that [`holder`] reads.
+macro_rules! holders {
+    () => {
+        "SELECT r.id, k.id, r.state, r.label, r.machine, r.hardware, r.os, r.os_version, r.arch, r.registered_at,
+            r.last_seen_at, r.ended_at FROM registrations r JOIN keys k ON k.number = r.key "
+    };
+}
+
+const KEY_BY_SECRET: &str = concat!(
+    "SELECT ",
+    key_columns!(),
+    " FROM keys k
+      WHERE k.number = (SELECT key FROM secrets WHERE hash = $1 AND (until IS NULL OR until > $2))"
+);
+const KEY_BY_NUMBER: &str = concat!("SELECT ", key_columns!(), " FROM keys k WHERE k.number = $1");
+const OWN: &str = concat!("SELECT ", held_columns!(), " FROM registrations r WHERE r.id = $1");
+const REMEMBERED: &str = "SELECT 1 FROM early_releases WHERE id = $1 AND token_hash = $2 AND at > $3";
+const ACTIVE: &str = "SELECT id, label, machine, os, os_version, arch, registered_at, last_seen_at FROM registrations
+    WHERE key = $1 AND (state = 'released') IS FALSE AND state = 'active' AND id > $2 ORDER BY id LIMIT $3";
+const OF_KEY: &str = concat!(
+    holders!(),
+    "WHERE r.key = (SELECT number FROM keys WHERE id = $1) AND (r.state = 'released') IS FALSE AND r.id > $2 ORDER BY r.id LIMIT $3"
+);
+const FIND: &str = concat!(holders!(), "WHERE r.id = $1 OR r.label ILIKE $2 ORDER BY r.registered_at, r.id LIMIT $3");

@@ -1,0 +1,156 @@
+//! What has to be done as time goes by: seats of machines that nobody sees any more, ids that have to be erased, early
+//! releases that may be forgotten.
+//!
+//! Owns the tables `upkeep` and `gate_down`. Each function does a bounded piece in the transaction of its caller; several nodes
+//! may be at it at once.
+
+use els_protocol::{RegistrationId, Timestamp};
+use uuid::Uuid;
+
+use super::apply::{Values, apply};
+use super::client::Statements;
+use super::failure::Failed;
+use super::row::{Columns, bigint, held, held_columns};
+use crate::rows::{
+    ERASE_SECONDS, GAP_SECONDS, PIECE, REMEMBERED_SECONDS, SEARCH_SECONDS, unseen_since as unseen_since_rows,
+};
+use crate::seats;
+
+/// Notes that the gate is up. A gap since the last time is a time in which it was down.
+pub(super) async fn gate_is_up(db: &impl Statements, now: Timestamp) -> Result<(), Failed> {
+    if let Some(last) = done_at(db, "gate").await?
+        && now.seconds_since(last) > GAP_SECONDS
+    {
+        let sql = "INSERT INTO gate_down (since, until) VALUES ($1, $2) ON CONFLICT (since) DO UPDATE SET until = excluded.until";
+        db.run(sql, vec![Box::new(last.unix()), Box::new(now.unix())]).await?;
+    }
+    set_done(db, "gate", now).await
+}
+
+/// Whether it is time to look for machines that nobody has seen; they are days, so that once an hour is enough.
+pub(super) async fn search_is_due(db: &impl Statements, now: Timestamp) -> Result<bool, Failed> {
+    let last = done_at(db, "unseen").await?;
+    Ok(last.is_none_or(|last| !(0..SEARCH_SECONDS).contains(&now.seconds_since(last))))
+}
+
+/// Notes that the search is done.
+pub(super) async fn search_is_done(db: &impl Statements, now: Timestamp) -> Result<(), Failed> {
+    set_done(db, "unseen", now).await
+}
+
+/// Some of the registrations whose machine nobody has seen for as long as its key says, while the gate was up.
+pub(super) async fn unseen(db: &impl Statements, now: Timestamp) -> Result<Vec<RegistrationId>, Failed> {
+    let downs = downs(db).await?;
+    let keys = db.ask("SELECT number, release_unseen_after FROM keys WHERE release_unseen_after IS NOT NULL", vec![]);
+    let mut found = Vec::new();
+    for row in keys.await? {
+        let row = Columns(&row);
+        let since = unseen_since(now, row.get(1)?, &downs);
+        let most = bigint((PIECE - found.len()) as u64);
+        let values: Values<'_> = vec![Box::new(row.get::<i64>(0)?), Box::new(since.unix()), Box::new(most)];
+        for row in db.ask(UNSEEN, values).await? {
+            found.push(Columns(&row).id(0)?);
+        }
+        if found.len() >= PIECE {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// Releases those of `ids` that nobody has seen meanwhile either; says how many.
+pub(super) async fn release_unseen(db: &impl Statements, now: Timestamp, ids: &[Uuid]) -> Result<u64, Failed> {
+    lock_keys(db, ids).await?;
+    let downs = downs(db).await?;
+    let mut changes = Vec::new();
+    let mut released = 0;
+    for row in db.ask(STILL_UNSEEN, vec![Box::new(ids.to_vec())]).await? {
+        let columns = Columns(&row);
+        let (days, last): (i64, i64) = (columns.get(14)?, columns.get(15)?);
+        if last <= unseen_since(now, days, &downs).unix() {
+            let outcome = seats::release_any(now, &held(&row)?, format!("not seen for {days} days").into());
+            changes.extend(outcome.changes);
+            released += 1;
+        }
+    }
+    apply(db, &changes).await?;
+    Ok(released)
+}
+
+/// Erases the machine and hardware ids of some registrations that were released long enough ago, also from the trail; says how
+/// many.
+pub(super) async fn erase(db: &impl Statements, now: Timestamp) -> Result<u64, Failed> {
+    let before = now.plus_seconds(-ERASE_SECONDS).unix();
+    let due = db.ask(ERASABLE, vec![Box::new(before), Box::new(bigint(PIECE as u64))]).await?;
+    let ids = due.iter().map(|row| Columns(row).get::<Uuid>(0)).collect::<Result<Vec<_>, _>>()?;
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let known = db.ask(DISTRUSTED_OF, vec![Box::new(ids.clone())]).await?;
+    db.run(ERASE, vec![Box::new(ids.clone())]).await?;
+    db.run(ERASE_FROM_TRAIL, vec![Box::new(ids.clone())]).await?;
+    // An id that no registration of the key has any more is not kept for the sake of distrusting it.
+    for row in known {
+        let row = Columns(&row);
+        let (key, kind, id): (i64, String, Uuid) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        db.run(STOP_DISTRUSTING_THE_GONE, vec![Box::new(key), Box::new(kind), Box::new(id)]).await?;
+    }
+    Ok(ids.len() as u64)
+}
+
+/// Forgets early releases that are older than a day; says how many.
+pub(super) async fn forget(db: &impl Statements, now: Timestamp) -> Result<u64, Failed> {
+    let before = now.plus_seconds(-REMEMBERED_SECONDS).unix();
+    db.run("DELETE FROM early_releases WHERE at <= $1", vec![Box::new(before)]).await
+}
+
+/// Locks the keys of these registrations, in their order.
+async fn lock_keys(db: &impl Statements, ids: &[Uuid]) -> Result<(), Failed> {
+    db.ask(LOCK_KEYS_OF, vec![Box::new(ids.to_vec())]).await.map(drop)
+}
+
+/// Times in which the gate was down, the latest first.
+async fn downs(db: &impl Statements) -> Result<Vec<(Timestamp, Timestamp)>, Failed> {
+    let rows = db.ask("SELECT since, until FROM gate_down ORDER BY until DESC", Vec::new()).await?;
+    rows.iter().map(Columns).map(|row| Ok((row.time(0)?, row.time(1)?))).collect()
+}
+
+fn unseen_since(now: Timestamp, days: i64, downs: &[(Timestamp, Timestamp)]) -> Timestamp {
+    unseen_since_rows(now, u32::try_from(days).unwrap_or(u32::MAX), downs.iter().copied())
+}
+
+async fn done_at(db: &impl Statements, name: &'static str) -> Result<Option<Timestamp>, Failed> {
+    let rows = db.ask("SELECT at FROM upkeep WHERE name = $1", vec![Box::new(name)]).await?;
+    rows.first().map(|row| Columns(row).time(0)).transpose()
+}
+
+async fn set_done(db: &impl Statements, name: &'static str, now: Timestamp) -> Result<(), Failed> {
+    let sql = "INSERT INTO upkeep (name, at) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET at = excluded.at";
+    db.run(sql, vec![Box::new(name), Box::new(now.unix())]).await.map(drop)
+}
+
+const UNSEEN: &str =
+    "SELECT id FROM registrations WHERE key = $1 AND (state = 'released') IS FALSE AND state = 'active'
+    AND greatest(registered_at, last_seen_at) <= $2 LIMIT $3";
+const STILL_UNSEEN: &str = concat!(
+    "SELECT ",
+    held_columns!(),
+    ", k.release_unseen_after, greatest(r.registered_at, r.last_seen_at)
+     FROM registrations r JOIN keys k ON k.number = r.key
+     WHERE r.id = ANY ($1::uuid[]) AND r.state = 'active' AND k.release_unseen_after IS NOT NULL"
+);
+const LOCK_KEYS_OF: &str =
+    "SELECT 1 FROM keys WHERE number IN (SELECT key FROM registrations WHERE id = ANY ($1::uuid[]))
+    ORDER BY number FOR NO KEY UPDATE";
+const ERASABLE: &str = "SELECT id FROM registrations
+    WHERE state = 'released' AND (machine IS NOT NULL OR hardware IS NOT NULL) AND ended_at <= $1
+    LIMIT $2 FOR UPDATE SKIP LOCKED";
+const ERASE: &str = "UPDATE registrations SET machine = NULL, hardware = NULL WHERE id = ANY ($1::uuid[])";
+const ERASE_FROM_TRAIL: &str = "UPDATE events SET machine = NULL, hardware = NULL
+    WHERE registration = ANY ($1::uuid[]) AND (machine IS NOT NULL OR hardware IS NOT NULL)";
+const DISTRUSTED_OF: &str = "SELECT DISTINCT d.key, d.kind, d.id FROM registrations r
+    JOIN distrusted d ON d.key = r.key AND d.id = CASE d.kind WHEN 'machine' THEN r.machine ELSE r.hardware END
+    WHERE r.id = ANY ($1::uuid[])";
+const STOP_DISTRUSTING_THE_GONE: &str = "DELETE FROM distrusted WHERE key = $1 AND kind = $2 AND id = $3 AND NOT EXISTS
+    (SELECT 1 FROM registrations r WHERE r.key = $1 AND (r.state = 'released') IS FALSE
+     AND CASE $2 WHEN 'machine' THEN r.machine ELSE r.hardware END = $3)";

@@ -1,0 +1,277 @@
+//! The one task of a node that writes seats, in groups that share a transaction.
+//!
+//! Owns the queue, the connection, BEGIN and COMMIT, and what each request is told when one of these fails. One task a node:
+//! requests of one key never wait for each other in the database, and the more of them come the larger are the groups. Knows
+//! no rule.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use deadpool_postgres::ClientWrapper;
+use els_protocol::Timestamp;
+use futures_util::future::try_join;
+use futures_util::{FutureExt, TryFutureExt};
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
+
+use super::connect::{Connector, check_server};
+use super::failure::Failed;
+use super::group::{self, Answer, Ask, Turn};
+use super::listen::Bell;
+use crate::queue::{FairQueue, LANE_LIMIT, Lane, QUEUE_LIMIT, Rejected};
+use crate::{Policy, StoreError};
+
+/// The handle of the writing task.
+pub(super) struct Writer {
+    queue: Arc<FairQueue<Request>>,
+    /// Closed when the task has ended.
+    ended: watch::Receiver<()>,
+}
+
+struct Request {
+    now: Timestamp,
+    ask: Ask,
+    reply: oneshot::Sender<Result<Answer, StoreError>>,
+}
+
+impl Writer {
+    /// Starts the task; `bell` rings after each group that changed something.
+    pub(super) fn start(connector: Connector, policy: Policy, bell: Bell) -> std::io::Result<Self> {
+        let queue = Arc::new(FairQueue::new(LANE_LIMIT, QUEUE_LIMIT));
+        let work = Work { queue: Arc::clone(&queue), connector, policy, bell, connection: None };
+        // A thread of its own: waiting for the queue blocks, and what is read and written goes on in the runtime.
+        let runtime = Handle::current();
+        let (end, ended) = watch::channel(());
+        std::thread::Builder::new().name("els-writer".into()).spawn(move || {
+            work.run(&runtime);
+            drop(end);
+        })?;
+        Ok(Writer { queue, ended })
+    }
+
+    /// Carries `ask` out and answers when that is durable. It is carried out although the future is dropped.
+    pub(super) async fn run(&self, lane: Lane, now: Timestamp, ask: Ask) -> Result<Answer, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        match self.queue.push(lane, Request { now, ask, reply }) {
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(stopped())),
+            Err(Rejected::Full) => Err(StoreError::Busy),
+            Err(Rejected::Closed) => Err(stopped()),
+        }
+    }
+
+    /// Takes nothing more, and waits until everything that was taken is done.
+    pub(super) async fn finish(&self) {
+        self.queue.close();
+        while self.ended.clone().changed().await.is_ok() {}
+    }
+}
+
+impl Drop for Writer {
+    /// Does not wait: what the task waits for is done by the runtime, which may be the one that ends.
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+/// How long it is worth to wait for a group to fill. Where a commit takes long (a disk, a standby), those that were answered
+/// together come again together a moment later; a group of the first two of them would make the others wait for a whole commit.
+#[derive(Default)]
+struct Pace {
+    /// Requests of the last two groups, and the time that the last one took.
+    last: usize,
+    before: usize,
+    took: Duration,
+    /// Until when this group waits.
+    until: Option<Instant>,
+}
+
+impl Pace {
+    /// One more request for a group of `gathered`: a quarter of the last group's time is waited for as many as the last two
+    /// groups had. A request that comes by itself waits for nobody.
+    fn wait_for_more(&mut self, gathered: usize, queue: &FairQueue<Request>) -> Option<Request> {
+        if self.last <= 1 || gathered >= self.last + self.before {
+            return None;
+        }
+        let patience = (self.took / 4).min(PATIENCE);
+        let until = *self.until.get_or_insert_with(|| Instant::now() + patience);
+        queue.pop_until(until)
+    }
+
+    fn note(&mut self, asked: usize, took: Duration) {
+        (self.before, self.last) = (self.last, asked);
+        (self.took, self.until) = (took, None);
+    }
+}
+
+struct Work {
+    queue: Arc<FairQueue<Request>>,
+    connector: Connector,
+    policy: Policy,
+    bell: Bell,
+    connection: Option<ClientWrapper>,
+}
+
+/// Why a group was not carried out, or is not known to be.
+enum Lost {
+    /// It was rolled back: whoever caused that is not known.
+    RolledBack(Failed),
+    /// The connection is gone, or the COMMIT may have been carried out.
+    Unknown(StoreError),
+}
+
+impl Work {
+    fn run(mut self, runtime: &Handle) {
+        // Whatever ends this thread, later requests are told so instead of waiting for ever.
+        let _closing = CloseOnDrop(Arc::clone(&self.queue));
+        let mut waiting: Vec<Request> = Vec::new();
+        let mut pace = Pace::default();
+        loop {
+            if waiting.is_empty() {
+                match self.queue.pop_wait() {
+                    Some(request) => waiting.push(request),
+                    None => return,
+                }
+            }
+            while waiting.len() < GROUP
+                && let Some(request) = self.queue.try_pop().or_else(|| pace.wait_for_more(waiting.len(), &self.queue))
+            {
+                waiting.push(request);
+            }
+            let (asked, began) = (waiting.len(), Instant::now());
+            waiting = runtime.block_on(self.group(waiting));
+            pace.note(asked, began.elapsed());
+        }
+    }
+
+    /// Carries a group out; gives back those that have to come again.
+    async fn group(&mut self, requests: Vec<Request>) -> Vec<Request> {
+        match self.transaction(&requests).await {
+            Ok(turns) => answer(requests, turns),
+            // One of them, or another node, was in the way of all. Each by itself, only that one is.
+            Err(Lost::RolledBack(failed)) if requests.len() > 1 || failed.may_pass() => {
+                let mut again = Vec::new();
+                for request in requests {
+                    again.extend(self.alone(request).await);
+                }
+                again
+            }
+            Err(lost) => {
+                refuse(requests, &lost);
+                Vec::new()
+            }
+        }
+    }
+
+    async fn alone(&mut self, request: Request) -> Vec<Request> {
+        let request = vec![request];
+        let mut tries = 0;
+        loop {
+            match self.transaction(&request).await {
+                Ok(turns) => return answer(request, turns),
+                Err(Lost::RolledBack(failed)) if failed.may_pass() && tries < TRIES => tries += 1,
+                Err(lost) => {
+                    refuse(request, &lost);
+                    return Vec::new();
+                }
+            }
+        }
+    }
+
+    /// One transaction. After an error that the server has not answered with, the connection is given up.
+    async fn transaction(&mut self, requests: &[Request]) -> Result<Vec<Turn>, Lost> {
+        let done = match timeout(GROUP_MOST, AssertUnwindSafe(self.carry_out(requests)).catch_unwind()).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(_)) => Err(Lost::Unknown(StoreError::Internal("a request panicked".into()))),
+            Err(_) => Err(Lost::Unknown(StoreError::Unavailable("no answer within twenty seconds".into()))),
+        };
+        if matches!(done, Err(Lost::Unknown(_))) {
+            self.connection = None;
+        }
+        done
+    }
+
+    async fn carry_out(&mut self, requests: &[Request]) -> Result<Vec<Turn>, Lost> {
+        self.connect().await.map_err(unknown)?;
+        let Some(db) = &self.connection else { return Err(Lost::Unknown(stopped())) };
+        let asks: Vec<(Timestamp, &Ask)> = requests.iter().map(|request| (request.now, &request.ask)).collect();
+        // Sent in this order, and not waited for one by one.
+        let begin = db.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED").map_err(Failed::from);
+        let (turns, changed) = match try_join(begin, group::answer(db, &self.policy, &asks)).await {
+            Ok(((), answered)) => answered,
+            Err(failed) if failed.is_answer() => {
+                db.batch_execute("ROLLBACK").await.map_err(|error| unknown(error.into()))?;
+                return Err(Lost::RolledBack(failed));
+            }
+            Err(failed) => return Err(unknown(failed)),
+        };
+        // An error here says nothing about what has become of the transaction, not even one that the server sends: it may have
+        // been the wait for a standby that failed.
+        db.batch_execute("COMMIT").await.map_err(|error| Lost::Unknown(Failed::from(error).meaning(true)))?;
+        if changed {
+            self.bell.ring();
+        }
+        Ok(turns)
+    }
+
+    async fn connect(&mut self) -> Result<(), Failed> {
+        if self.connection.as_ref().is_none_or(|session| session.is_closed()) {
+            let session = self.connector.session().await?;
+            // After a failover it is another server.
+            check_server(&session).await.map_err(|error| Failed::Connect(format!("{error:#}")))?;
+            self.connection = Some(session);
+        }
+        Ok(())
+    }
+}
+
+struct CloseOnDrop(Arc<FairQueue<Request>>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
+        // Their senders are dropped with them, which is their answer.
+        while self.0.try_pop().is_some() {}
+    }
+}
+
+/// Sends the answers of a group that is durable; gives back the requests that were put off.
+fn answer(requests: Vec<Request>, turns: Vec<Turn>) -> Vec<Request> {
+    let mut put_off = Vec::new();
+    for (request, turn) in requests.into_iter().zip(turns) {
+        match turn {
+            // Whoever asked may be gone; what was done is done.
+            Turn::Answered(answer) => drop(request.reply.send(Ok(answer))),
+            Turn::PutOff => put_off.push(request),
+        }
+    }
+    put_off
+}
+
+fn refuse(requests: Vec<Request>, lost: &Lost) {
+    let error = match lost {
+        Lost::RolledBack(failed) => failed.meaning(false),
+        Lost::Unknown(error) => error.clone(),
+    };
+    for request in requests {
+        let _ = request.reply.send(Err(error.clone()));
+    }
+}
+
+fn unknown(failed: Failed) -> Lost {
+    Lost::Unknown(failed.meaning(false))
+}
+
+fn stopped() -> StoreError {
+    StoreError::Unavailable("the writer has stopped".into())
+}
+
+/// Requests that share a transaction, at the most.
+const GROUP: usize = 256;
+/// The longest wait for a group to fill.
+const PATIENCE: Duration = Duration::from_millis(2);
+/// How often a request is tried that is in the way of others.
+const TRIES: u32 = 5;
+/// The longest wait for one transaction: more than a connection and a lock may take.
+const GROUP_MOST: Duration = Duration::from_secs(20);

@@ -1,0 +1,238 @@
+//! Rows as every database has them: what of a key and of a registration seats depend on, and how words are spelled there.
+//!
+//! Owns the shapes that are read and the texts that are stored. Knows no SQL and no rule.
+
+use std::net::IpAddr;
+
+use els_protocol::wire::{Os, SeatHolder, Seats};
+use els_protocol::{Label, MachineId, RegistrationId, Sha256Hex, Timestamp};
+
+use super::{CredentialState, HolderState, KeyId, KeyNumber, Policy, RegistrationView, SeatPage};
+use crate::rules::{Candidate, KeyState, Likeness, SUPERSEDED_SECONDS, Terms};
+
+/// A key, as far as seats depend on it.
+#[derive(Debug, Clone)]
+pub(super) struct Key {
+    pub(super) number: KeyNumber,
+    pub(super) id: KeyId,
+    pub(super) product: String,
+    pub(super) contract: Option<String>,
+    pub(super) seats: Seats,
+    pub(super) self_release: bool,
+    /// The terms, without the grace of this site.
+    pub(super) terms: Terms,
+}
+
+impl Key {
+    /// The terms, with the grace of this site.
+    pub(super) fn terms(&self, policy: &Policy) -> Terms {
+        Terms { grace_seconds: policy.grace_seconds, ..self.terms }
+    }
+
+    /// When it expires.
+    pub(super) fn expires(&self) -> Timestamp {
+        self.terms.expires
+    }
+
+    /// One page of the key's seats, out of `found`, which has one more than `limit` where there is another page.
+    pub(super) fn page(self, mut found: Vec<SeatHolder>, limit: u32) -> SeatPage {
+        let next = if found.len() > limit as usize {
+            found.truncate(limit as usize);
+            found.last().map(|last| last.registration)
+        } else {
+            None
+        };
+        let expires = self.expires();
+        let Key { id: key_id, product, seats, .. } = self;
+        SeatPage { key_id, product, expires, seats, registrations: found, next }
+    }
+
+    /// What a machine is told of its registration.
+    pub(super) fn view(&self, id: RegistrationId, registered_at: Timestamp) -> RegistrationView {
+        RegistrationView {
+            registration: id,
+            key_id: self.id.clone(),
+            contract: self.contract.clone(),
+            product: self.product.clone(),
+            expires: self.expires(),
+            registered_at,
+            seats: self.seats,
+        }
+    }
+}
+
+/// A registration, as far as seats depend on it.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    pub(super) id: RegistrationId,
+    pub(super) key: KeyNumber,
+    pub(super) token_hash: Sha256Hex,
+    pub(super) state: HolderState,
+    pub(super) machine: Option<MachineId>,
+    pub(super) hardware: Option<MachineId>,
+    pub(super) os: Os,
+    pub(super) arch: String,
+    pub(super) label: Option<Label>,
+    pub(super) registered_at: Timestamp,
+    pub(super) ended_at: Option<Timestamp>,
+    pub(super) successor: Option<RegistrationId>,
+    pub(super) likeness: Option<Likeness>,
+}
+
+impl Held {
+    /// Superseded, and past its hour: its next use has to be decided upon.
+    pub(super) fn is_overdue(&self, now: Timestamp) -> bool {
+        self.state == HolderState::Superseded
+            && self.ended_at.is_some_and(|since| now >= since.plus_seconds(SUPERSEDED_SECONDS))
+    }
+}
+
+/// An active registration that could be the same machine, and what goes with its seat.
+#[derive(Debug, Clone)]
+pub(super) struct CandidateRow {
+    pub(super) candidate: Candidate,
+    pub(super) label: Option<Label>,
+    /// The id that it has superseded.
+    pub(super) superseded: Option<RegistrationId>,
+}
+
+/// Which kind of id a key distrusts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum IdKind {
+    Machine,
+    Hardware,
+}
+
+impl IdKind {
+    /// As it is stored.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            IdKind::Machine => "machine",
+            IdKind::Hardware => "hardware",
+        }
+    }
+
+    /// Reads what [`IdKind::as_str`] wrote.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        [IdKind::Machine, IdKind::Hardware].into_iter().find(|one| one.as_str() == text)
+    }
+}
+
+/// What a registration's state means for its credential; `None` where the time that goes with it is missing.
+pub(super) fn credential_state(state: HolderState, ended_at: Option<Timestamp>) -> Option<CredentialState> {
+    match state {
+        HolderState::Active => Some(CredentialState::Active),
+        HolderState::Superseded => ended_at.map(CredentialState::Superseded),
+        HolderState::Released => Some(CredentialState::Released),
+    }
+}
+
+/// As it is stored.
+pub(super) fn key_state_text(state: KeyState) -> &'static str {
+    match state {
+        KeyState::Active => "active",
+        KeyState::Suspended => "suspended",
+        KeyState::Revoked => "revoked",
+    }
+}
+
+/// Reads what [`key_state_text`] wrote.
+pub(super) fn key_state(text: &str) -> Option<KeyState> {
+    [KeyState::Active, KeyState::Suspended, KeyState::Revoked].into_iter().find(|one| key_state_text(*one) == text)
+}
+
+/// Reads the state of a registration.
+pub(super) fn holder_state(text: &str) -> Option<HolderState> {
+    match text {
+        "active" => Some(HolderState::Active),
+        "superseded" => Some(HolderState::Superseded),
+        "released" => Some(HolderState::Released),
+        _ => None,
+    }
+}
+
+/// As it is stored, and told in the trail.
+pub(super) fn likeness_text(likeness: Likeness) -> &'static str {
+    match likeness {
+        Likeness::SameMachineAndHardware => "same machine and hardware id",
+        Likeness::SameMachineMoved => "same machine id, said to be moved",
+        Likeness::SameMachineOnly => "same machine id, hardware id absent",
+        Likeness::SameHardwareOnly => "same hardware id, other machine id",
+    }
+}
+
+/// Reads what [`likeness_text`] wrote.
+pub(super) fn likeness(text: &str) -> Option<Likeness> {
+    [
+        Likeness::SameMachineAndHardware,
+        Likeness::SameMachineMoved,
+        Likeness::SameMachineOnly,
+        Likeness::SameHardwareOnly,
+    ]
+    .into_iter()
+    .find(|one| likeness_text(*one) == text)
+}
+
+/// Who counts as one client: an IPv4 address, or an IPv6 network of 64 bits, which is what one customer gets.
+pub(super) fn client_group(client: IpAddr) -> String {
+    match client.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
+    }
+}
+
+/// A pattern for LIKE, with `\` as its escape, that finds `text` anywhere.
+pub(super) fn like_anywhere(text: &str) -> String {
+    format!("%{}%", text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"))
+}
+
+/// `sentence` with each `{}` replaced by the next value.
+pub(super) fn fill(sentence: &str, values: &[String]) -> String {
+    let mut values = values.iter();
+    let mut parts = sentence.split("{}");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        text.push_str(values.next().map_or("", String::as_str));
+        text.push_str(part);
+    }
+    text
+}
+
+/// The moment from which on a machine would have had to be seen: `days` back, times in which the gate was down not
+/// counted. `downs` are those times, (since, until), the latest first.
+pub(super) fn unseen_since(
+    now: Timestamp,
+    days: u32,
+    downs: impl IntoIterator<Item = (Timestamp, Timestamp)>,
+) -> Timestamp {
+    let mut left = i64::from(days) * 24 * 3600;
+    let mut at = now.unix();
+    for (since, until) in downs {
+        let up = (at - until.unix()).max(0);
+        if left <= up {
+            break;
+        }
+        left -= up;
+        at = at.min(since.unix());
+    }
+    Timestamp::from_unix(at - left)
+}
+
+/// Seconds for which an early release is remembered.
+pub(super) const REMEMBERED_SECONDS: i64 = 24 * 3600;
+/// Early releases of one client that are remembered: more than a site behind one address can lose answers of in a day, and
+/// little enough to keep.
+pub(super) const REMEMBERED_PER_CLIENT: u32 = 1024;
+/// Seconds after its release in which a registration's machine and hardware ids are kept.
+pub(super) const ERASE_SECONDS: i64 = 90 * 24 * 3600;
+/// Seconds without a sign of the gate after which it was down: three calls that did not come.
+pub(super) const GAP_SECONDS: i64 = 180;
+/// Seconds between two searches for machines that nobody has seen; their limits are days.
+pub(super) const SEARCH_SECONDS: i64 = 3600;
+/// Last-seen times that are written at once.
+pub(super) const SEEN_PIECE: usize = 500;
+/// How many rows a piece of upkeep takes on, at the most. As many are done at once; where there are more, it comes again.
+pub(super) const PIECE: usize = 200;

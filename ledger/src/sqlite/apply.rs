@@ -1,0 +1,103 @@
+//! Carrying changes out, one statement each, in the transaction of the caller.
+//!
+//! Owns every statement that changes a seat. Decides nothing.
+
+use els_protocol::{MachineId, RegistrationId};
+use rusqlite::{Connection, params};
+
+use super::{early, trail};
+use crate::change::{Change, NewRegistration, Particulars};
+use crate::rows::likeness_text;
+
+/// Carries all of `changes` out, in their order.
+pub(super) fn apply(connection: &Connection, changes: &[Change]) -> rusqlite::Result<()> {
+    changes.iter().try_for_each(|change| one(connection, change))
+}
+
+fn one(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
+    match change {
+        Change::Insert(new) => insert(connection, new),
+        Change::Update(particulars) => update(connection, particulars),
+        Change::Release { id, at } => connection
+            .prepare_cached(
+                "UPDATE registrations SET state = 'released', ended_at = ?2, successor = NULL, likeness = NULL
+                 WHERE id = ?1",
+            )?
+            .execute(params![id.as_bytes(), at.unix()])
+            .map(drop),
+        Change::Supersede { id, at, successor, likeness } => connection
+            .prepare_cached(
+                "UPDATE registrations SET state = 'superseded', ended_at = ?2, successor = ?3, likeness = ?4
+                 WHERE id = ?1",
+            )?
+            .execute(params![id.as_bytes(), at.unix(), successor.as_bytes(), likeness_text(*likeness)])
+            .map(drop),
+        Change::Follow { id, successor } => connection
+            .prepare_cached("UPDATE registrations SET successor = ?2 WHERE id = ?1")?
+            .execute([id.as_bytes(), successor.as_bytes()])
+            .map(drop),
+        Change::Reactivate { id } => connection
+            .prepare_cached(
+                "UPDATE registrations SET state = 'active', ended_at = NULL, successor = NULL, likeness = NULL
+                 WHERE id = ?1",
+            )?
+            .execute([id.as_bytes()])
+            .map(drop),
+        Change::Distrust { key, kind, id, since } => connection
+            .prepare_cached("INSERT OR IGNORE INTO distrusted (key, kind, id, since) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![key.0, kind.as_str(), id.as_bytes(), since.unix()])
+            .map(drop),
+        Change::Remember { id, token_hash, client, at } => early::remember(connection, *at, id, token_hash, client),
+        Change::UseSeat(key) => {
+            let taken = connection
+                .prepare_cached("UPDATE keys SET used = used + 1 WHERE number = ?1 AND used < seats")?
+                .execute([key.0])?;
+            if taken == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(taken)) }
+        }
+        Change::FreeSeat(key) => {
+            connection.prepare_cached("UPDATE keys SET used = used - 1 WHERE number = ?1")?.execute([key.0]).map(drop)
+        }
+        Change::Event(entry) => trail::write(connection, entry),
+    }
+}
+
+fn insert(connection: &Connection, new: &NewRegistration) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO registrations
+             (id, key, token_hash, state, machine, hardware, os, os_version, arch, label, registered_at)
+             VALUES (?1, ?2, ?3, 'active', ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        )?
+        .execute(params![
+            new.id.as_bytes(),
+            new.key.0,
+            new.token_hash.0,
+            new.machine.as_bytes(),
+            new.hardware.as_ref().map(MachineId::as_bytes),
+            new.os.id,
+            new.os.version,
+            new.arch,
+            new.label.as_ref().map(|label| label.as_str()),
+            new.at.unix(),
+        ])
+        .map(drop)
+}
+
+fn update(connection: &Connection, new: &Particulars) -> rusqlite::Result<()> {
+    let id: &RegistrationId = &new.id;
+    connection
+        .prepare_cached(
+            "UPDATE registrations SET machine = ?2, hardware = ?3, os = ?4, os_version = ?5, arch = ?6, label = ?7
+             WHERE id = ?1",
+        )?
+        .execute(params![
+            id.as_bytes(),
+            new.machine.as_bytes(),
+            new.hardware.as_ref().map(MachineId::as_bytes),
+            new.os.id,
+            new.os.version,
+            new.arch,
+            new.label.as_ref().map(|label| label.as_str()),
+        ])
+        .map(drop)
+}

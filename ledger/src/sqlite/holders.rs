@@ -1,0 +1,109 @@
+//! Lists of registrations: for whoever holds the key, and for the administrator.
+
+use els_protocol::wire::SeatHolder;
+use els_protocol::{Code, RegistrationId, Sha256Hex, Timestamp};
+use rusqlite::{Connection, Row, params};
+
+use super::held::key_by_secret;
+use super::row::{holder_state, invalid, key_id, label, machine_id, optional_time, os, time};
+use crate::rows::Key;
+use crate::rules::Judged;
+use crate::{Holder, KeyId, SeatPage};
+
+/// One page of the machines that hold a key's seats.
+pub(super) fn page(
+    connection: &Connection,
+    now: Timestamp,
+    secret: &Sha256Hex,
+    after: Option<RegistrationId>,
+    limit: u32,
+) -> rusqlite::Result<Judged<SeatPage>> {
+    let Some(key) = key_by_secret(connection, now, secret)? else {
+        return Ok(Err(Code::UnknownKey.into()));
+    };
+    let found = active(connection, &key, after, limit.saturating_add(1))?;
+    Ok(Ok(key.page(found, limit)))
+}
+
+/// The registrations of a key that are active or superseded.
+pub(super) fn of_key(
+    connection: &Connection,
+    key: &KeyId,
+    after: Option<RegistrationId>,
+    limit: u32,
+) -> rusqlite::Result<Vec<Holder>> {
+    let from = first_bytes(after.as_ref());
+    connection
+        .prepare_cached(&format!(
+            "{HOLDER} WHERE r.key = (SELECT number FROM keys WHERE id = ?1) AND r.state <> 'released' AND r.id > ?2
+             ORDER BY r.id LIMIT ?3"
+        ))?
+        .query_map(params![key.as_str(), from, limit], holder)?
+        .collect()
+}
+
+/// Registrations that a text leads to: a whole id, or part of a label.
+pub(super) fn find(
+    connection: &Connection,
+    id: Option<RegistrationId>,
+    pattern: &str,
+    limit: u32,
+) -> rusqlite::Result<Vec<Holder>> {
+    let id = id.as_ref().map(RegistrationId::as_bytes);
+    connection
+        .prepare_cached(&format!(
+            "{HOLDER} WHERE r.id = ?1 OR r.label LIKE ?2 ESCAPE '\\' ORDER BY r.registered_at, r.id LIMIT ?3"
+        ))?
+        .query_map(params![id, pattern, limit], holder)?
+        .collect()
+}
+
+fn active(
+    connection: &Connection,
+    key: &Key,
+    after: Option<RegistrationId>,
+    limit: u32,
+) -> rusqlite::Result<Vec<SeatHolder>> {
+    connection
+        .prepare_cached(
+            "SELECT id, label, machine, os, os_version, arch, registered_at, last_seen_at FROM registrations
+             WHERE key = ?1 AND state <> 'released' AND state = 'active' AND id > ?2 ORDER BY id LIMIT ?3",
+        )?
+        .query_map(params![key.number.0, first_bytes(after.as_ref()), limit], |row| {
+            Ok(SeatHolder {
+                registration: row.get(0).map(RegistrationId::from_bytes)?,
+                label: label(row, 1)?,
+                machine: machine_id(row, 2)?.ok_or_else(|| invalid(2, "an active registration without machine id"))?,
+                os: os(row, 3)?,
+                arch: row.get(5)?,
+                registered_at: time(row, 6)?,
+                last_seen_at: optional_time(row, 7)?,
+            })
+        })?
+        .collect()
+}
+
+/// Ids after this one; the empty blob comes before every id.
+fn first_bytes(after: Option<&RegistrationId>) -> &[u8] {
+    after.map_or(&[], |id| id.as_bytes())
+}
+
+fn holder(row: &Row<'_>) -> rusqlite::Result<Holder> {
+    Ok(Holder {
+        registration: row.get(0).map(RegistrationId::from_bytes)?,
+        key_id: key_id(row, 1)?,
+        state: holder_state(row, 2)?,
+        label: label(row, 3)?,
+        machine: machine_id(row, 4)?,
+        hardware: machine_id(row, 5)?,
+        os: os(row, 6)?,
+        arch: row.get(8)?,
+        registered_at: time(row, 9)?,
+        last_seen_at: optional_time(row, 10)?,
+        ended_at: optional_time(row, 11)?,
+    })
+}
+
+/// The columns that [`holder`] reads.
+const HOLDER: &str = "SELECT r.id, k.id, r.state, r.label, r.machine, r.hardware, r.os, r.os_version, r.arch,
+    r.registered_at, r.last_seen_at, r.ended_at FROM registrations r JOIN keys k ON k.number = r.key";

@@ -1,0 +1,149 @@
+//! What has to be done as time goes by: seats of machines that nobody sees any more, ids that have to be erased, early
+//! releases that may be forgotten.
+//!
+//! Owns the tables `upkeep` and `gate_down`. Each function does a bounded piece in the transaction of its caller, so that
+//! upkeep never holds requests up.
+
+use els_protocol::{MachineId, RegistrationId, Timestamp};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::row::{machine_id, time};
+use super::{giving_back, trail};
+use crate::KeyNumber;
+use crate::rows::{self, ERASE_SECONDS, GAP_SECONDS, PIECE, SEARCH_SECONDS};
+
+/// Notes that the gate is up. A gap since the last time is a time in which it was down.
+pub(super) fn gate_is_up(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+    if let Some(last) = done_at(connection, "gate")?
+        && now.seconds_since(last) > GAP_SECONDS
+    {
+        connection
+            .prepare_cached("INSERT OR REPLACE INTO gate_down (since, until) VALUES (?1, ?2)")?
+            .execute([last.unix(), now.unix()])?;
+    }
+    set_done(connection, "gate", now)
+}
+
+/// Whether it is time to look for machines that nobody has seen; they are days, so that once an hour is enough.
+pub(super) fn search_is_due(connection: &Connection, now: Timestamp) -> rusqlite::Result<bool> {
+    let last = done_at(connection, "unseen")?;
+    Ok(last.is_none_or(|last| !(0..SEARCH_SECONDS).contains(&now.seconds_since(last))))
+}
+
+/// Notes that the search is done.
+pub(super) fn search_is_done(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+    set_done(connection, "unseen", now)
+}
+
+/// Some of the registrations whose machine nobody has seen for as long as its key says, while the gate was up.
+pub(super) fn unseen(connection: &Connection, now: Timestamp) -> rusqlite::Result<Vec<RegistrationId>> {
+    let keys: Vec<(KeyNumber, u32)> = connection
+        .prepare_cached("SELECT number, release_unseen_after FROM keys WHERE release_unseen_after IS NOT NULL")?
+        .query_map([], |row| Ok((KeyNumber(row.get(0)?), row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut found = Vec::new();
+    for (key, days) in keys {
+        let since = unseen_since(connection, now, days)?;
+        let more: Vec<RegistrationId> = connection
+            .prepare_cached(
+                "SELECT id FROM registrations WHERE key = ?1 AND state <> 'released' AND state = 'active'
+                 AND max(registered_at, coalesce(last_seen_at, 0)) <= ?2 LIMIT ?3",
+            )?
+            .query_map(params![key.0, since.unix(), PIECE - found.len()], |row| {
+                row.get(0).map(RegistrationId::from_bytes)
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        found.extend(more);
+        if found.len() >= PIECE {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// Releases those of `ids` that nobody has seen meanwhile either; says how many.
+pub(super) fn release_unseen(connection: &Connection, now: Timestamp, ids: &[RegistrationId]) -> rusqlite::Result<u64> {
+    let mut released = 0;
+    for id in ids {
+        let facts: Option<(u32, i64)> = connection
+            .prepare_cached(
+                "SELECT k.release_unseen_after, max(r.registered_at, coalesce(r.last_seen_at, 0))
+                 FROM registrations r JOIN keys k ON k.number = r.key
+                 WHERE r.id = ?1 AND r.state = 'active' AND k.release_unseen_after IS NOT NULL",
+            )?
+            .query_row([id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let Some((days, last)) = facts else { continue };
+        if last <= unseen_since(connection, now, days)?.unix() {
+            giving_back::release_any(connection, now, id, format!("not seen for {days} days").into())?;
+            released += 1;
+        }
+    }
+    Ok(released)
+}
+
+/// Erases the machine and hardware ids of some registrations that were released long enough ago, also from the trail;
+/// says how many.
+pub(super) fn erase(connection: &Connection, now: Timestamp) -> rusqlite::Result<u64> {
+    type Row = (RegistrationId, KeyNumber, Option<MachineId>, Option<MachineId>);
+    let due: Vec<Row> = connection
+        .prepare_cached(
+            "SELECT id, key, machine, hardware FROM registrations
+             WHERE state = 'released' AND (machine IS NOT NULL OR hardware IS NOT NULL) AND ended_at <= ?1 LIMIT ?2",
+        )?
+        .query_map(params![now.plus_seconds(-ERASE_SECONDS).unix(), PIECE], |row| {
+            let id = row.get(0).map(RegistrationId::from_bytes)?;
+            Ok((id, KeyNumber(row.get(1)?), machine_id(row, 2)?, machine_id(row, 3)?))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    for (id, key, machine, hardware) in &due {
+        connection
+            .prepare_cached("UPDATE registrations SET machine = NULL, hardware = NULL WHERE id = ?1")?
+            .execute([id.as_bytes()])?;
+        trail::erase_ids(connection, id)?;
+        for (kind, id) in [("machine", machine), ("hardware", hardware)] {
+            if let Some(id) = id {
+                stop_distrusting_the_gone(connection, *key, kind, id)?;
+            }
+        }
+    }
+    Ok(due.len() as u64)
+}
+
+/// An id that no registration of the key has any more is not kept for the sake of distrusting it.
+fn stop_distrusting_the_gone(
+    connection: &Connection,
+    key: KeyNumber,
+    kind: &str,
+    id: &MachineId,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "DELETE FROM distrusted WHERE key = ?1 AND kind = ?2 AND id = ?3 AND NOT EXISTS
+             (SELECT 1 FROM registrations r WHERE r.key = ?1 AND r.state <> 'released'
+              AND CASE ?2 WHEN 'machine' THEN r.machine ELSE r.hardware END = ?3)",
+        )?
+        .execute(params![key.0, kind, id.as_bytes()])
+        .map(drop)
+}
+
+/// The moment from which on a machine would have had to be seen.
+fn unseen_since(connection: &Connection, now: Timestamp, days: u32) -> rusqlite::Result<Timestamp> {
+    let mut downs = connection.prepare_cached("SELECT since, until FROM gate_down ORDER BY until DESC")?;
+    let downs = downs.query_map([], |row| Ok((time(row, 0)?, time(row, 1)?)))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(rows::unseen_since(now, days, downs))
+}
+
+fn done_at(connection: &Connection, name: &str) -> rusqlite::Result<Option<Timestamp>> {
+    connection
+        .prepare_cached("SELECT at FROM upkeep WHERE name = ?1")?
+        .query_row([name], |row| row.get(0).map(Timestamp::from_unix))
+        .optional()
+}
+
+fn set_done(connection: &Connection, name: &str, now: Timestamp) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT INTO upkeep (name, at) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET at = excluded.at")?
+        .execute(params![name, now.unix()])
+        .map(drop)
+}
