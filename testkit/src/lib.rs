@@ -1,23 +1,29 @@
-//! The parts of which tests build a small world: certificates, a backend, a signed repository, machines with their dnf,
-//! proxies and web servers.
+//! The parts that tests are built of: certificates, backends, PostgreSQL clusters, signed repositories, machines with their
+//! dnf, proxies, web servers and hostile servers.
 //!
-//! Every part lives in a temporary folder and on ports of its own, so that tests run beside each other, and ends with the
-//! value that stands for it, also when the test panics. The harness knows programs and files; what they ought to do is
-//! for the tests to say.
+//! Every part has a temporary folder and ports of its own, so that tests run in parallel. It ends with the value that
+//! represents it, also when the test panics. This crate knows programs and files; it must not know what they should do:
+//! that is for the tests.
+
+#![allow(missing_docs, reason = "the names say it, and only tests read them")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has to stop")]
 
 mod backend;
 mod booted;
+pub mod cluster;
 mod dnf;
+pub mod http;
 mod machine;
 mod process;
 mod repository;
 mod rpms;
 pub mod scripted;
+pub mod site;
 mod squid;
 mod tls;
-mod web;
+mod web_server;
 
-pub use backend::{Backend, Key, Settings, agent_program, backend_program};
+pub use backend::{Backend, Key, PROJECT, Settings, agent_program, backend_program};
 pub use booted::Booted;
 pub use machine::Machine;
 pub use process::{Run, ends_with_its_thread, folder, program, run, run_with_input, wait_until};
@@ -25,4 +31,4 @@ pub use repository::Repository;
 pub use rpms::{AGENTS, Rpm, release_agent, rpm_file};
 pub use squid::{Access, SQUID_ADDRESS, Squid};
 pub use tls::Authority;
-pub use web::{Kind, WebServer};
+pub use web_server::{Kind, WebServer};

@@ -47,6 +47,14 @@ impl Run {
         self
     }
 
+    /// Fails the test unless the program exited with `code` after an error message that contains `text`.
+    #[track_caller]
+    pub fn fails_with(self, code: i32, text: &str) -> Run {
+        let run = self.exits(code);
+        assert!(run.stderr.starts_with("error: ") && run.stderr.contains(text), "{text:?} was expected\n{run}");
+        run
+    }
+
     /// Standard output, which must be one JSON document and nothing else.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
@@ -70,6 +78,12 @@ impl Run {
     pub fn does_not_say(self, text: &str) -> Run {
         assert!(!self.text().contains(text), "{text:?} was not expected\n{self}");
         self
+    }
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -125,7 +139,7 @@ pub fn run_with_input(command: &mut Command, input: Option<&str>) -> Run {
 }
 
 /// A program that runs beside the test and is killed with it.
-pub struct Server {
+pub(crate) struct Server {
     name: String,
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
@@ -135,7 +149,7 @@ impl Server {
     /// Starts a program and gathers what it writes to standard output and standard error. Make `command` with
     /// [`ends_with_its_thread`].
     #[track_caller]
-    pub fn start(name: &str, mut command: Command) -> Server {
+    pub(crate) fn start(name: &str, mut command: Command) -> Server {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -149,14 +163,14 @@ impl Server {
     }
 
     /// The lines that it has written so far.
-    pub fn log(&self) -> Vec<String> {
+    pub(crate) fn log(&self) -> Vec<String> {
         self.log.lock().expect("no reader panics").clone()
     }
 
     /// Waits until `find` finds something in the log. If the program ends before that, or nothing comes, the test fails
     /// with the log.
     #[track_caller]
-    pub fn wait_for<T>(&mut self, what: &str, mut find: impl FnMut(&[String]) -> Option<T>) -> T {
+    pub(crate) fn wait_for<T>(&mut self, what: &str, mut find: impl FnMut(&[String]) -> Option<T>) -> T {
         let begin = Instant::now();
         loop {
             let ended = self.child.try_wait().expect("a child can be waited for");
@@ -173,18 +187,18 @@ impl Server {
 
     /// Waits until the program accepts connections on `port`.
     #[track_caller]
-    pub fn wait_for_port(&mut self, port: u16) {
+    pub(crate) fn wait_for_port(&mut self, port: u16) {
         self.wait_for("listening port", |_| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok());
     }
 
     /// Its process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Waits until the program has ended by itself.
     #[track_caller]
-    pub fn wait_for_end(&mut self, what: &str) {
+    pub(crate) fn wait_for_end(&mut self, what: &str) {
         let begin = Instant::now();
         while self.child.try_wait().expect("a child can be waited for").is_none() {
             assert!(begin.elapsed() < LONGEST_START, "{}: {what}: not in time", self.name);
@@ -193,7 +207,7 @@ impl Server {
     }
 
     /// Ends the program at once, as a power failure would.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -246,7 +260,7 @@ pub fn folder() -> TempDir {
 
 /// A port of the loopback interface that nobody listens on. Only for programs that cannot be asked to choose one by
 /// themselves; the kernel hands out free ports in random order, so two askers hardly ever get the same one.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("a bound socket has an address").port()
 }
@@ -293,28 +307,33 @@ const SHOWN_LINES: usize = 40;
 /// How long a server may take to be ready, or an effect to show.
 const LONGEST_START: Duration = Duration::from_secs(30);
 
-#[test]
-fn a_server_and_all_that_it_started_end_with_the_thread_that_started_it() {
-    let place = folder();
-    let pipe = place.path().join("pipe");
-    run(Command::new(program("mkfifo")).args(["--mode", "666"]).arg(&pipe)).succeeds();
-    let held = pipe.clone();
-    let tester = thread::spawn(move || {
-        // It becomes another user, as squid does.
-        let mut command = ends_with_its_thread(program("setpriv"), true);
-        command.args(["--reuid=65534", "--clear-groups", "--", "sh", "-c"]);
-        // A grandchild keeps the pipe open for writing as long as it lives.
-        command.args(["sleep 1000 >\"$1\" & echo started; wait", "sh"]).arg(&held);
-        let mut server = Server::start("a server", command);
-        let reader = std::fs::File::open(&held).expect("the pipe opens when the grandchild is there");
-        server.wait_for("start", |log| log.iter().any(|line| line == "started").then_some(()));
-        // As bad as a test can end: the value is never dropped.
-        std::mem::forget(server);
-        reader
-    });
-    let mut reader = tester.join().expect("the thread ends");
-    let (gone, told) = std::sync::mpsc::channel();
-    // End of file comes when the last process that can write is gone, and not before.
-    thread::spawn(move || gone.send(reader.read(&mut [0]).is_ok_and(|read| read == 0)));
-    assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(true), "the processes are still there");
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_and_all_that_it_started_end_with_the_thread_that_started_it() {
+        let place = folder();
+        let pipe = place.path().join("pipe");
+        run(Command::new(program("mkfifo")).args(["--mode", "666"]).arg(&pipe)).succeeds();
+        let held = pipe.clone();
+        let tester = thread::spawn(move || {
+            // It becomes another user, as squid does.
+            let mut command = ends_with_its_thread(program("setpriv"), true);
+            command.args(["--reuid=65534", "--clear-groups", "--", "sh", "-c"]);
+            // A grandchild keeps the pipe open for writing as long as it lives.
+            command.args(["sleep 1000 >\"$1\" & echo started; wait", "sh"]).arg(&held);
+            let mut server = Server::start("a server", command);
+            let reader = std::fs::File::open(&held).expect("the pipe opens when the grandchild is there");
+            server.wait_for("start", |log| log.iter().any(|line| line == "started").then_some(()));
+            // As bad as a test can end: the value is never dropped.
+            std::mem::forget(server);
+            reader
+        });
+        let mut reader = tester.join().expect("the thread ends");
+        let (gone, told) = std::sync::mpsc::channel();
+        // End of file comes when the last process that can write is gone, and not before.
+        thread::spawn(move || gone.send(reader.read(&mut [0]).is_ok_and(|read| read == 0)));
+        assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(true), "the processes are still there");
+    }
 }

@@ -21,7 +21,7 @@ const SPEC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tiny.spec");
 /// The spec of the distribution's own repo files.
 const DISTRIBUTION_SPEC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/almalinux-repos.spec");
 /// The distribution's key file, as the repo file names it.
-pub const DISTRIBUTION_KEY_FILE: &str = "/etc/pki/rpm-gpg/RPM-GPG-KEY-AlmaLinux-9";
+pub(crate) const DISTRIBUTION_KEY_FILE: &str = "/etc/pki/rpm-gpg/RPM-GPG-KEY-AlmaLinux-9";
 
 /// A document root with the enabled sections of the shipped repo file.
 ///
@@ -38,7 +38,7 @@ pub struct Repository {
 }
 
 /// A section of the repo file: its id and its folder below the base URL.
-pub struct Section {
+pub(crate) struct Section {
     pub id: String,
     pub path: String,
 }
@@ -227,7 +227,7 @@ impl Signer {
 }
 
 /// The enabled sections of the shipped repo file, with their folders on an x86_64 machine.
-pub fn sections() -> Vec<Section> {
+pub(crate) fn sections() -> Vec<Section> {
     let file = fs::read_to_string(REPO_FILE).unwrap_or_else(|error| panic!("{REPO_FILE}: {error}"));
     let mut sections = Vec::new();
     for block in file.split("\n[").skip(1) {

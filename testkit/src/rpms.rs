@@ -10,12 +10,11 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
-use crate::backend::{Backend, agent_program, backend_program};
+use crate::backend::{Backend, PROJECT, agent_program, backend_program};
 use crate::machine::Machine;
 use crate::process::{folder, program, run};
 use crate::repository::Repository;
 
-const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
 /// Where the agent's packages are below the document root: a path that `dist/products.toml` opens to everybody.
 pub const AGENTS: &str = "els-register/el9/x86_64";
 
@@ -86,7 +85,7 @@ impl Machine {
         let place = folder();
         let mut build = Command::new(program("rpmbuild"));
         build.args(["-bb", "--quiet", "--define", &format!("_topdir {}", place.path().display())]);
-        build.args(["--define", &format!("glibc {minor}")]).arg(format!("{PROJECT}/tests/fixtures/platform.spec"));
+        build.args(["--define", &format!("glibc {minor}")]).arg(format!("{PROJECT}/testkit/fixtures/platform.spec"));
         run(&mut build).succeeds();
         let name = format!("platform-2.{minor}-1.noarch.rpm");
         fs::copy(place.path().join("RPMS/noarch").join(&name), self.path("/tmp").join(&name)).expect("a copy");

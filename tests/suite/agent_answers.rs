@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::harness::Machine;
-use crate::harness::scripted::{Answer, Scripted, answer, problem, problem_document, raw, registration};
+use els_testkit::Machine;
+use els_testkit::scripted::{Answer, Scripted, answer, problem, problem_document, raw, registration};
 
 const KEY: &str = "TEST-KEY-0001";
 

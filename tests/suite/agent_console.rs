@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::scripted::{Answer, Scripted, problem};
-use crate::harness::{Machine, Run, agent_program, program, run, wait_until};
+use els_testkit::scripted::{Answer, Scripted, problem};
+use els_testkit::{Machine, Run, agent_program, program, run, wait_until};
 
 const KEY: &str = "TEST-KEY-0001";
 const ID: &str = "1b4e28ba-2fa1-41d2-883f-0016d3cca427";
@@ -58,7 +58,7 @@ fn document(run: &Run) -> Value {
 fn json_is_one_document_on_every_way_out() {
     let server = Scripted::backend(|request| {
         (request.method == "GET" && request.path.starts_with("/v1/seats")).then(|| {
-            crate::harness::scripted::answer(
+            els_testkit::scripted::answer(
                 200,
                 &json!({
                     "key_id": "k", "product": {"id": "p", "name": "P"}, "expires": "2099-12-31T23:59:59Z",

@@ -3,8 +3,8 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
-use crate::harness::scripted::Scripted;
-use crate::harness::{Machine, agent_program, program, run};
+use els_testkit::scripted::Scripted;
+use els_testkit::{Machine, agent_program, program, run};
 
 const KEY: &str = "TEST-KEY-0001";
 const REPO: &str = "/etc/yum.repos.d/els.repo";
@@ -20,7 +20,7 @@ fn machine_of(server: &Scripted) -> Machine {
 }
 
 /// Runs the agent with a shell's help: limits, umask, mounts.
-fn in_shell(machine: &Machine, script: &str, arguments: &[&str]) -> crate::harness::Run {
+fn in_shell(machine: &Machine, script: &str, arguments: &[&str]) -> els_testkit::Run {
     let mut command = Command::new(program("unshare"));
     command.args(["--mount", "sh", "-c", &format!("{script}; exec \"$@\""), "sh"]);
     command.arg(agent_program()).arg("--root").arg(machine.root()).args(arguments);

@@ -3,8 +3,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::harness::scripted::Scripted;
-use crate::harness::{Machine, Run, run, run_with_input};
+use els_testkit::scripted::Scripted;
+use els_testkit::{Machine, Run, run, run_with_input};
 
 const KEY: &str = "TEST-KEY-0001";
 

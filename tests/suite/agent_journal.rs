@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::harness::Machine;
-use crate::harness::scripted::{Answer, Request, Scripted, answer, problem, raw, registration};
+use els_testkit::Machine;
+use els_testkit::scripted::{Answer, Request, Scripted, answer, problem, raw, registration};
 
 const KEY: &str = "TEST-KEY-0001";
 const OTHER_KEY: &str = "TEST-KEY-0002";
@@ -404,7 +404,7 @@ fn a_renewal_and_a_new_url_arrive_with_a_refresh() {
 
 #[test]
 fn a_token_that_cannot_be_read_for_the_moment_is_not_taken_as_lost() {
-    use crate::harness::{agent_program, program, run};
+    use els_testkit::{agent_program, program, run};
     let server = Scripted::backend(|_| None);
     let machine = machine_of(&server);
     machine.registers(KEY);

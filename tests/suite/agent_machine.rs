@@ -4,8 +4,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::scripted::{Answer, Scripted, problem};
-use crate::harness::{Machine, program, run};
+use els_testkit::scripted::{Answer, Scripted, problem};
+use els_testkit::{Machine, program, run};
 
 const KEY: &str = "TEST-KEY-0001";
 const UUID: &str = "/sys/class/dmi/id/product_uuid";

@@ -5,8 +5,8 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::harness::scripted::Scripted;
-use crate::harness::{Authority, Machine, agent_program, ends_with_its_thread, program, run, wait_until};
+use els_testkit::scripted::Scripted;
+use els_testkit::{Authority, Machine, agent_program, ends_with_its_thread, program, run, wait_until};
 
 const KEY: &str = "TEST-KEY-0001";
 
@@ -33,8 +33,7 @@ fn a_port_that_nobody_listens_on_and_one_that_speaks_no_tls_are_told_apart() {
         .exits(7)
         .says("TCP")
         .says("connection refused");
-    let plain =
-        Scripted::start(|_| crate::harness::scripted::Answer::Raw(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()));
+    let plain = Scripted::start(|_| els_testkit::scripted::Answer::Raw(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()));
     let url = plain.url().replace("http:", "https:");
     let run = machine.agent(&["--key", KEY, "--server", &url, "--timeout", "2"]).exits(7).says("TLS");
     assert!(!run.text().contains("TCP"), "{run}");

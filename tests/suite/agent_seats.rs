@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::scripted::{Request, Scripted, answer, problem};
-use crate::harness::{Machine, run};
+use els_testkit::scripted::{Request, Scripted, answer, problem};
+use els_testkit::{Machine, run};
 
 const KEY: &str = "TEST-KEY-0001";
 

@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use els_protocol::LicenseKey;
 
-use crate::harness::scripted::{Answer, Scripted};
-use crate::harness::{Machine, agent_program, program, run, wait_until};
+use els_testkit::scripted::{Answer, Scripted};
+use els_testkit::{Machine, agent_program, program, run, wait_until};
 
 const KEY: &str = "TEST-KEY-0001";
 const LOCK: &str = "/run/els-register.lock";

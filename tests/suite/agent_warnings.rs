@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use serde_json::json;
 
-use crate::harness::scripted::{Answer, Scripted, answer, raw, registration};
-use crate::harness::{Machine, Run, run};
+use els_testkit::scripted::{Answer, Scripted, answer, raw, registration};
+use els_testkit::{Machine, Run, run};
 
 const KEY: &str = "TEST-KEY-0001";
 const ID: &str = "1b4e28ba-2fa1-41d2-883f-0016d3cca427";

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Backend, Key, Machine, Repository, Settings, program, run};
+use els_testkit::{Backend, Key, Machine, Repository, Settings, program, run};
 
 const MACHINE_ID: &str = "/etc/machine-id";
 const UUID: &str = "/sys/class/dmi/id/product_uuid";

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Backend, Key, Machine, Repository, Run, program, run};
+use els_testkit::{Backend, Key, Machine, Repository, Run, program, run};
 
 /// The role.
 const ROLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dist/ansible/roles");

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Backend, Key, Machine, Repository, wait_until};
+use els_testkit::{Backend, Key, Machine, Repository, wait_until};
 
 /// A machine that has installed `example` 1.0-1, while 1.0-2 is in the repository.
 struct Customer {
@@ -109,7 +109,7 @@ fn a_machine_whose_key_has_ended_in_any_way_can_give_its_seat_back() {
 #[test]
 fn grace_keeps_a_known_machine_going_after_expiry_and_takes_no_new_one() {
     let repository = Repository::shared();
-    let settings = crate::harness::Settings::default().repository(&repository.root());
+    let settings = els_testkit::Settings::default().repository(&repository.root());
     let mut backend = settings.argument("--grace").argument("36500").start();
     let key = backend.key(2);
     let machine = Machine::configured_for(&backend, &repository);

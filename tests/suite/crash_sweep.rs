@@ -6,8 +6,8 @@
 
 use std::process::Command;
 
-use crate::harness::scripted::SeatModel;
-use crate::harness::{Machine, Run, agent_program, program, run};
+use els_testkit::scripted::SeatModel;
+use els_testkit::{Machine, Run, agent_program, program, run};
 
 const KEY: &str = "TEST-KEY-0001";
 const OTHER_KEY: &str = "TEST-KEY-0002";

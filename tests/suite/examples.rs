@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{Backend, Key, Machine, Repository, folder, program, run};
+use els_testkit::{Backend, Key, Machine, Repository, folder, program, run};
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dist/examples");
 /// The key that stands in the examples.
@@ -19,7 +19,7 @@ fn example(name: &str) -> String {
 /// What scripts/provisioning-tools brought.
 #[track_caller]
 fn tool(path: &str) -> PathBuf {
-    let target = Path::new(env!("CARGO_BIN_EXE_els-register")).ancestors().nth(2).expect("the target folder");
+    let target = els_testkit::agent_program().ancestors().nth(2).expect("the target folder");
     let tool = target.join("provisioning").join(path);
     assert!(tool.exists(), "this test needs {}: run scripts/provisioning-tools", tool.display());
     tool

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use crate::harness::{Backend, Booted, Key, Machine, Repository, Settings, program, run, wait_until};
+use els_testkit::{Backend, Booted, Key, Machine, Repository, Settings, program, run, wait_until};
 
 const KEY_FILE: &str = "/etc/els-register.key";
 const SERVICE: &str = "els-register.service";

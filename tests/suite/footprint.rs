@@ -6,7 +6,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::{Backend, Machine, Repository, folder, program, release_agent, run};
+use els_testkit::{Backend, Machine, Repository, folder, program, release_agent, run};
 
 const MEGABYTE: u64 = 1_000_000;
 /// The limits that README promises.

@@ -9,8 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::scripted::Scripted;
-use crate::harness::{Machine, program, run};
+use els_testkit::scripted::Scripted;
+use els_testkit::{Machine, program, run};
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
 const HASHED: [&str; 3] = ["/etc/dnf/vars/els_url", "/etc/dnf/vars/els_id", "/etc/dnf/vars/els_token"];

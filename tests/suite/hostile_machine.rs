@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
-use crate::harness::scripted::Scripted;
-use crate::harness::{Machine, Run, program, run};
+use els_testkit::scripted::Scripted;
+use els_testkit::{Machine, Run, program, run};
 
 const KEY: &str = "TEST-KEY-0001";
 const FILES: [&str; 8] = [

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::harness::Machine;
-use crate::harness::scripted::{Request, Scripted, answer, problem_document, registration};
+use els_testkit::Machine;
+use els_testkit::scripted::{Request, Scripted, answer, problem_document, registration};
 
 const KEY: &str = "TEST-KEY-0001";
 const STATE: &str = "/var/lib/els-register/registration.json";
@@ -169,12 +169,12 @@ fn good() -> Value {
     registration(&request)
 }
 
-fn is_bad_answer(run: &crate::harness::Run, at: &str) {
+fn is_bad_answer(run: &els_testkit::Run, at: &str) {
     assert_eq!((run.code, &run.json()["error"]["code"]), (Some(7), &json!("bad-answer")), "{at}\n{run}");
     cannot_steer(run, at);
 }
 
-fn cannot_steer(run: &crate::harness::Run, at: &str) {
+fn cannot_steer(run: &els_testkit::Run, at: &str) {
     let text = run.text();
     assert!(!text.chars().any(|c| c.is_control() && c != '\n' || c == '\u{202e}'), "{at}\n{run}");
 }
@@ -346,7 +346,7 @@ fn bodies_that_are_too_large_too_deep_or_said_twice_are_no_answers() {
                     let missing = (length + place.len()).saturating_sub(body.len());
                     body = body.replace(&place, &"x".repeat(missing));
                 }
-                crate::harness::scripted::raw(201, &[("Els-Api", "1"), ("Content-Type", "application/json")], &body)
+                els_testkit::scripted::raw(201, &[("Els-Api", "1"), ("Content-Type", "application/json")], &body)
             })
         });
         let machine = Machine::new();

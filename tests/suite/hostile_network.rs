@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::harness::scripted::{Answer, Request, Scripted, registration};
-use crate::harness::{Authority, Machine};
+use els_testkit::scripted::{Answer, Request, Scripted, registration};
+use els_testkit::{Authority, Machine};
 
 const KEY: &str = "TEST-KEY-0001";
 const TOKEN: &str = "/etc/dnf/vars/els_token";

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::harness::{AGENTS, Backend, Key, Machine, Repository, Rpm, agent_program, folder, program, rpm_file, run};
+use els_testkit::{AGENTS, Backend, Key, Machine, Repository, Rpm, agent_program, folder, program, rpm_file, run};
 
 /// A vendor with a package of the agent at the gate, and a fresh machine that knows where it is.
 struct World {
@@ -195,7 +195,7 @@ fn packages_are_signed_sound_and_checked_with_sha_256_alone() {
 #[test]
 fn the_shipped_program_asks_for_no_later_glibc_than_that_of_el_8() {
     let symbols =
-        run(std::process::Command::new(program("objdump")).arg("-T").arg(crate::harness::release_agent())).succeeds();
+        run(std::process::Command::new(program("objdump")).arg("-T").arg(els_testkit::release_agent())).succeeds();
     let minors: Vec<u32> = symbols
         .stdout
         .split("GLIBC_2.")

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::{Backend, Key, Machine, Repository, Settings, wait_until};
+use els_testkit::{Backend, Key, Machine, Repository, Settings, wait_until};
 
 /// Where a connection breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

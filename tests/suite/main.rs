@@ -23,7 +23,6 @@ mod examples;
 mod first_boot;
 mod footprint;
 mod golden;
-mod harness;
 mod hostile_machine;
 mod hostile_members;
 mod hostile_network;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::harness::{Backend, Machine, Repository, Run, backend_program, folder, run};
+use els_testkit::{Backend, Machine, Repository, Run, backend_program, folder, run};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/moving-in.md");
 const KEY_FILE: &str = "/root/els.key";

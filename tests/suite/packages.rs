@@ -1,7 +1,7 @@
 //! The main promise: a machine that registers gets packages from the real dnf, through the gate, with every signature
 //! checked; one that unregisters gets none, and its seat is free.
 
-use crate::harness::{Backend, Machine, Repository};
+use els_testkit::{Backend, Machine, Repository};
 
 /// What registering writes. The state's folder stays behind empty or not at all.
 const WRITTEN: [&str; 7] = [

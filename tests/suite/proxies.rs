@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::harness::{Access, Backend, Key, Machine, Repository, Run, SQUID_ADDRESS, Squid, run};
+use els_testkit::{Access, Backend, Key, Machine, Repository, Run, SQUID_ADDRESS, Squid, run};
 
 const USER: &str = "carol";
 const PASSWORD: &str = "pa55-w0rd-of-the-proxy";

@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use crate::harness::{Backend, Machine, Repository, agent_program, program, run};
+use els_testkit::{Backend, Machine, Repository, agent_program, program, run};
 
 #[test]
 fn the_second_machine_is_refused_until_the_first_gives_its_seat_back() {

@@ -1,7 +1,7 @@
 //! Whom the agent believes: a backend with a certificate that the machine trusts, and nobody else; and what it says while
 //! the backend is away.
 
-use crate::harness::{Authority, Backend, Machine, Repository, program, run};
+use els_testkit::{Authority, Backend, Machine, Repository, program, run};
 
 #[test]
 fn a_backend_with_the_certificate_of_another_authority_is_not_talked_to() {

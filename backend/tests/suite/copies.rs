@@ -6,9 +6,9 @@ use els_ledger::database::DatabaseUrl;
 use els_ledger::rules::KeyState;
 use els_ledger::{Cursor, EventFilter, KeyChange, KeyId, Opening, Store, copy};
 
-use super::cluster::Cluster;
-use super::process::{Registrant, Site};
 use super::store::*;
+use els_testkit::cluster::Cluster;
+use els_testkit::site::{Registrant, Site};
 
 /// All that can be asked of a store: keys, their holders, the trail.
 async fn everything(store: &std::sync::Arc<dyn Store>) -> Vec<String> {
@@ -109,7 +109,8 @@ fn the_command_moves_a_site_once_nothing_serves_it_any_more() {
     let (_, key) = from.key(5);
     let served = from.serve();
     let who = Registrant::new(1, 1);
-    let put = |listen| super::process::Client::new(listen).ask("PUT", &who.path(), &[], Some(&who.body(&key))).unwrap();
+    let put =
+        |listen| els_testkit::site::Client::new(listen).ask("PUT", &who.path(), &[], Some(&who.body(&key))).unwrap();
     assert_eq!(put(served.listen).status, 201);
     let to = Site::on_postgres(Cluster::shared().database());
     let copy = || from.command(["copy", "--to", &to.url()]).output().unwrap();
@@ -147,7 +148,8 @@ fn a_backup_of_a_postgresql_is_a_file_that_a_backend_serves_from() {
     let (_, key) = site.key(5);
     let served = site.serve();
     let who = Registrant::new(1, 1);
-    let put = |listen| super::process::Client::new(listen).ask("PUT", &who.path(), &[], Some(&who.body(&key))).unwrap();
+    let put =
+        |listen| els_testkit::site::Client::new(listen).ask("PUT", &who.path(), &[], Some(&who.body(&key))).unwrap();
     assert_eq!(put(served.listen).status, 201);
     let file = site.folder().join("backup.db");
     let done = site.command(["backup".as_ref(), file.as_os_str()]).output().unwrap();

@@ -12,8 +12,9 @@ use els_protocol::LicenseKey;
 use els_protocol::wire::SeatList;
 use tempfile::TempDir;
 
-use super::http_world::{Answer, bearer};
-use super::process::{BINARY, Client, Registrant, SERVE, Served, agrees, made_key, on, soak};
+use els_testkit::backend_program;
+use els_testkit::http::{Answer, bearer};
+use els_testkit::site::{Client, Registrant, SERVE, Served, agrees, made_key, on, soak};
 
 #[test]
 fn a_full_disk_is_unavailable_and_no_lie_and_ends_with_the_shortage() {
@@ -179,7 +180,7 @@ impl SmallDisk {
         if !is_root() {
             command.args(["--user", "--preserve-credentials"]);
         }
-        command.args(["--", BINARY]).args(arguments);
+        command.arg("--").arg(backend_program()).args(arguments);
         on(&mut command, &format!("sqlite://{}", self.folder.path().join("els.db").display()));
         command
     }

@@ -5,9 +5,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::cluster::{Cluster, name};
 use super::ledger::{Clerk, Key, books_agree};
-use super::process::{Client, Dice, Served, Site, soak, within_a_minute};
+use els_testkit::cluster::{Cluster, name};
+use els_testkit::site::{Client, Dice, Served, Site, soak, within_a_minute};
 
 #[test]
 fn nodes_that_are_killed_in_turn_lose_nothing() {

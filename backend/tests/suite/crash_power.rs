@@ -3,7 +3,8 @@
 //! SIGKILL leaves what the kernel holds; a power failure does not. So the order of system calls is looked at: between a
 //! request that changes something and its answer, the log of the database has been synchronised.
 
-use super::process::{BINARY, Client, Registrant, SERVE, Served, Site, on, within_a_minute};
+use els_testkit::backend_program;
+use els_testkit::site::{Client, Registrant, SERVE, Served, Site, on, within_a_minute};
 
 #[test]
 fn an_answer_is_sent_after_the_disk_has_the_change() {
@@ -13,7 +14,7 @@ fn an_answer_is_sent_after_the_disk_has_the_change() {
     let mut command = std::process::Command::new("strace");
     // -D: the backend stays this process's child, and gets its signals.
     command.args(["-D", "-f", "-qq", "-y", "-s", "16", "-e", "trace=fdatasync,fsync,recvfrom,sendto,writev", "-o"]);
-    command.arg(&trace).arg(BINARY).args(SERVE);
+    command.arg(&trace).arg(backend_program()).args(SERVE);
     on(&mut command, &site.url());
     let served = Served::spawn(command).ready();
     let who = Registrant::new(1, 1);

@@ -5,6 +5,7 @@ use els_ledger::rules::KeyState;
 use els_protocol::Timestamp;
 
 use super::http_world::*;
+use els_testkit::http::*;
 
 const FILE: &str = "/repo/almalinux/9/updates/x86_64/repodata/repomd.xml";
 

@@ -6,6 +6,7 @@ use els_backend::serve::start;
 use els_ledger::Store;
 
 use super::http_world::*;
+use els_testkit::http::*;
 
 const FILE: &str = "/repo/almalinux/9/x";
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::http_world::*;
+use els_testkit::http::*;
 
 struct Site {
     world: World,

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use els_protocol::LicenseKey;
 use els_protocol::wire::BODY_LIMIT;
 
-use super::http_world::{bearer, connect};
-use super::process::{BINARY, Client, Ending, Registrant, SERVE, Served, Site, on, open_files, soak, within_a_minute};
+use els_testkit::backend_program;
+use els_testkit::http::{bearer, connect};
+use els_testkit::site::{Client, Ending, Registrant, SERVE, Served, Site, on, open_files, soak, within_a_minute};
 
 #[test]
 fn thousands_of_idle_connections_keep_no_good_request_out() {
@@ -39,7 +40,7 @@ fn more_connections_than_there_are_places_for_give_way_to_good_requests() {
     let (_, key) = site.key(100_000);
     // 214 files: 86 connections.
     let mut command = Command::new("sh");
-    command.args(["-ec", r#"ulimit -n 214; exec "$0" "$@""#, BINARY]).args(SERVE);
+    command.args(["-ec", r#"ulimit -n 214; exec "$0" "$@""#]).arg(backend_program()).args(SERVE);
     on(&mut command, &site.url());
     let served = Served::spawn(command).ready();
     for (kind, start) in STARTS.iter().enumerate() {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use els_protocol::LicenseKey;
 
-use super::http_world::{bearer, connect};
-use super::process::{Client, Ending, Registrant, Served, Site, open_files, soak, within_a_minute};
+use els_testkit::http::{bearer, connect};
+use els_testkit::site::{Client, Ending, Registrant, Served, Site, open_files, soak, within_a_minute};
 
 #[test]
 fn guessing_never_locks_out_a_good_key_behind_the_same_address() {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use els_protocol::wire::BODY_LIMIT;
 
 use super::http_world::*;
+use els_testkit::http::*;
 
 #[test]
 fn a_registration_is_carried_out_though_the_client_goes_away() {

@@ -6,6 +6,7 @@ use els_protocol::LicenseKey;
 use els_server::peer::parse_network;
 
 use super::http_world::*;
+use els_testkit::http::*;
 
 /// Fails with fresh keys until the address is told to wait; says how often it was heard.
 fn exhaust(world: &World, headers: &[(&str, &str)]) -> usize {

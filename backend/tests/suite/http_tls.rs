@@ -10,6 +10,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::http_world::*;
+use els_testkit::http::*;
 
 /// A CA of this test's own, and a certificate for 127.0.0.1 from it.
 struct Authority {

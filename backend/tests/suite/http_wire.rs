@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::http_store::Trouble;
 use super::http_world::*;
+use els_testkit::http::*;
 
 #[test]
 fn a_machine_takes_a_seat_asks_for_it_and_gives_it_back() {

@@ -16,12 +16,12 @@ use els_protocol::wire::{SeatList, seat_path};
 use els_protocol::{Code, LicenseKey, Timestamp};
 use serde_json::Value;
 
-use super::cluster::Cluster;
-use super::http_world::{Answer, bearer};
 use super::linear_check::{Call, is_linearizable};
 use super::linear_model::{Id, Model, Op, Seats, Seen};
-use super::process::{Client, Dice, Registrant, Served, Site, soak};
 use super::store::policy;
+use els_testkit::cluster::Cluster;
+use els_testkit::http::{Answer, bearer};
+use els_testkit::site::{Client, Dice, Registrant, Served, Site, soak};
 
 #[test]
 fn histories_over_http_are_linearizable() {

@@ -3,7 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is to stop there")]
 
-mod cluster;
 mod commands;
 mod copies;
 mod crash_disk;
@@ -26,7 +25,6 @@ mod linear_check;
 mod linear_history;
 mod linear_model;
 mod nodes;
-mod process;
 mod restored;
 mod roles;
 mod serve;

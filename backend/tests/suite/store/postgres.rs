@@ -5,7 +5,7 @@ use std::time::Duration;
 use els_ledger::{Deleted, Opening, PostgresStore, Target};
 
 use super::*;
-use crate::cluster::{Cluster, name};
+use els_testkit::cluster::{Cluster, name};
 
 /// A database of the shared server.
 pub(crate) struct Database {
@@ -66,7 +66,7 @@ async fn what_nodes_do_to_the_same_machines_at_once_adds_up() {
     let tasks: Vec<_> = (0..8_u64)
         .map(|hand| {
             let store = Arc::clone(&stores[hand as usize % 2]);
-            let mut dice = crate::process::Dice(hand);
+            let mut dice = els_testkit::site::Dice(hand);
             tokio::spawn(async move {
                 for _ in 0..60 {
                     let id = dice.roll(24);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use els_ledger::{Opening, PostgresStore, Target};
 
 use super::*;
-use crate::cluster::{Cluster, name};
+use els_testkit::cluster::{Cluster, name};
 
 async fn open(url: &str, opening: Opening) -> anyhow::Result<Arc<dyn Store>> {
     Ok(Arc::new(PostgresStore::open(&Target::parse(url).unwrap(), opening, policy()).await?))

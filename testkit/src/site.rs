@@ -16,22 +16,24 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::http_world::{Answer, basic, parse};
+use crate::backend::backend_program;
+use crate::http::{Answer, basic, parse};
+use crate::process::{Run, run};
 
 /// A folder with a database, and the commands that work on it. Gone when the test is.
-pub(crate) struct Site {
+pub struct Site {
     folder: TempDir,
     /// Where the database is, unless it is a file in the folder.
     url: Option<String>,
 }
 
 impl Site {
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Site { folder: tempfile::tempdir().unwrap(), url: None }
     }
 
     /// On the PostgreSQL database with this URL, which is set up.
-    pub(crate) fn on_postgres(url: String) -> Self {
+    pub fn on_postgres(url: String) -> Self {
         let site = Site::at(url);
         let migrated = site.command(["migrate"]).output().unwrap();
         assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
@@ -39,37 +41,49 @@ impl Site {
     }
 
     /// On whatever is at this URL.
-    pub(crate) fn at(url: String) -> Self {
+    pub fn at(url: String) -> Self {
         Site { folder: tempfile::tempdir().unwrap(), url: Some(url) }
     }
 
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         self.url.clone().unwrap_or_else(|| format!("sqlite://{}", self.database().display()))
     }
 
-    pub(crate) fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    pub(crate) fn database(&self) -> PathBuf {
-        self.folder.path().join("els.db")
+    /// The folder of the SQLite database; the program makes it.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.data().join("els.db")
     }
 
     /// The binary with these arguments, on this database.
-    pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new(BINARY);
+    pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(backend_program());
         command.args(arguments);
         on(&mut command, &self.url());
+        command.current_dir(self.folder());
         command
     }
 
+    /// Runs the binary with a line of arguments that have no spaces in them.
+    #[track_caller]
+    pub fn line(&self, line: &str) -> Run {
+        run(&mut self.command(line.split(' ')))
+    }
+
     /// `serve` on free ports, ready.
-    pub(crate) fn serve(&self) -> Served {
+    pub fn serve(&self) -> Served {
         Served::spawn(self.command(SERVE)).ready()
     }
 
     /// Makes a key; says its id and the key.
-    pub(crate) fn key(&self, seats: u64) -> (String, LicenseKey) {
+    pub fn key(&self, seats: u64) -> (String, LicenseKey) {
         made_key(&mut self.command([
             "key",
             "create",
@@ -82,18 +96,18 @@ impl Site {
     }
 
     /// `els-backend check` agrees.
-    pub(crate) fn check(&self) {
+    pub fn check(&self) {
         agrees(&mut self.command(["check"]));
     }
 }
 
 /// Points a command at a database, and takes the test's own environment from it.
-pub(crate) fn on(command: &mut Command, url: &str) {
+pub fn on(command: &mut Command, url: &str) {
     command.env_clear().env("ELS_BACKEND_DATABASE", url).stdin(Stdio::null());
 }
 
 /// Runs `key create --json`; says the key's id and the key.
-pub(crate) fn made_key(create: &mut Command) -> (String, LicenseKey) {
+pub fn made_key(create: &mut Command) -> (String, LicenseKey) {
     let output = create.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let made: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -101,22 +115,22 @@ pub(crate) fn made_key(create: &mut Command) -> (String, LicenseKey) {
 }
 
 /// Runs `check`, which has to find nothing.
-pub(crate) fn agrees(check: &mut Command) {
+pub fn agrees(check: &mut Command) {
     let output = check.output().unwrap();
     assert!(output.status.success(), "els-backend check: {}", String::from_utf8_lossy(&output.stdout));
 }
 
 /// A running `serve`. Killed with the test, if it is still there.
-pub(crate) struct Served {
+pub struct Served {
     child: Child,
     log: Receiver<String>,
-    pub(crate) listen: SocketAddr,
-    pub(crate) admin: SocketAddr,
+    pub listen: SocketAddr,
+    pub admin: SocketAddr,
 }
 
 impl Served {
     /// Starts `serve`, and waits for nothing. Its log is read to the end, so that the pipe never holds it up.
-    pub(crate) fn spawn(mut command: Command) -> Self {
+    pub fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let (tell, log) = channel();
         let lines = BufReader::new(child.stderr.take().unwrap());
@@ -126,12 +140,12 @@ impl Served {
     }
 
     /// Waits until it listens, and learns where.
-    pub(crate) fn ready(self) -> Self {
+    pub fn ready(self) -> Self {
         self.ready_or_words().unwrap_or_else(|words| panic!("it does not serve: {words}"))
     }
 
     /// The same; where it ends instead, what it said.
-    pub(crate) fn ready_or_words(mut self) -> Result<Self, String> {
+    pub fn ready_or_words(mut self) -> Result<Self, String> {
         let mut said = String::new();
         while let Ok(line) = self.log.recv_timeout(PATIENCE) {
             if let Ok(event) = serde_json::from_str::<Value>(&line)
@@ -147,25 +161,25 @@ impl Served {
         Err(said)
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// SIGKILL, and the wait for its end.
-    pub(crate) fn kill(mut self) {
+    pub fn kill(mut self) {
         let _ = self.child.kill();
         self.child.wait().unwrap();
     }
 
     /// SIGTERM, and the wait for an end in order.
-    pub(crate) fn stop(mut self) -> ExitStatus {
+    pub fn stop(mut self) -> ExitStatus {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
         self.child.wait().unwrap()
     }
 
-    /// The same; says what it has said since it was ready.
-    pub(crate) fn stop_and_log(mut self) -> String {
+    /// The same; returns what it has logged since it was ready.
+    pub fn stop_and_log(mut self) -> String {
         let (_, nothing) = channel();
         let log = std::mem::replace(&mut self.log, nothing);
         assert!(self.stop().success());
@@ -174,7 +188,7 @@ impl Served {
     }
 
     /// One line of `/metrics`: the value of the counter with this name.
-    pub(crate) fn metric(&self, name: &str) -> u64 {
+    pub fn metric(&self, name: &str) -> u64 {
         let answer = Client::new(self.admin).ask("GET", "/metrics", &[], None).unwrap();
         let text = String::from_utf8(answer.body).unwrap();
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
@@ -197,18 +211,18 @@ fn hand_on(lines: impl BufRead, tell: &Sender<String>) {
 }
 
 /// One connection that is kept, and made anew when it was lost. Whatever goes wrong on it is an error to whoever asks.
-pub(crate) struct Client {
+pub struct Client {
     to: SocketAddr,
     stream: Option<TcpStream>,
 }
 
 impl Client {
-    pub(crate) fn new(to: SocketAddr) -> Self {
+    pub fn new(to: SocketAddr) -> Self {
         Client { to, stream: None }
     }
 
     /// Sends one request and reads its answer.
-    pub(crate) fn ask(
+    pub fn ask(
         &mut self,
         method: &str,
         path: &str,
@@ -263,8 +277,8 @@ fn read_one(stream: &mut TcpStream) -> io::Result<Answer> {
 
 /// A registration as its machine knows it: id, token, and whose it is.
 #[derive(Clone)]
-pub(crate) struct Registrant {
-    pub(crate) id: RegistrationId,
+pub struct Registrant {
+    pub id: RegistrationId,
     token: Token,
     machine: MachineId,
     hardware: Option<MachineId>,
@@ -272,7 +286,7 @@ pub(crate) struct Registrant {
 
 impl Registrant {
     /// The registration with this number, of the machine with that one, which has a hardware id.
-    pub(crate) fn new(number: u32, machine: u32) -> Self {
+    pub fn new(number: u32, machine: u32) -> Self {
         Registrant {
             id: RegistrationId::from_random(bytes(number)),
             token: Token::from_random([bytes(number), bytes(number)].concat().try_into().unwrap()),
@@ -282,19 +296,19 @@ impl Registrant {
     }
 
     /// The same, in a container.
-    pub(crate) fn without_hardware(self) -> Self {
+    pub fn without_hardware(self) -> Self {
         Registrant { hardware: None, ..self }
     }
 
-    pub(crate) fn path(&self) -> String {
+    pub fn path(&self) -> String {
         els_protocol::wire::registration_path(&self.id)
     }
 
-    pub(crate) fn basic(&self) -> String {
+    pub fn basic(&self) -> String {
         basic(&self.id.to_string(), self.token.expose())
     }
 
-    pub(crate) fn body(&self, key: &LicenseKey) -> Value {
+    pub fn body(&self, key: &LicenseKey) -> Value {
         let mut body = json!({
             "key": key.expose(),
             "token_sha256": self.token.hash(),
@@ -310,22 +324,22 @@ impl Registrant {
 }
 
 /// Numbers that look random and are the same each time (Knuth's multiplier).
-pub(crate) struct Dice(pub(crate) u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    pub(crate) fn roll(&mut self, sides: u32) -> u32 {
+    pub fn roll(&mut self, sides: u32) -> u32 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as u32 % sides
     }
 }
 
 /// Whether the full sweeps are wanted, whose figures stand in docs/reliability.md, and not the sample of `make test`.
-pub(crate) fn soak() -> bool {
+pub fn soak() -> bool {
     std::env::var_os("ELS_SOAK").is_some()
 }
 
 /// Says that it is over when it is dropped: also when the test fails, or those that it has set to work never end.
-pub(crate) struct Ending<'a>(pub(crate) &'a AtomicBool);
+pub struct Ending<'a>(pub &'a AtomicBool);
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
@@ -334,7 +348,7 @@ impl Drop for Ending<'_> {
 }
 
 /// Asks until there is something; a minute at the most.
-pub(crate) fn within_a_minute<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+pub fn within_a_minute<T>(mut ask: impl FnMut() -> Option<T>) -> T {
     for _ in 0..600 {
         if let Some(found) = ask() {
             return found;
@@ -345,7 +359,7 @@ pub(crate) fn within_a_minute<T>(mut ask: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Lets this process, and those that it starts, open so many files.
-pub(crate) fn open_files(wanted: usize) {
+pub fn open_files(wanted: usize) {
     let wanted = wanted as u64;
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     let set = setrlimit(Resource::RLIMIT_NOFILE, hard.max(wanted), hard.max(wanted));
@@ -358,9 +372,8 @@ fn bytes(number: u32) -> [u8; 16] {
     bytes
 }
 
-pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_els-backend");
 /// Everything comes from one address here, and X-Forwarded-For makes it many: the limits on failures are other tests'.
-pub(crate) const SERVE: [&str; 7] =
+pub const SERVE: [&str; 7] =
     ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--trusted-proxy", "127.0.0.0/8"];
 /// Far more than anything takes here, on a machine that does other things as well.
 const PATIENCE: Duration = Duration::from_secs(60);

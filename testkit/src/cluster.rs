@@ -14,21 +14,21 @@ use std::time::{Duration, Instant};
 use nix::unistd::{User, geteuid};
 
 /// A server and its files.
-pub(crate) struct Cluster {
+pub struct Cluster {
     folder: PathBuf,
-    pub(crate) port: u16,
+    pub port: u16,
     guard: Option<Child>,
 }
 
 impl Cluster {
     /// The server that tests share which only need databases of their own.
-    pub(crate) fn shared() -> &'static Cluster {
+    pub fn shared() -> &'static Cluster {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
         SHARED.get_or_init(|| Cluster::with(&[]))
     }
 
     /// A server of one's own, with these lines in its configuration.
-    pub(crate) fn with(settings: &[&str]) -> Cluster {
+    pub fn with(settings: &[&str]) -> Cluster {
         let cluster = Cluster::empty();
         run(cluster
             .tool("initdb")
@@ -39,7 +39,7 @@ impl Cluster {
     }
 
     /// A server that speaks TLS with this certificate and key (PEM).
-    pub(crate) fn with_certificate(cert: &str, key: &str) -> Cluster {
+    pub fn with_certificate(cert: &str, key: &str) -> Cluster {
         let mut cluster = Cluster::with(&[]);
         for (name, pem) in [("server.crt", cert), ("server.key", key)] {
             let path = cluster.data().join(name);
@@ -54,7 +54,7 @@ impl Cluster {
     }
 
     /// A standby of `primary`, copied from it and following it under this name.
-    pub(crate) fn standby_of(primary: &Cluster, name: &str) -> Cluster {
+    pub fn standby_of(primary: &Cluster, name: &str) -> Cluster {
         let cluster = Cluster::empty();
         let from = format!("host={} port={} user=els application_name={name}", primary.folder.display(), primary.port);
         let mut copy = cluster.tool("pg_basebackup");
@@ -93,7 +93,7 @@ impl Cluster {
     }
 
     /// Adds lines to the configuration of a running server, and has it read them.
-    pub(crate) fn reconfigure(&self, settings: &[&str]) {
+    pub fn reconfigure(&self, settings: &[&str]) {
         self.configure(settings);
         run(self.tool("pg_ctl").args(["reload", "-s", "-D"]).arg(self.data()));
     }
@@ -104,7 +104,7 @@ impl Cluster {
     }
 
     /// Starts the server, and waits until it answers.
-    pub(crate) fn start(&mut self) {
+    pub fn start(&mut self) {
         // Whatever ends this process, the pipe to the shell ends with it, and the shell ends the server.
         let mut command = as_postgres("sh");
         command.args(["-c", GUARD, "sh"]).arg(&self.folder).arg(bin().join("postgres")).arg("-D").arg(self.data());
@@ -124,7 +124,7 @@ impl Cluster {
     }
 
     /// Ends the server as a crash does.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         let mut command = self.tool("pg_ctl");
         run(command.args(["stop", "-s", "-m", "immediate", "-D"]).arg(self.data()));
         if let Some(mut guard) = self.guard.take() {
@@ -134,17 +134,17 @@ impl Cluster {
     }
 
     /// Makes a standby a primary.
-    pub(crate) fn promote(&self) {
+    pub fn promote(&self) {
         run(self.tool("pg_ctl").args(["promote", "-s", "-w", "-D"]).arg(self.data()));
     }
 
     /// The URL of a database with this name, through the socket.
-    pub(crate) fn url(&self, name: &str) -> String {
+    pub fn url(&self, name: &str) -> String {
         format!("postgres:///{name}?host={}&port={}&user=els", self.folder.display(), self.port)
     }
 
     /// The URL of a new, empty database.
-    pub(crate) fn database(&self) -> String {
+    pub fn database(&self) -> String {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("els{}", COUNT.fetch_add(1, Ordering::Relaxed));
         self.sql("postgres", &format!("CREATE DATABASE {name}"));
@@ -152,19 +152,19 @@ impl Cluster {
     }
 
     /// Runs a statement in a database; says what it answers, a row a line.
-    pub(crate) fn sql(&self, database: &str, sql: &str) -> String {
+    pub fn sql(&self, database: &str, sql: &str) -> String {
         self.sql_as("els", database, sql)
     }
 
     /// The same, as another role than the server's own.
-    pub(crate) fn sql_as(&self, role: &str, database: &str, sql: &str) -> String {
+    pub fn sql_as(&self, role: &str, database: &str, sql: &str) -> String {
         let output = self.psql(role, database, sql);
         assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
     /// Whether a role may not do this.
-    pub(crate) fn refuses(&self, role: &str, database: &str, sql: &str) -> bool {
+    pub fn refuses(&self, role: &str, database: &str, sql: &str) -> bool {
         let said = self.psql(role, database, sql).stderr;
         ["permission denied", "must be owner"].iter().any(|word| String::from_utf8_lossy(&said).contains(word))
     }
@@ -177,14 +177,14 @@ impl Cluster {
     }
 
     /// A dump of a database, as pg_dump makes it.
-    pub(crate) fn dump(&self, database: &str) -> Vec<u8> {
+    pub fn dump(&self, database: &str) -> Vec<u8> {
         let output = self.tool("pg_dump").args(["--format=custom", "--dbname", &self.url(database)]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         output.stdout
     }
 
     /// Fills an empty database from a dump.
-    pub(crate) fn restore(&self, database: &str, dump: &Path) {
+    pub fn restore(&self, database: &str, dump: &Path) {
         // The file is the test's, and PostgreSQL's user may not find the way there.
         let file = std::fs::File::open(dump).unwrap();
         let mut command = self.tool("pg_restore");
@@ -209,7 +209,7 @@ impl Drop for Cluster {
 }
 
 /// The name of the database in a URL of [`Cluster::database`].
-pub(crate) fn name(url: &str) -> &str {
+pub fn name(url: &str) -> &str {
     url.trim_start_matches("postgres:///").split('?').next().unwrap()
 }
 
