@@ -76,7 +76,7 @@ audit: deps ## known holes in what is built in; offline with ADVISORY_DB=DIR, th
 	scripts/deny advisories
 
 .PHONY: soak
-soak: deps ## the full sweeps whose figures stand in docs/reliability.md; hours
+soak: deps ## the full sweeps whose figures stand in docs/developer/reliability.md; hours
 	ELS_SOAK=1 cargo test --locked -p els-register --test suite crash_sweep -- --nocapture
 	ELS_SOAK=1 cargo test --locked -p els-backend --test suite -- crash_ linear_ hostile_ --nocapture --test-threads=1
 	ELS_SOAK=1 cargo test --locked -p els-register --test suite hostile_ -- --nocapture
@@ -84,7 +84,7 @@ soak: deps ## the full sweeps whose figures stand in docs/reliability.md; hours
 	scripts/fuzz 600
 
 .PHONY: bench
-bench: deps ## every figure of docs/benchmarks.md, measured beside its reference; 25 minutes (OPTIONS='--only gate --runs 1')
+bench: deps ## every figure of docs/developer/benchmarks.md, measured beside its reference; 25 minutes (OPTIONS='--only gate --runs 1')
 	scripts/install-dependencies bench
 	cargo build --release --locked -p els-register
 	cargo build --profile server --locked -p els-backend --bins --example one_by_one

@@ -1,4 +1,4 @@
-//! docs/promises.md and docs/threats.md name tests: each of them is there.
+//! docs/developer/promises.md and docs/developer/threats.md name tests: each of them is there.
 
 #![expect(clippy::disallowed_methods, reason = "it reads the sources of this workspace")]
 
@@ -12,7 +12,7 @@ fn every_test_that_promises_and_threats_name_is_there() {
     for folder in ["src", "tests", "protocol", "backend", "xtask"] {
         collect(&root.join(folder), &mut functions);
     }
-    for document in ["docs/promises.md", "docs/threats.md"] {
+    for document in ["docs/developer/promises.md", "docs/developer/threats.md"] {
         let tables = std::fs::read_to_string(root.join(document)).expect(document);
         let path = |c: char| c.is_ascii_alphanumeric() || "_:/".contains(c);
         let named: Vec<&str> = tables

@@ -333,7 +333,7 @@ impl Dice {
     }
 }
 
-/// Whether the full sweeps are wanted, whose figures stand in docs/reliability.md, and not the sample of `make test`.
+/// Whether the full sweeps are wanted, whose figures stand in docs/developer/reliability.md, and not the sample of `make test`.
 pub fn soak() -> bool {
     std::env::var_os("ELS_SOAK").is_some()
 }

@@ -156,7 +156,7 @@ impl Sweep {
                 }
             }
         }
-        // The figure of docs/reliability.md.
+        // The figure of docs/developer/reliability.md.
         #[allow(clippy::print_stdout)]
         let () = println!("{}: {tried} points of {injections:?}, failures 0", self.name);
         tried

@@ -1,4 +1,4 @@
-//! docs/moving-in.md, carried out as it stands: its command blocks are read from the page and run on machines, with the
+//! docs/customer/moving-in.md, carried out as it stands: its command blocks are read from the page and run on machines, with the
 //! real dnf, and with the backend's own commands.
 
 use std::fs;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use els_testkit::{Backend, Machine, Repository, Run, backend_program, folder, run};
 
-const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/moving-in.md");
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/customer/moving-in.md");
 const KEY_FILE: &str = "/root/els.key";
 
 /// The blocks of commands below a heading of the page.

@@ -1,4 +1,4 @@
-//! A site is restored from a backup, as docs/operations.md says it: what machines that came and went since then find.
+//! A site is restored from a backup, as docs/vendor/operations.md says it: what machines that came and went since then find.
 //!
 //! Machine A registered before the backup and gave its seat back after it; machine B registered after it.
 
@@ -87,7 +87,7 @@ fn a_node_that_lives_on_while_its_postgresql_is_restored_forgets_what_it_knew() 
     std::fs::write(&dump, dumped).unwrap();
     // Both nodes know of B, and that A is gone.
     assert_eq!((gate(&nodes[1], &since.a), gate(&nodes[1], &since.b)), (401, 204));
-    // Restored beside it, and put in its place: as docs/operations.md has it.
+    // Restored beside it, and put in its place: as docs/vendor/operations.md has it.
     cluster.sql("postgres", "CREATE DATABASE restored");
     cluster.restore("restored", &dump);
     let beside = Site::at(cluster.url("restored"));

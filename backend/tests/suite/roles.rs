@@ -1,4 +1,4 @@
-//! The roles of docs/operations.md: one that owns the tables, and one that may do no more than serving needs.
+//! The roles of docs/vendor/operations.md: one that owns the tables, and one that may do no more than serving needs.
 
 use std::process::Output;
 
@@ -8,7 +8,7 @@ use els_testkit::site::{Registrant, Site};
 
 /// The grants, as the page has them.
 fn grants() -> String {
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md")).unwrap();
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/vendor/operations.md")).unwrap();
     let after = page.split_once("<!-- grants -->").expect("the grants are marked").1;
     after.split("```").nth(1).unwrap().trim_start_matches("sql").to_owned()
 }
