@@ -20,6 +20,7 @@ mod rpms;
 pub mod scripted;
 pub mod site;
 mod squid;
+pub mod store;
 mod tls;
 mod web_server;
 

@@ -8,7 +8,7 @@ use els_testkit::run;
 use els_testkit::site::Site;
 use serde_json::Value;
 
-use crate::store::{asks, at, how, policy, registration};
+use els_testkit::store::{asks, at, how, policy, registration};
 
 /// Makes a key; returns its id and the key.
 fn key(site: &Site, options: &str) -> (String, String) {

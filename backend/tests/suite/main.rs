@@ -1,7 +1,6 @@
-//! The tests of els-backend from outside: the store behind its interface, the wire through real sockets, and the built
-//! binary.
+//! The tests of els-backend from outside: the wire through real sockets, and the built binary.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on is to stop there")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has to stop")]
 
 mod commands;
 mod copies;
@@ -28,5 +27,3 @@ mod nodes;
 mod restored;
 mod roles;
 mod serve;
-mod store;
-mod who_is_who;
