@@ -14,7 +14,8 @@ use std::sync::OnceLock;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::process::{Run, Server, ends_with_its_thread, folder, free_port, run};
+use crate::process::{Run, ends_with_its_thread, folder, free_port, run};
+use crate::site::Served;
 use crate::tls::Authority;
 
 /// The folder of this project.
@@ -37,7 +38,7 @@ pub struct Backend {
     folder: TempDir,
     authority: Authority,
     settings: Settings,
-    server: Server,
+    served: Served,
     url: String,
     admin_url: String,
 }
@@ -106,8 +107,8 @@ impl Settings {
         fs::write(folder.path().join("server.pem"), certificate.certificate).expect("a certificate file");
         fs::write(folder.path().join("server.key"), certificate.key).expect("a key file");
         fs::write(folder.path().join("ca.pem"), authority.pem()).expect("a certificate file");
-        let (server, url, admin_url) = serve(folder.path(), &self);
-        Backend { folder, authority, settings: self, server, url, admin_url }
+        let (served, url, admin_url) = serve(folder.path(), &self);
+        Backend { folder, authority, settings: self, served, url, admin_url }
     }
 }
 
@@ -160,16 +161,16 @@ impl Backend {
 
     /// Ends it at once; machines find nobody there.
     pub fn stop(&mut self) {
-        self.server.kill();
+        self.served.crash();
     }
 
     /// Starts it again after [`Backend::stop`], on the same address.
     #[track_caller]
     pub fn start_again(&mut self) {
         self.settings.listen = Some(self.address().to_owned());
-        let (server, url, admin_url) = serve(self.folder.path(), &self.settings);
+        let (served, url, admin_url) = serve(self.folder.path(), &self.settings);
         assert_eq!(url, self.url, "the address stays");
-        self.server = server;
+        self.served = served;
         self.admin_url = admin_url;
     }
 
@@ -224,12 +225,12 @@ impl Backend {
         let parse = |line: &String| {
             serde_json::from_str(line).unwrap_or_else(|error| panic!("a line of the log is no JSON: {error}: {line}"))
         };
-        self.server.log().iter().map(parse).collect()
+        self.served.log().iter().map(parse).collect()
     }
 
     /// Its log so far, as text, to look for what must not be in it.
     pub fn log_text(&self) -> String {
-        self.server.log().join("\n")
+        self.served.log().join("\n")
     }
 }
 
@@ -283,7 +284,7 @@ fn fake_time() -> PathBuf {
 }
 
 #[track_caller]
-fn serve(folder: &Path, settings: &Settings) -> (Server, String, String) {
+fn serve(folder: &Path, settings: &Settings) -> (Served, String, String) {
     let mut command = ends_with_its_thread(backend_program(), false);
     command.arg("serve").arg("--database").arg(database(folder));
     command.args(["--listen", settings.listen.as_deref().unwrap_or("127.0.0.1:0"), "--admin-listen", "127.0.0.1:0"]);
@@ -297,14 +298,8 @@ fn serve(folder: &Path, settings: &Settings) -> (Server, String, String) {
         command.env("LD_PRELOAD", fake_time()).env("FAKETIME_TIMESTAMP_FILE", clock);
         command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     }
-    let mut server = Server::start("els-backend", command);
-    let (listen, admin) = server.wait_for("its addresses", |log| {
-        log.iter().find_map(|line| {
-            let line: Value = serde_json::from_str(line).ok()?;
-            let field = |name: &str| Some(line.get(name)?.as_str()?.to_owned());
-            Some((field("listen")?, field("admin_listen")?))
-        })
-    });
+    let served = Served::spawn(command).ready();
     let scheme = if settings.plain { "http" } else { "https" };
-    (server, format!("{scheme}://{listen}"), format!("http://{admin}"))
+    let (url, admin_url) = (format!("{scheme}://{}", served.listen), format!("http://{}", served.admin));
+    (served, url, admin_url)
 }

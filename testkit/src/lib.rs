@@ -21,6 +21,7 @@ pub mod scripted;
 pub mod site;
 mod squid;
 pub mod store;
+pub mod sweep;
 mod tls;
 mod web_server;
 

@@ -1,18 +1,20 @@
 //! Programs that tests run: how one is found, started, watched and ended.
 //!
-//! It owns the rule that nothing outlives its test: a server dies with the thread that started it (PR_SET_PDEATHSIG), so
-//! a test that panics, or is killed, leaves no process behind. It knows no program by name.
+//! It owns the rule that nothing outlives its test: a server can be made to end with the thread that started it
+//! (PR_SET_PDEATHSIG), so that a test that panics, or is killed, leaves no process. It must not know a program by name.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 /// What a program did, after it ended.
@@ -94,7 +96,7 @@ impl fmt::Display for Run {
     }
 }
 
-/// Runs a program to its end, without standard input. One that takes longer than any part here may is killed, and the
+/// Runs a program to its end, without standard input. A program that takes longer than [`LONGEST_RUN`] is killed, and the
 /// test fails.
 #[track_caller]
 pub fn run(command: &mut Command) -> Run {
@@ -112,7 +114,7 @@ pub fn run_with_input(command: &mut Command, input: Option<&str>) -> Run {
         .spawn()
         .unwrap_or_else(|error| panic!("{line}: cannot be started: {error}"));
     if let (Some(input), Some(mut pipe)) = (input, child.stdin.take()) {
-        // The program may end without reading: a broken pipe is no failure of the test.
+        // The program may end without reading: the broken pipe is ignored.
         let _ = std::io::Write::write_all(&mut pipe, input.as_bytes());
     }
     let stdout = collect(child.stdout.take().expect("a pipe"));
@@ -138,16 +140,17 @@ pub fn run_with_input(command: &mut Command, input: Option<&str>) -> Run {
     }
 }
 
-/// A program that runs beside the test and is killed with it.
+/// A program that runs in parallel with the test, and is killed when this value is dropped.
 pub(crate) struct Server {
     name: String,
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
+    readers: [thread::JoinHandle<()>; 2],
 }
 
 impl Server {
-    /// Starts a program and gathers what it writes to standard output and standard error. Make `command` with
-    /// [`ends_with_its_thread`].
+    /// Starts a program and reads what it writes to standard output and standard error, so that a full pipe never stops it.
+    /// Only a `command` made with [`ends_with_its_thread`] also ends when this value is never dropped.
     #[track_caller]
     pub(crate) fn start(name: &str, mut command: Command) -> Server {
         let mut child = command
@@ -157,9 +160,9 @@ impl Server {
             .spawn()
             .unwrap_or_else(|error| panic!("{name}: cannot be started: {error}"));
         let log = Arc::new(Mutex::new(Vec::new()));
-        gather(child.stdout.take().expect("a pipe"), &log);
-        gather(child.stderr.take().expect("a pipe"), &log);
-        Server { name: name.to_owned(), child, log }
+        let stdout = gather(child.stdout.take().expect("a pipe"), &log);
+        let stderr = gather(child.stderr.take().expect("a pipe"), &log);
+        Server { name: name.to_owned(), child, log, readers: [stdout, stderr] }
     }
 
     /// The lines that it has written so far.
@@ -170,17 +173,25 @@ impl Server {
     /// Waits until `find` finds something in the log. If the program ends before that, or nothing comes, the test fails
     /// with the log.
     #[track_caller]
-    pub(crate) fn wait_for<T>(&mut self, what: &str, mut find: impl FnMut(&[String]) -> Option<T>) -> T {
+    pub(crate) fn wait_for<T>(&mut self, what: &str, find: impl FnMut(&[String]) -> Option<T>) -> T {
+        let found = self.try_wait_for(find);
+        found.unwrap_or_else(|log| panic!("{}: no {what} before it ended or in time:\n{log}", self.name))
+    }
+
+    /// Like [`Server::wait_for`], but returns the log where that fails the test.
+    pub(crate) fn try_wait_for<T>(&mut self, mut find: impl FnMut(&[String]) -> Option<T>) -> Result<T, String> {
         let begin = Instant::now();
         loop {
-            let ended = self.child.try_wait().expect("a child can be waited for");
-            let log = self.log();
-            if let Some(found) = find(&log) {
-                return found;
+            let ended = self.child.try_wait().expect("a child can be waited for").is_some();
+            if ended {
+                self.wait_for_readers();
             }
-            let text = log.join("\n");
-            assert!(ended.is_none(), "{} ended ({ended:?}) before {what}:\n{text}", self.name);
-            assert!(begin.elapsed() < LONGEST_START, "{}: no {what} in time:\n{text}", self.name);
+            if let Some(found) = find(&self.log.lock().expect("no reader panics")) {
+                return Ok(found);
+            }
+            if ended || begin.elapsed() > LONGEST_START {
+                return Err(self.log().join("\n"));
+            }
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -206,10 +217,28 @@ impl Server {
         }
     }
 
+    /// Asks the program to end (SIGTERM), and waits until it has.
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
+        signal::kill(pid, Signal::SIGTERM).expect("the program is still there");
+        let status = self.child.wait().expect("a child can be waited for");
+        self.wait_for_readers();
+        status
+    }
+
     /// Ends the program at once, as a power failure would.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Waits for the last lines of a program that has ended. A program that it started may keep a pipe open: then they may
+    /// be missing.
+    fn wait_for_readers(&self) {
+        let begin = Instant::now();
+        while !self.readers.iter().all(thread::JoinHandle::is_finished) && begin.elapsed() < LAST_LINES {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
@@ -233,15 +262,14 @@ pub fn ends_with_its_thread(program: impl AsRef<Path>, family: bool) -> Command 
     command.args(["--pdeathsig", "KILL", "--"]);
     if family {
         command.arg(self::program("unshare")).args(["--pid", "--fork", "--kill-child=KILL", "--"]);
-        // The namespace's first process must be one that never becomes another user: at that the kernel would forget that
-        // it is to die with its parent.
+        // The first process of the namespace must never change its user: the kernel clears the parent-death signal then.
         command.args(["sh", "-c", "\"$@\"; exit $?", "sh"]);
     }
     command.arg(program.as_ref());
     command
 }
 
-/// The path of a program that tests need. Without it the test fails: what is not tried is not known to work.
+/// The path of a program that tests need. Without the program the test fails; it is never skipped.
 #[track_caller]
 pub fn program(name: &str) -> PathBuf {
     ["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/usr/local/sbin"]
@@ -258,14 +286,14 @@ pub fn folder() -> TempDir {
     tempfile::Builder::new().prefix("els-test-").permissions(everyone).tempdir().expect("a temporary folder")
 }
 
-/// A port of the loopback interface that nobody listens on. Only for programs that cannot be asked to choose one by
-/// themselves; the kernel hands out free ports in random order, so two askers hardly ever get the same one.
+/// A port of the loopback interface on which no program listens. Only for programs that cannot choose a port themselves: the
+/// kernel gives free ports in random order, so that two tests hardly ever get the same one.
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("a bound socket has an address").port()
 }
 
-/// Waits until `done`, and fails the test if that does not come to pass.
+/// Waits until `done`; the test fails if that takes too long.
 #[track_caller]
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let begin = Instant::now();
@@ -288,7 +316,7 @@ fn collect(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<String> {
     })
 }
 
-fn gather(pipe: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
+fn gather(pipe: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) -> thread::JoinHandle<()> {
     let log = Arc::clone(log);
     thread::spawn(move || {
         let mut lines = BufReader::new(pipe);
@@ -297,7 +325,7 @@ fn gather(pipe: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
             log.lock().expect("no reader panics").push(String::from_utf8_lossy(&line).trim_end().to_owned());
             line.clear();
         }
-    });
+    })
 }
 
 /// Far longer than any program here takes on a slow computer under load.
@@ -305,7 +333,9 @@ const LONGEST_RUN: Duration = Duration::from_secs(180);
 /// How much of a server's log a failed test shows.
 const SHOWN_LINES: usize = 40;
 /// How long a server may take to be ready, or an effect to show.
-const LONGEST_START: Duration = Duration::from_secs(30);
+const LONGEST_START: Duration = Duration::from_secs(60);
+/// How long the last lines of a program may take to be read after its end.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

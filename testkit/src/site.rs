@@ -1,26 +1,21 @@
-//! The built `els-backend serve` as a process of its own, which a test can kill, and a client that survives its death.
+//! A site: a database and the program `els-backend` that works on it.
 //!
-//! Knows no promise: it starts, asks and ends. What must hold is said by the tests.
+//! It starts, asks and ends the program. What the program should do is for the tests.
 
 use std::ffi::OsStr;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
+use std::process::{Command, ExitStatus, Stdio};
 
-use els_protocol::{LicenseKey, MachineId, RegistrationId, Token};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use serde_json::{Value, json};
+use els_protocol::LicenseKey;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::backend::backend_program;
-use crate::http::{Answer, basic, parse};
-use crate::process::{Run, run};
+use crate::http::Client;
+use crate::process::{Run, Server, run};
 
-/// A folder with a database, and the commands that work on it. Gone when the test is.
+/// A folder with a database, and the commands that work on it. The folder is removed when this value is dropped.
 pub struct Site {
     folder: TempDir,
     /// Where the database is, unless it is a file in the folder.
@@ -32,7 +27,7 @@ impl Site {
         Site { folder: tempfile::tempdir().unwrap(), url: None }
     }
 
-    /// On the PostgreSQL database with this URL, which is set up.
+    /// On the PostgreSQL database with this URL; its schema is made.
     pub fn on_postgres(url: String) -> Self {
         let site = Site::at(url);
         let migrated = site.command(["migrate"]).output().unwrap();
@@ -40,7 +35,7 @@ impl Site {
         site
     }
 
-    /// On whatever is at this URL.
+    /// On the database with this URL, as it is.
     pub fn at(url: String) -> Self {
         Site { folder: tempfile::tempdir().unwrap(), url: Some(url) }
     }
@@ -82,7 +77,7 @@ impl Site {
         Served::spawn(self.command(SERVE)).ready()
     }
 
-    /// Makes a key; says its id and the key.
+    /// Makes a key; returns its id and the key.
     pub fn key(&self, seats: u64) -> (String, LicenseKey) {
         made_key(&mut self.command([
             "key",
@@ -95,99 +90,69 @@ impl Site {
         ]))
     }
 
-    /// `els-backend check` agrees.
+    /// `els-backend check` must find nothing.
     pub fn check(&self) {
-        agrees(&mut self.command(["check"]));
+        check(&mut self.command(["check"]));
     }
 }
 
-/// Points a command at a database, and takes the test's own environment from it.
-pub fn on(command: &mut Command, url: &str) {
-    command.env_clear().env("ELS_BACKEND_DATABASE", url).stdin(Stdio::null());
-}
-
-/// Runs `key create --json`; says the key's id and the key.
-pub fn made_key(create: &mut Command) -> (String, LicenseKey) {
-    let output = create.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let made: Value = serde_json::from_slice(&output.stdout).unwrap();
-    (made["key_id"].as_str().unwrap().to_owned(), LicenseKey::parse(made["key"].as_str().unwrap()).unwrap())
-}
-
-/// Runs `check`, which has to find nothing.
-pub fn agrees(check: &mut Command) {
-    let output = check.output().unwrap();
-    assert!(output.status.success(), "els-backend check: {}", String::from_utf8_lossy(&output.stdout));
-}
-
-/// A running `serve`. Killed with the test, if it is still there.
+/// A running `els-backend serve`. It is killed when this value is dropped.
 pub struct Served {
-    child: Child,
-    log: Receiver<String>,
+    server: Server,
     pub listen: SocketAddr,
     pub admin: SocketAddr,
 }
 
 impl Served {
-    /// Starts `serve`, and waits for nothing. Its log is read to the end, so that the pipe never holds it up.
-    pub fn spawn(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let (tell, log) = channel();
-        let lines = BufReader::new(child.stderr.take().unwrap());
-        std::thread::spawn(move || hand_on(lines, &tell));
-        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        Served { child, log, listen: nowhere, admin: nowhere }
+    /// Starts `serve`, and does not wait.
+    #[track_caller]
+    pub fn spawn(command: Command) -> Self {
+        let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
+        Served { server: Server::start("els-backend", command), listen: unknown, admin: unknown }
     }
 
-    /// Waits until it listens, and learns where.
+    /// Waits until it listens, and reads its addresses.
+    #[track_caller]
     pub fn ready(self) -> Self {
-        self.ready_or_words().unwrap_or_else(|words| panic!("it does not serve: {words}"))
+        self.ready_or_log().unwrap_or_else(|log| panic!("els-backend serve is not ready: {log}"))
     }
 
-    /// The same; where it ends instead, what it said.
-    pub fn ready_or_words(mut self) -> Result<Self, String> {
-        let mut said = String::new();
-        while let Ok(line) = self.log.recv_timeout(PATIENCE) {
-            if let Ok(event) = serde_json::from_str::<Value>(&line)
-                && event["message"] == "ready"
-            {
-                let address = |name: &str| event[name].as_str().unwrap().parse().unwrap();
-                (self.listen, self.admin) = (address("listen"), address("admin_listen"));
-                return Ok(self);
-            }
-            said.push_str(&line);
-            said.push('\n');
-        }
-        Err(said)
+    /// Like [`Served::ready`]; returns the log if the program ends instead.
+    pub fn ready_or_log(mut self) -> Result<Self, String> {
+        (self.listen, self.admin) = self.server.try_wait_for(|log| log.iter().find_map(|line| addresses(line)))?;
+        Ok(self)
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.server.pid()
     }
 
-    /// SIGKILL, and the wait for its end.
+    /// The lines that it has logged so far.
+    pub fn log(&self) -> Vec<String> {
+        self.server.log()
+    }
+
+    /// Ends it at once (SIGKILL).
     pub fn kill(mut self) {
-        let _ = self.child.kill();
-        self.child.wait().unwrap();
+        self.crash();
     }
 
-    /// SIGTERM, and the wait for an end in order.
+    pub(crate) fn crash(&mut self) {
+        self.server.kill();
+    }
+
+    /// Ends it in order (SIGTERM).
     pub fn stop(mut self) -> ExitStatus {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-        self.child.wait().unwrap()
+        self.server.terminate()
     }
 
-    /// The same; returns what it has logged since it was ready.
+    /// Ends it in order, which must succeed, and returns all that it has logged.
     pub fn stop_and_log(mut self) -> String {
-        let (_, nothing) = channel();
-        let log = std::mem::replace(&mut self.log, nothing);
-        assert!(self.stop().success());
-        // Its end is the end of the pipe.
-        log.iter().collect::<Vec<_>>().join("\n")
+        assert!(self.server.terminate().success());
+        self.server.log().join("\n")
     }
 
-    /// One line of `/metrics`: the value of the counter with this name.
+    /// The value of the counter with this name in `/metrics`.
     pub fn metric(&self, name: &str) -> u64 {
         let answer = Client::new(self.admin).ask("GET", "/metrics", &[], None).unwrap();
         let text = String::from_utf8(answer.body).unwrap();
@@ -196,184 +161,33 @@ impl Served {
     }
 }
 
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Gives a command a database, and no other environment.
+pub fn on(command: &mut Command, url: &str) {
+    command.env_clear().env("ELS_BACKEND_DATABASE", url).stdin(Stdio::null());
 }
 
-fn hand_on(lines: impl BufRead, tell: &Sender<String>) {
-    for line in lines.lines().map_while(Result::ok) {
-        // The test may have heard enough; the pipe is emptied all the same.
-        let _ = tell.send(line);
-    }
+/// Runs `key create --json`; returns the key's id and the key.
+pub fn made_key(create: &mut Command) -> (String, LicenseKey) {
+    let output = create.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let made: Value = serde_json::from_slice(&output.stdout).unwrap();
+    (made["key_id"].as_str().unwrap().to_owned(), LicenseKey::parse(made["key"].as_str().unwrap()).unwrap())
 }
 
-/// One connection that is kept, and made anew when it was lost. Whatever goes wrong on it is an error to whoever asks.
-pub struct Client {
-    to: SocketAddr,
-    stream: Option<TcpStream>,
+/// Runs `check`, which must find nothing.
+pub fn check(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "els-backend check: {}", String::from_utf8_lossy(&output.stdout));
 }
 
-impl Client {
-    pub fn new(to: SocketAddr) -> Self {
-        Client { to, stream: None }
-    }
-
-    /// Sends one request and reads its answer.
-    pub fn ask(
-        &mut self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: Option<&Value>,
-    ) -> io::Result<Answer> {
-        let body = body.map(Value::to_string).unwrap_or_default();
-        let mut request =
-            format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n", self.to, body.len());
-        for (name, value) in headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
-        }
-        request.push_str("\r\n");
-        request.push_str(&body);
-        // A connection on which anything went wrong is not used again.
-        let mut stream = match self.stream.take() {
-            Some(stream) => stream,
-            None => dial(self.to)?,
-        };
-        stream.write_all(request.as_bytes())?;
-        let answer = read_one(&mut stream)?;
-        self.stream = Some(stream);
-        Ok(answer)
-    }
+/// The public and the admin address in the log line that says that `serve` is ready.
+fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let event: Value = serde_json::from_str(line).ok()?;
+    let address = |name: &str| event[name].as_str()?.parse().ok();
+    (event["message"] == "ready").then_some((address("listen")?, address("admin_listen")?))
 }
 
-fn dial(to: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&to, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
-
-/// Reads the one answer that is due, and no byte more. A part of one is an error.
-fn read_one(stream: &mut TcpStream) -> io::Result<Answer> {
-    let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
-    loop {
-        let head = bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4);
-        if let Some(head) = head {
-            let text = String::from_utf8_lossy(&bytes[..head]).to_ascii_lowercase();
-            let length = text.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
-            if bytes.len() >= head + length.unwrap_or(0_usize) {
-                return Ok(parse(&bytes));
-            }
-        }
-        match stream.read(&mut chunk)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            length => bytes.extend_from_slice(&chunk[..length]),
-        }
-    }
-}
-
-/// A registration as its machine knows it: id, token, and whose it is.
-#[derive(Clone)]
-pub struct Registrant {
-    pub id: RegistrationId,
-    token: Token,
-    machine: MachineId,
-    hardware: Option<MachineId>,
-}
-
-impl Registrant {
-    /// The registration with this number, of the machine with that one, which has a hardware id.
-    pub fn new(number: u32, machine: u32) -> Self {
-        Registrant {
-            id: RegistrationId::from_random(bytes(number)),
-            token: Token::from_random([bytes(number), bytes(number)].concat().try_into().unwrap()),
-            machine: MachineId::from_random(bytes(machine)),
-            hardware: Some(MachineId::from_random(bytes(!machine))),
-        }
-    }
-
-    /// The same, in a container.
-    pub fn without_hardware(self) -> Self {
-        Registrant { hardware: None, ..self }
-    }
-
-    pub fn path(&self) -> String {
-        els_protocol::wire::registration_path(&self.id)
-    }
-
-    pub fn basic(&self) -> String {
-        basic(&self.id.to_string(), self.token.expose())
-    }
-
-    pub fn body(&self, key: &LicenseKey) -> Value {
-        let mut body = json!({
-            "key": key.expose(),
-            "token_sha256": self.token.hash(),
-            "machine": self.machine,
-            "os": {"id": "almalinux", "version": "9.6"},
-            "arch": "x86_64",
-        });
-        if let Some(hardware) = self.hardware {
-            body["hardware"] = json!(hardware);
-        }
-        body
-    }
-}
-
-/// Numbers that look random and are the same each time (Knuth's multiplier).
-pub struct Dice(pub u64);
-
-impl Dice {
-    pub fn roll(&mut self, sides: u32) -> u32 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as u32 % sides
-    }
-}
-
-/// Whether the full sweeps are wanted, whose figures stand in docs/developer/reliability.md, and not the sample of `make test`.
-pub fn soak() -> bool {
-    std::env::var_os("ELS_SOAK").is_some()
-}
-
-/// Says that it is over when it is dropped: also when the test fails, or those that it has set to work never end.
-pub struct Ending<'a>(pub &'a AtomicBool);
-
-impl Drop for Ending<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Asks until there is something; a minute at the most.
-pub fn within_a_minute<T>(mut ask: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..600 {
-        if let Some(found) = ask() {
-            return found;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    panic!("not within a minute");
-}
-
-/// Lets this process, and those that it starts, open so many files.
-pub fn open_files(wanted: usize) {
-    let wanted = wanted as u64;
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    let set = setrlimit(Resource::RLIMIT_NOFILE, hard.max(wanted), hard.max(wanted));
-    set.unwrap_or_else(|_| panic!("{wanted} open files are needed, and no more than {hard} allowed: ulimit -Hn"));
-}
-
-fn bytes(number: u32) -> [u8; 16] {
-    let mut bytes = [0x22; 16];
-    bytes[..4].copy_from_slice(&number.to_be_bytes());
-    bytes
-}
-
-/// Everything comes from one address here, and X-Forwarded-For makes it many: the limits on failures are other tests'.
+/// The arguments of `serve` on free ports. Tests send X-Forwarded-For, so that the limit on failures of one address does not
+/// stop them.
 pub const SERVE: [&str; 7] =
     ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--trusted-proxy", "127.0.0.0/8"];
-/// Far more than anything takes here, on a machine that does other things as well.
-const PATIENCE: Duration = Duration::from_secs(60);

@@ -3,7 +3,8 @@
 use std::process::Output;
 
 use els_testkit::cluster::Cluster;
-use els_testkit::site::{Client, Registrant, Site};
+use els_testkit::http::{Client, Registrant};
+use els_testkit::site::Site;
 
 #[test]
 fn the_command_moves_a_site_once_nothing_serves_it_any_more() {

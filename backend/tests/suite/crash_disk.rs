@@ -13,8 +13,9 @@ use els_protocol::wire::SeatList;
 use tempfile::TempDir;
 
 use els_testkit::backend_program;
-use els_testkit::http::{Answer, bearer};
-use els_testkit::site::{Client, Registrant, SERVE, Served, agrees, made_key, on, soak};
+use els_testkit::http::{Answer, Client, Registrant, bearer};
+use els_testkit::site::{SERVE, Served, check, made_key, on};
+use els_testkit::sweep::soak;
 
 #[test]
 fn a_full_disk_is_unavailable_and_no_lie_and_ends_with_the_shortage() {
@@ -54,7 +55,7 @@ fn a_full_disk_is_unavailable_and_no_lie_and_ends_with_the_shortage() {
         } else {
             // Killed with a full disk, and started on it: it serves, or says why not; and nothing is lost.
             served.kill();
-            match Served::spawn(disk.command(&SERVE)).ready_or_words() {
+            match Served::spawn(disk.command(&SERVE)).ready_or_log() {
                 Ok(served) => books.all_is_known(&served),
                 Err(words) => assert!(words.contains("error: ") && words.contains("full"), "{words}"),
             }
@@ -64,7 +65,7 @@ fn a_full_disk_is_unavailable_and_no_lie_and_ends_with_the_shortage() {
             books.agree(&served);
             served.kill();
         }
-        agrees(&mut disk.command(&["check"]));
+        check(&mut disk.command(&["check"]));
     }
     let held = books.held.len();
     println!("disks filled: {times}, held: {held}, refused: {refused}, asked again: {asked_again}, lost: 0");

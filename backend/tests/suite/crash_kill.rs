@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::ledger::{Clerk, Key, books_agree};
-use els_testkit::site::{Client, Dice, SERVE, Served, Site, soak};
+use els_testkit::http::Client;
+use els_testkit::site::{SERVE, Served, Site};
+use els_testkit::sweep::{Dice, soak};
 
 #[test]
 fn what_was_answered_outlives_the_process_and_no_seat_is_lost_or_counted_twice() {

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::ledger::{Clerk, Key, books_agree};
 use els_testkit::cluster::{Cluster, name};
-use els_testkit::site::{Client, Dice, Served, Site, soak, within_a_minute};
+use els_testkit::http::Client;
+use els_testkit::site::{Served, Site};
+use els_testkit::sweep::{Dice, soak, within_a_minute};
 
 #[test]
 fn nodes_that_are_killed_in_turn_lose_nothing() {

@@ -4,7 +4,9 @@
 //! request that changes something and its answer, the log of the database has been synchronised.
 
 use els_testkit::backend_program;
-use els_testkit::site::{Client, Registrant, SERVE, Served, Site, on, within_a_minute};
+use els_testkit::http::{Client, Registrant};
+use els_testkit::site::{SERVE, Served, Site, on};
+use els_testkit::sweep::within_a_minute;
 
 #[test]
 fn an_answer_is_sent_after_the_disk_has_the_change() {

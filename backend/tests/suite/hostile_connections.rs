@@ -12,8 +12,9 @@ use els_protocol::LicenseKey;
 use els_protocol::wire::BODY_LIMIT;
 
 use els_testkit::backend_program;
-use els_testkit::http::{bearer, connect};
-use els_testkit::site::{Client, Ending, Registrant, SERVE, Served, Site, on, open_files, soak, within_a_minute};
+use els_testkit::http::{Client, Registrant, bearer, connect};
+use els_testkit::site::{SERVE, Served, Site, on};
+use els_testkit::sweep::{Ending, open_files, soak, within_a_minute};
 
 #[test]
 fn thousands_of_idle_connections_keep_no_good_request_out() {

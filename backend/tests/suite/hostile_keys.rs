@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use els_protocol::LicenseKey;
 
-use els_testkit::http::{bearer, connect};
-use els_testkit::site::{Client, Ending, Registrant, Served, Site, open_files, soak, within_a_minute};
+use els_testkit::http::{Client, Registrant, bearer, connect};
+use els_testkit::site::{Served, Site};
+use els_testkit::sweep::{Ending, open_files, soak, within_a_minute};
 
 #[test]
 fn guessing_never_locks_out_a_good_key_behind_the_same_address() {

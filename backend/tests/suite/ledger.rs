@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use els_protocol::wire::{SeatList, seat_path};
 use els_protocol::{LicenseKey, RegistrationId};
 
-use els_testkit::http::{Answer, bearer};
-use els_testkit::site::{Client, Dice, Registrant};
+use els_testkit::http::{Answer, Client, Registrant, bearer};
+use els_testkit::sweep::Dice;
 
 /// A key, and how many seats it has.
 pub(crate) struct Key {

@@ -19,9 +19,10 @@ use serde_json::Value;
 use super::linear_check::{Call, is_linearizable};
 use super::linear_model::{Id, Model, Op, Seats, Seen};
 use els_testkit::cluster::Cluster;
-use els_testkit::http::{Answer, bearer};
-use els_testkit::site::{Client, Dice, Registrant, Served, Site, soak};
+use els_testkit::http::{Answer, Client, Registrant, bearer};
+use els_testkit::site::{Served, Site};
 use els_testkit::store::policy;
+use els_testkit::sweep::{Dice, soak};
 
 #[test]
 fn histories_over_http_are_linearizable() {

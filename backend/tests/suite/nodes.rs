@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use els_protocol::LicenseKey;
 
 use els_testkit::cluster::{Cluster, name};
-use els_testkit::site::{Client, Ending, Registrant, Served, Site, within_a_minute};
+use els_testkit::http::{Client, Registrant};
+use els_testkit::site::{Served, Site};
+use els_testkit::sweep::{Ending, within_a_minute};
 
 #[test]
 fn a_credential_that_was_answered_opens_every_node_from_that_moment() {
@@ -179,7 +181,7 @@ fn a_node_ends_at_once_and_in_order_although_its_clients_have_gone() {
 fn a_node_does_not_start_on_a_database_that_it_could_not_keep_its_word_on() {
     let url = Cluster::shared().database();
     let database = name(&url).to_owned();
-    let words = |site: &Site| Served::spawn(site.command(els_testkit::site::SERVE)).ready_or_words().err().unwrap();
+    let words = |site: &Site| Served::spawn(site.command(els_testkit::site::SERVE)).ready_or_log().err().unwrap();
     let unprepared = Site::at(url.clone());
     assert!(words(&unprepared).contains("is empty: run `els-backend migrate`"), "{}", words(&unprepared));
     let site = Site::on_postgres(url);

@@ -8,7 +8,8 @@ use els_protocol::LicenseKey;
 
 use super::nodes::{ask, gate, put};
 use els_testkit::cluster::{Cluster, name};
-use els_testkit::site::{Registrant, Served, Site};
+use els_testkit::http::Registrant;
+use els_testkit::site::{Served, Site};
 
 /// The two machines, and what they did around a backup.
 struct Since {
@@ -42,7 +43,7 @@ impl Since {
         let again = Registrant::new(3, 1);
         assert_eq!(put(node, &again, key), 200, "the seat that it has");
         assert_eq!(gate(node, &again), 204);
-        els_testkit::site::within_a_minute(|| (gate(node, a) == 401).then_some(()));
+        els_testkit::sweep::within_a_minute(|| (gate(node, a) == 401).then_some(()));
         assert_eq!(ask(node, "DELETE", &a.path(), &a.basic()), 204);
         assert_eq!(put(node, &Registrant::new(4, 4), key), 409, "two of two");
     }
@@ -98,7 +99,7 @@ fn a_node_that_lives_on_while_its_postgresql_is_restored_forgets_what_it_knew() 
         ok(site.command(["key", "create", "--seats", "1", "--expires", "2099-12-31", "--note", &number.to_string()]));
     }
     for node in &nodes {
-        els_testkit::site::within_a_minute(|| (gate(node, &since.b) == 401).then_some(()));
+        els_testkit::sweep::within_a_minute(|| (gate(node, &since.b) == 401).then_some(()));
         assert_eq!(gate(node, &since.a), 204);
     }
     since.is_undone_at(&nodes[1]);

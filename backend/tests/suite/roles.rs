@@ -4,7 +4,8 @@ use std::process::Output;
 
 use super::nodes::{ask, gate, put};
 use els_testkit::cluster::{Cluster, name};
-use els_testkit::site::{Registrant, Site};
+use els_testkit::http::Registrant;
+use els_testkit::site::Site;
 
 /// The grants, as the page has them.
 fn grants() -> String {
@@ -76,7 +77,7 @@ fn nobody_moves_away_from_a_database_that_a_node_uses_as_another_role() {
     let words = String::from_utf8_lossy(&refused.stderr);
     assert!(refused.status.code() == Some(1) && words.contains("end every `serve` first"), "{words}");
     assert!(node.stop().success());
-    els_testkit::site::within_a_minute(|| copy().status.success().then_some(()));
+    els_testkit::sweep::within_a_minute(|| copy().status.success().then_some(()));
 }
 
 fn succeeds(output: &Output, line: &[&str]) {

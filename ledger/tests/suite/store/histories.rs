@@ -4,7 +4,7 @@ use els_ledger::rules::KeyState;
 use els_ledger::{CredentialState, How, KeyChange, KeyId};
 
 use super::*;
-use els_testkit::site::Dice;
+use els_testkit::sweep::Dice;
 
 pub(crate) async fn whatever_happens_seats_and_credentials_agree(store: Arc<dyn Store>) {
     const MACHINES: u32 = 6;

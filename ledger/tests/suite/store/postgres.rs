@@ -66,7 +66,7 @@ async fn what_nodes_do_to_the_same_machines_at_once_adds_up() {
     let tasks: Vec<_> = (0..8_u64)
         .map(|hand| {
             let store = Arc::clone(&stores[hand as usize % 2]);
-            let mut dice = els_testkit::site::Dice(hand);
+            let mut dice = els_testkit::sweep::Dice(hand);
             tokio::spawn(async move {
                 for _ in 0..60 {
                     let id = dice.roll(24);
