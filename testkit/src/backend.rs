@@ -1,7 +1,7 @@
-//! The real backend: started on free ports with a database of its own, and asked through its own commands.
+//! The real backend over TLS, as machines reach it, with a database and an authority of its own.
 //!
-//! It also owns where the programs under test are. What the backend answers and logs is the contract's; this module reads
-//! the fields that the contract and `els-backend --help` name, and no others.
+//! It also owns where the programs under test are. Of what the backend answers and logs it reads only the fields that
+//! docs/protocol.md and `els-backend --help` name.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -54,7 +54,7 @@ pub struct Settings {
 
 /// A license key that was made for the test.
 pub struct Key {
-    /// Its id, which is no secret.
+    /// Its id, which is not secret.
     pub id: String,
     /// The key itself.
     pub key: String,
@@ -72,18 +72,18 @@ impl Settings {
         self
     }
 
-    /// Gives it a clock that [`Backend::later`] sets (libfaketime, beneath the program as it is).
+    /// Gives it a clock that [`Backend::later`] sets (libfaketime; the program is unchanged).
     pub fn clock(mut self) -> Settings {
         self.clock = true;
         self
     }
 
-    /// Listens on a port that stays free while the backend is stopped for longer: one that the kernel gives nobody by itself
+    /// Listens on a port that stays free while the backend is stopped: one outside the range from which the kernel chooses
     /// (`ip_local_port_range`).
     pub fn lasting_port(mut self) -> Settings {
         let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").expect("the range of ports");
         let first: u16 = range.split_whitespace().next().and_then(|first| first.parse().ok()).expect("a port");
-        // Tests of one process, and processes, start at different places.
+        // Tests that run at the same time start at different ports.
         let mut port = 10_000 + (std::process::id() as u16 % 97) * 200 + free_port() % 200;
         while port >= first || TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err() {
             port = if port >= first { 10_000 } else { port + 1 };
@@ -113,7 +113,7 @@ impl Settings {
 }
 
 impl Backend {
-    /// A backend over TLS that serves `root` at `/repo/`, as a small vendor has it.
+    /// A backend that serves `root` at `/repo/`, as a small vendor runs it.
     #[track_caller]
     pub fn with_repository(root: &Path) -> Backend {
         Settings::default().repository(root).start()
@@ -144,9 +144,9 @@ impl Backend {
         self.folder.path().join("ca.pem")
     }
 
-    /// Sets its clock to so many seconds from the real time. Waiting inside it goes on as before.
+    /// Sets its clock this many seconds ahead of the real time. Its timers do not change.
     pub fn later(&self, seconds: u32) {
-        assert!(self.settings.clock, "a backend with a clock of its own");
+        assert!(self.settings.clock, "the backend needs Settings::clock");
         let fresh = self.folder.path().join("clock.new");
         fs::write(&fresh, format!("+{seconds}\n")).expect("a file");
         fs::rename(fresh, self.folder.path().join("clock")).expect("the clock is set at once");
@@ -159,7 +159,7 @@ impl Backend {
         self.start_again();
     }
 
-    /// Ends it at once; machines find nobody there.
+    /// Ends it at once; machines cannot connect.
     pub fn stop(&mut self) {
         self.served.crash();
     }
@@ -179,14 +179,14 @@ impl Backend {
         database(self.folder.path())
     }
 
-    /// Runs one of its commands beside it, such as `key create`.
+    /// Runs one of its commands, such as `key create`.
     #[track_caller]
     pub fn command(&self, arguments: &[&str]) -> Run {
         let mut command = Command::new(backend_program());
         run(command.args(arguments).arg("--database").arg(database(self.folder.path())))
     }
 
-    /// Runs one of its commands, which must succeed, for its JSON document.
+    /// Runs one of its commands, which must succeed, and returns its JSON document.
     #[track_caller]
     pub fn ask(&self, arguments: &[&str]) -> Value {
         self.command(&[arguments, &["--json"]].concat()).succeeds().json()
@@ -213,7 +213,7 @@ impl Backend {
         list.as_array().or(list["registrations"].as_array()).unwrap_or_else(|| panic!("no list in {list}")).clone()
     }
 
-    /// Recounts seats against registrations and trail; the test fails if they disagree.
+    /// `els-backend check` compares seats, registrations and audit log; it must find nothing.
     #[track_caller]
     pub fn agrees_with_itself(&self) {
         self.command(&["check"]).succeeds();
@@ -223,7 +223,7 @@ impl Backend {
     #[track_caller]
     pub fn log(&self) -> Vec<Value> {
         let parse = |line: &String| {
-            serde_json::from_str(line).unwrap_or_else(|error| panic!("a line of the log is no JSON: {error}: {line}"))
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("a line of the log is not JSON: {error}: {line}"))
         };
         self.served.log().iter().map(parse).collect()
     }
@@ -232,11 +232,8 @@ impl Backend {
     pub fn log_text(&self) -> String {
         self.served.log().join("\n")
     }
-}
 
-impl Backend {
-    /// The requests that it has logged, in their order: `GET` and the path of a file, or the form of another path, which
-    /// without that would show ids.
+    /// The requests that it has logged, in their order: method and path of a file, or method and route.
     pub fn requests(&self) -> Vec<String> {
         let text = |line: &Value, name: &str| line[name].as_str().map(str::to_owned);
         let request = |line: &Value| {
@@ -276,7 +273,7 @@ fn database(folder: &Path) -> String {
     format!("sqlite://{}/els.db", folder.display())
 }
 
-/// The library of the package `faketime`; where it is depends on the computer's kind.
+/// The library of the package `faketime`; its folder depends on the architecture.
 fn fake_time() -> PathBuf {
     let kinds = fs::read_dir("/usr/lib").expect("a folder of libraries").flatten();
     let mut places = kinds.map(|kind| kind.path().join("faketime/libfaketime.so.1"));

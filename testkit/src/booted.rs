@@ -1,6 +1,6 @@
 //! Machines that are switched on: the real systemd as PID 1 of a machine root, with the shipped units installed in it.
 //!
-//! It owns how a machine is started, looked into and shut down. What its units ought to do is for the tests to say.
+//! It owns how a machine is started, inspected and shut down. What its units should do is for the tests.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,25 +11,7 @@ use crate::backend::agent_program;
 use crate::machine::Machine;
 use crate::process::{Run, Server, ends_with_its_thread, program, run, wait_until};
 
-/// Starts systemd in a machine's folder.
-const BOOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/boot-machine");
-/// What is shipped for installation.
-const DIST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dist");
-/// Services of this computer's /usr that would start at every boot and have no part in a test.
-const MASKED: [&str; 7] = [
-    "dbus.service",
-    "dbus.socket",
-    "systemd-logind.service",
-    "systemd-remount-fs.service",
-    "systemd-sysusers.service",
-    "systemd-tmpfiles-setup.service",
-    "systemd-update-utmp.service",
-];
-/// The network of these machines is there at once; this notes whether anybody waited for it.
-const WAIT_ONLINE: &str = "[Unit]\nBefore=network-online.target\n[Service]\nType=oneshot\n\
-    ExecStart=/usr/bin/touch /var/log/network-was-waited-for\n";
-
-/// A machine that is switched on. Dropping it pulls the plug.
+/// A machine that is switched on. It is switched off, without a shutdown, when this value is dropped.
 pub struct Booted<'a> {
     machine: &'a Machine,
     server: Server,
@@ -66,7 +48,7 @@ impl Machine {
         self.enable("els-register.service");
     }
 
-    /// Has a unit started at boot, as `systemctl enable` does.
+    /// Enables a unit, as `systemctl enable` does.
     pub fn enable(&self, unit: &str) {
         let wants = format!("/etc/systemd/system/multi-user.target.wants/{unit}");
         self.link(&wants, &format!("/usr/lib/systemd/system/{unit}"));
@@ -99,7 +81,7 @@ impl Machine {
         booted
     }
 
-    /// Whether a boot since the last time that this was asked waited for the network.
+    /// Whether a boot since the last call waited for the network.
     pub fn waited_for_the_network(&self) -> bool {
         fs::remove_file(self.path("/var/log/network-was-waited-for")).is_ok()
     }
@@ -158,8 +140,8 @@ impl Booted<'_> {
         self.run(&["journalctl", "--boot", "--no-pager", "--output=cat"]).succeeds().stdout
     }
 
-    /// Goes for the target of a shutdown, as `systemctl poweroff`, `halt`, `reboot` and `kexec` do, and waits until the
-    /// machine is off.
+    /// Starts the target of a shutdown, as `systemctl poweroff`, `halt`, `reboot` and `kexec` do, and waits until the machine
+    /// is off.
     #[track_caller]
     pub fn goes_down_by(mut self, target: &str) {
         self.run(&["systemctl", "--no-block", "--job-mode=replace-irreversibly", "start", target]).succeeds();
@@ -167,3 +149,21 @@ impl Booted<'_> {
         assert!(self.machine.journal().contains("Reached target shutdown.target"), "no orderly shutdown");
     }
 }
+
+/// Starts systemd in a machine's folder.
+const BOOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/boot-machine");
+/// What is shipped for installation.
+const DIST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dist");
+/// Services of this computer's /usr that would start at every boot and that no test needs.
+const MASKED: [&str; 7] = [
+    "dbus.service",
+    "dbus.socket",
+    "systemd-logind.service",
+    "systemd-remount-fs.service",
+    "systemd-sysusers.service",
+    "systemd-tmpfiles-setup.service",
+    "systemd-update-utmp.service",
+];
+/// The network of these machines is ready at once; this unit records whether a unit waited for it.
+const WAIT_ONLINE: &str = "[Unit]\nBefore=network-online.target\n[Service]\nType=oneshot\n\
+    ExecStart=/usr/bin/touch /var/log/network-was-waited-for\n";

@@ -1,6 +1,6 @@
-//! A PostgreSQL of the tests' own: Debian's, in a temporary folder, gone with the process that started it.
+//! PostgreSQL servers for tests: Debian's program in a temporary folder, which ends with the process that started it.
 //!
-//! Knows no promise: it starts, stops, is killed and makes databases.
+//! It starts, stops and kills servers and makes databases. What must hold is for the tests.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -21,13 +21,13 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// The server that tests share which only need databases of their own.
+    /// The server that is shared by all tests that need only a database of their own.
     pub fn shared() -> &'static Cluster {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
         SHARED.get_or_init(|| Cluster::with(&[]))
     }
 
-    /// A server of one's own, with these lines in its configuration.
+    /// A new server with these lines in its configuration.
     pub fn with(settings: &[&str]) -> Cluster {
         let cluster = Cluster::empty();
         run(cluster
@@ -44,7 +44,7 @@ impl Cluster {
         for (name, pem) in [("server.crt", cert), ("server.key", key)] {
             let path = cluster.data().join(name);
             std::fs::write(&path, pem).unwrap();
-            // The key is to be the server's own, and nobody else's.
+            // PostgreSQL refuses a key that other users can read.
             cluster.own(&path);
             std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
         }
@@ -53,7 +53,7 @@ impl Cluster {
         cluster.started()
     }
 
-    /// A standby of `primary`, copied from it and following it under this name.
+    /// A standby of `primary`: a copy that follows it under this name.
     pub fn standby_of(primary: &Cluster, name: &str) -> Cluster {
         let cluster = Cluster::empty();
         let from = format!("host={} port={} user=els application_name={name}", primary.folder.display(), primary.port);
@@ -92,7 +92,7 @@ impl Cluster {
         settings.iter().for_each(|line| writeln!(file, "{line}").unwrap());
     }
 
-    /// Adds lines to the configuration of a running server, and has it read them.
+    /// Adds lines to the configuration of a running server and reloads it.
     pub fn reconfigure(&self, settings: &[&str]) {
         self.configure(settings);
         run(self.tool("pg_ctl").args(["reload", "-s", "-D"]).arg(self.data()));
@@ -105,7 +105,7 @@ impl Cluster {
 
     /// Starts the server, and waits until it answers.
     pub fn start(&mut self) {
-        // Whatever ends this process, the pipe to the shell ends with it, and the shell ends the server.
+        // However this process ends, the pipe to the shell is closed, and then the shell ends the server.
         let mut command = as_postgres("sh");
         command.args(["-c", GUARD, "sh"]).arg(&self.folder).arg(bin().join("postgres")).arg("-D").arg(self.data());
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -151,19 +151,19 @@ impl Cluster {
         self.url(&name)
     }
 
-    /// Runs a statement in a database; says what it answers, a row a line.
+    /// Runs a statement in a database; returns its rows, one a line.
     pub fn sql(&self, database: &str, sql: &str) -> String {
         self.sql_as("els", database, sql)
     }
 
-    /// The same, as another role than the server's own.
+    /// Like [`Cluster::sql`], as another role.
     pub fn sql_as(&self, role: &str, database: &str, sql: &str) -> String {
         let output = self.psql(role, database, sql);
         assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
-    /// Whether a role may not do this.
+    /// Whether the statement is refused to this role.
     pub fn refuses(&self, role: &str, database: &str, sql: &str) -> bool {
         let said = self.psql(role, database, sql).stderr;
         ["permission denied", "must be owner"].iter().any(|word| String::from_utf8_lossy(&said).contains(word))
@@ -185,7 +185,7 @@ impl Cluster {
 
     /// Fills an empty database from a dump.
     pub fn restore(&self, database: &str, dump: &Path) {
-        // The file is the test's, and PostgreSQL's user may not find the way there.
+        // The file is in a folder of the test, which PostgreSQL's user cannot enter.
         let file = std::fs::File::open(dump).unwrap();
         let mut command = self.tool("pg_restore");
         run(command.args(["--exit-on-error", "--single-transaction", "--dbname", &self.url(database)]).stdin(file));
@@ -238,11 +238,13 @@ fn bin() -> &'static Path {
     })
 }
 
-/// Ends the server when its standard input does, and removes the folder ($1) unless it is told to keep it.
+/// How long a server may take to start.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Ends the server at the end of standard input, and removes the folder ($1) unless it reads `keep`.
 const GUARD: &str = r#"folder=$1; shift
 "$@" </dev/null & server=$!
 read -r word || word=gone
 kill -QUIT $server 2>/dev/null
 wait $server
 [ "$word" = keep ] || rm -rf "$folder""#;
-const PATIENCE: Duration = Duration::from_secs(60);

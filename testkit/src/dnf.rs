@@ -12,13 +12,8 @@ use crate::machine::Machine;
 use crate::process::{Run, ends_with_its_thread, run, run_with_input};
 use crate::repository::sections;
 
-/// Runs a program inside a machine's folder.
-const ENTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/enter-machine");
-/// Before the words of a program that an ordinary user runs.
-const AS_NOBODY: [&str; 6] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--", "env"];
-
 impl Machine {
-    /// Runs dnf in this machine as root; it answers its questions with yes.
+    /// Runs dnf in this machine as root, and answers its questions with yes.
     #[track_caller]
     pub fn dnf(&self, arguments: &[&str]) -> Run {
         run(&mut self.inside(&[&["dnf", "--assumeyes"], arguments].concat()))
@@ -47,7 +42,7 @@ impl Machine {
         run(&mut self.inside(&[&["rpm"], arguments].concat()))
     }
 
-    /// What the installed package `name` of the test repository is: `1.0-2`; `None` if it is not installed.
+    /// The version and release of the installed package `name`, such as `1.0-2`; `None` if it is not installed.
     pub fn installed(&self, name: &str) -> Option<String> {
         let run = self.rpm(&["-q", "--queryformat", "%{VERSION}-%{RELEASE}", name]);
         (run.code == Some(0)).then_some(run.stdout)
@@ -81,3 +76,8 @@ impl Machine {
         command
     }
 }
+
+/// Runs a program inside a machine's folder.
+const ENTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/enter-machine");
+/// The words that make an ordinary user run the program that follows them.
+const AS_NOBODY: [&str; 6] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--", "env"];

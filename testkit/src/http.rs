@@ -1,4 +1,4 @@
-//! A plain HTTP/1.1 client that sends bytes as given: half of what the tests send, no HTTP library would send.
+//! HTTP/1.1 clients that send bytes as given, which HTTP libraries refuse to do, and the requests of a machine.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -17,7 +17,7 @@ pub fn bearer(key: &LicenseKey) -> String {
     format!("Bearer {}", key.expose())
 }
 
-/// An answer, taken apart.
+/// A parsed answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
@@ -34,7 +34,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The code of a problem document, after a look at its form.
+    /// The code of a problem document, whose form is checked.
     pub fn code(&self) -> String {
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
         let problem: els_protocol::Problem = serde_json::from_slice(&self.body).unwrap();
@@ -65,7 +65,7 @@ pub fn ask(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], b
 /// Sends bytes as they stand and reads the answer until the connection ends.
 pub fn raw(to: SocketAddr, request: &[u8]) -> Answer {
     let mut stream = connect(to);
-    // The backend may answer and close before it has read everything.
+    // The backend may answer and close the connection before it has read the whole request.
     let _ = stream.write_all(request);
     read_answer(&mut stream)
 }
@@ -90,7 +90,7 @@ pub fn read_answer(stream: &mut impl Read) -> Answer {
     parse(&bytes)
 }
 
-/// Takes a whole answer apart.
+/// Parses a whole answer.
 pub fn parse(bytes: &[u8]) -> Answer {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or_else(|| {
         panic!("no HTTP answer: {:?}", String::from_utf8_lossy(bytes));

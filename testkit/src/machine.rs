@@ -1,7 +1,7 @@
 //! Machines: a folder each, with what an AlmaLinux 9 server has and what the agent and dnf read.
 //!
-//! The agent works on it with `--root`; dnf (see `dnf`) runs inside it, on the real paths. A machine knows nothing of
-//! backends but the server and the certificate authority that its configuration names.
+//! The agent works on it with `--root`; dnf (see `dnf`) runs inside it, on the real paths. Of a backend, a machine knows only
+//! the server and the certificate authority that its configuration names.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -21,13 +21,6 @@ pub struct Machine {
     folder: TempDir,
 }
 
-/// Makes a machine root.
-const NEW_MACHINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/new-machine");
-/// Where the configuration of the agent finds the authority of the test.
-const CA_FILE: &str = "/etc/pki/els/ca.pem";
-/// Where the configuration of the agent finds the key that signs the test's repository.
-const GPG_KEY_FILE: &str = "/etc/pki/els/RPM-GPG-KEY-TEST";
-
 impl Machine {
     /// A server with AlmaLinux 9.6 as it comes from the installer, without a configuration of the agent.
     pub fn new() -> Machine {
@@ -36,8 +29,8 @@ impl Machine {
         machine
     }
 
-    /// A server with AlmaLinux 9.6 into which packages can be installed: nothing of ours is there, but it trusts the authority
-    /// of `backend`, and rpm's database has what els-register's package requires of the distribution.
+    /// A server with AlmaLinux 9.6 into which packages can be installed: it has no file of ours, it trusts the authority of
+    /// `backend`, and rpm's database has what els-register's package requires of the distribution.
     pub fn installable(backend: &Backend) -> Machine {
         let machine = Machine::new();
         for folder in ["upper", "work"] {
@@ -68,7 +61,7 @@ impl Machine {
     /// Puts an authority where the agent's configuration names it, and into the store that dnf uses.
     pub fn trusts(&self, authority: &str) {
         self.write(CA_FILE, authority);
-        // Where curl, as Debian builds it, has the system's store; inside the machine nothing else is trusted.
+        // The trust store of Debian's curl; inside the machine there is no other.
         self.write("/etc/ssl/certs/ca-certificates.crt", authority);
     }
 
@@ -77,7 +70,7 @@ impl Machine {
         self.folder.path()
     }
 
-    /// The place of an absolute path of the machine on this computer.
+    /// Where an absolute path of the machine is on this computer.
     pub fn path(&self, path: &str) -> PathBuf {
         self.root().join(path.strip_prefix('/').expect("an absolute path"))
     }
@@ -107,8 +100,8 @@ impl Machine {
         metadata.permissions().mode() & 0o7777
     }
 
-    /// All files of the machine below `/etc`, `/var/lib/els-register` and `/run`, but for those that dnf and rpm keep:
-    /// what registering may have left behind.
+    /// All files of the machine below `/etc`, `/var/lib/els-register` and `/run`, without those that dnf and
+    /// rpm keep: what registering may have left.
     pub fn files(&self) -> Vec<String> {
         let mut files = Vec::new();
         for top in ["/etc", "/var/lib/els-register", "/run"] {
@@ -173,3 +166,10 @@ fn list(folder: &Path, name: &str, files: &mut Vec<String>) {
         }
     }
 }
+
+/// Makes a machine root.
+const NEW_MACHINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/new-machine");
+/// Where the configuration of the agent finds the authority of the test.
+const CA_FILE: &str = "/etc/pki/els/ca.pem";
+/// Where the configuration of the agent finds the key that signs the test's repository.
+const GPG_KEY_FILE: &str = "/etc/pki/els/RPM-GPG-KEY-TEST";

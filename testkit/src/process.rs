@@ -32,7 +32,7 @@ impl Run {
     /// Fails the test unless the program exited with `code`.
     #[track_caller]
     pub fn exits(self, code: i32) -> Run {
-        assert_eq!(self.code, Some(code), "another exit code than {code} was expected\n{self}");
+        assert_eq!(self.code, Some(code), "exit code {code} was expected\n{self}");
         self
     }
 
@@ -60,10 +60,10 @@ impl Run {
     /// Standard output, which must be one JSON document and nothing else.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON document: {error}\n{self}"))
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("not a JSON document: {error}\n{self}"))
     }
 
-    /// Both outputs, for tests that look for a word wherever it stands.
+    /// Both outputs.
     pub fn text(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
     }
@@ -356,13 +356,13 @@ mod tests {
             let mut server = Server::start("a server", command);
             let reader = std::fs::File::open(&held).expect("the pipe opens when the grandchild is there");
             server.wait_for("start", |log| log.iter().any(|line| line == "started").then_some(()));
-            // As bad as a test can end: the value is never dropped.
+            // The worst end of a test: the value is never dropped.
             std::mem::forget(server);
             reader
         });
         let mut reader = tester.join().expect("the thread ends");
         let (gone, told) = std::sync::mpsc::channel();
-        // End of file comes when the last process that can write is gone, and not before.
+        // The end of file comes when the last process that can write has ended.
         thread::spawn(move || gone.send(reader.read(&mut [0]).is_ok_and(|read| read == 0)));
         assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(true), "the processes are still there");
     }

@@ -14,12 +14,6 @@ use tempfile::TempDir;
 
 use crate::process::{Run, folder, program, run};
 
-/// The shipped repo file that machines of these tests get.
-const REPO_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dist/repo-files/els-almalinux-9.repo");
-/// The spec of the tiny packages.
-const SPEC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tiny.spec");
-/// The spec of the distribution's own repo files.
-const DISTRIBUTION_SPEC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/almalinux-repos.spec");
 /// The distribution's key file, as the repo file names it.
 pub(crate) const DISTRIBUTION_KEY_FILE: &str = "/etc/pki/rpm-gpg/RPM-GPG-KEY-AlmaLinux-9";
 
@@ -52,7 +46,7 @@ enum Signer {
 }
 
 impl Repository {
-    /// The repository of this test run: built by the first test that asks, removed by the last one that lets go of it.
+    /// The repository of this test run: built by the first test that asks, removed with the last value that holds it.
     pub fn shared() -> Arc<Repository> {
         static SHARED: Mutex<Weak<Repository>> = Mutex::new(Weak::new());
         // A test that panicked while it built leaves the lock poisoned and an empty `Weak`: the next one tries again.
@@ -109,8 +103,8 @@ impl Repository {
         copy
     }
 
-    /// A copy of the document root in which the metadata of one section carry a stranger's signature, and packages that
-    /// are as good as before.
+    /// A copy of the document root in which the metadata of one section carry a stranger's signature; the packages are
+    /// unchanged.
     pub fn with_forged_metadata(&self, section: &str) -> TempDir {
         let copy = self.copy();
         let section = sections().into_iter().find(|known| known.id == section).expect("a section of the repo file");
@@ -118,7 +112,7 @@ impl Repository {
         copy
     }
 
-    /// The name of our key, and the keyring that it is in, for what else a vendor signs.
+    /// The name of our key and its keyring, for other files that a vendor signs.
     pub fn signing_key(&self) -> (&'static str, PathBuf) {
         (Signer::Us.address(), self.keyring(Signer::Us))
     }
@@ -127,7 +121,7 @@ impl Repository {
         self.publish_in(&self.root().join(&section.path), packages);
     }
 
-    /// Puts packages into a folder beside those that are there, and signs its metadata.
+    /// Adds packages to a folder, and signs its metadata.
     pub fn publish_in(&self, place: &Path, packages: &[PathBuf]) {
         fs::create_dir_all(place).expect("a folder for packages");
         for package in packages {
@@ -198,7 +192,7 @@ impl Repository {
         })
     }
 
-    /// A program with a home of its own, so that the settings of whoever runs the tests play no part.
+    /// A program with a home of its own, so that it does not read the settings of the user who runs the tests.
     fn tool(&self, name: &str) -> Command {
         let mut command = Command::new(program(name));
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", self.folder.path());
@@ -241,3 +235,10 @@ pub(crate) fn sections() -> Vec<Section> {
     }
     sections
 }
+
+/// The shipped repo file that machines of these tests get.
+const REPO_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dist/repo-files/els-almalinux-9.repo");
+/// The spec of the tiny packages.
+const SPEC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tiny.spec");
+/// The spec of the distribution's own repo files.
+const DISTRIBUTION_SPEC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/almalinux-repos.spec");

@@ -1,4 +1,4 @@
-//! Our own packages: built by `scripts/rpm` as a vendor builds them, signed, and put where the gate opens to everybody.
+//! Our own packages: built by `scripts/rpm` as a vendor builds them, signed, and published on a public path of the gate.
 //!
 //! The agent in them is the one that is shipped: built for the oldest glibc, once for all tests.
 
@@ -15,7 +15,7 @@ use crate::machine::Machine;
 use crate::process::{folder, program, run};
 use crate::repository::Repository;
 
-/// Where the agent's packages are below the document root: a path that `dist/products.toml` opens to everybody.
+/// Where the agent's packages are below the document root: a path that `dist/products.toml` makes public.
 pub const AGENTS: &str = "els-register/el9/x86_64";
 
 /// The agent as it is shipped. `make test` names it; otherwise it is built here, which takes a while.
@@ -27,7 +27,7 @@ pub fn release_agent() -> &'static Path {
             let target = agent_program().ancestors().nth(2).expect("the target folder");
             let mut build = Command::new(Path::new(PROJECT).join("scripts/portable-build"));
             build.arg("els-register").env("CARGO_TARGET_DIR", target).stdin(Stdio::null());
-            // Not by `run`: it may take longer than any program that tests run.
+            // Not with `run`: a build may take longer than its time-out.
             let built = build.output().expect("scripts/portable-build starts");
             assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
             PathBuf::from(String::from_utf8(built.stdout).expect("a path").trim())
@@ -64,7 +64,7 @@ pub fn rpm_file(rpm: &Rpm<'_>) -> (TempDir, PathBuf) {
 }
 
 impl Repository {
-    /// A copy of the document root that also has what needs no credential: our key.
+    /// A copy of the document root with our public key, which needs no credential.
     pub fn with_public_key(&self) -> TempDir {
         let root = self.copy();
         fs::create_dir_all(root.path().join("gpg")).expect("a folder");
@@ -74,7 +74,7 @@ impl Repository {
 }
 
 impl Machine {
-    /// Tells rpm's database what the distribution has: a glibc of 2.28, as EL 8.
+    /// Adds a package to rpm's database that provides what the distribution has: glibc 2.28, as EL 8.
     #[track_caller]
     pub fn installs_the_platform(&self) {
         self.installs_a_platform_with_glibc(28);
@@ -93,7 +93,7 @@ impl Machine {
         fs::remove_file(self.path("/tmp").join(&name)).expect("it is there");
     }
 
-    /// Names the repository of the agent's packages, as a vendor tells a new customer to.
+    /// Adds the repo file of the agent's packages, as a vendor's instructions say.
     pub fn knows_where_the_agent_is(&self, backend: &Backend) {
         let (url, arch) = AGENTS.rsplit_once('/').expect("the architecture comes last");
         assert_eq!(arch, "x86_64");

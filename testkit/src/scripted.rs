@@ -1,6 +1,6 @@
-//! A server that says what a test tells it to: for answers that no real backend gives.
+//! A server that answers as a test scripts it: for answers that no real backend gives.
 //!
-//! It speaks just enough HTTP to be lied to by. Every request is kept, so that tests can count what the agent sends.
+//! It knows just enough HTTP for that. Every request is kept, so that tests can count what the agent sends.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -18,7 +18,7 @@ use crate::tls::ServerCertificate;
 /// A request as it came.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Of the server that was asked.
+    /// The scheme of the server that received the request.
     pub scheme: &'static str,
     pub method: String,
     pub path: String,
@@ -27,7 +27,7 @@ pub struct Request {
     pub body: String,
 }
 
-/// What goes back over the wire.
+/// What the server sends.
 pub enum Answer {
     /// These bytes, then the connection is closed.
     Raw(Vec<u8>),
@@ -39,7 +39,7 @@ pub enum Answer {
     Drip(Vec<u8>, Vec<u8>, Duration),
     /// The first bytes, then the others again and again, as fast as they are taken, for half a minute.
     Endless(Vec<u8>, Vec<u8>),
-    /// These bytes, then the connection ends without a word: over TLS nobody can tell it from one that was cut.
+    /// These bytes, then the connection ends without a TLS close: the client cannot tell it from one that was cut.
     Cut(Vec<u8>),
 }
 
@@ -56,8 +56,8 @@ impl Scripted {
         Self::listen("http", script, |stream, script, kept| drop(try_to_serve("http", stream, script, kept)))
     }
 
-    /// A [`Scripted::backend`] that speaks TLS with this certificate. What it sends, handshake included, ends after `most`
-    /// bytes as a cut cable would end it.
+    /// A [`Scripted::backend`] that speaks TLS with this certificate. The connection is cut after `most` bytes have
+    /// been sent, the handshake included.
     pub fn backend_with_tls(
         certificate: &ServerCertificate,
         most: usize,
@@ -87,14 +87,14 @@ impl Scripted {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (script, serve, kept) = (script.clone(), serve.clone(), kept.clone());
-                // A client that goes away is none of the server's business.
+                // A client that goes away is not an error of the server.
                 thread::spawn(move || serve(stream, &*script, &kept));
             }
         });
         Scripted { scheme, port, requests }
     }
 
-    /// A server that is a backend with one key and many seats, and the repository behind it. `change` may replace an
+    /// A server that answers like a backend with one key and many seats, and like its repository. `change` may replace an
     /// answer.
     pub fn backend(change: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static) -> Scripted {
         Scripted::start(move |request| change(request).unwrap_or_else(|| friendly(request)))
@@ -146,13 +146,13 @@ pub fn problem(status: u16, code: &str) -> Answer {
     problem_document(status, &body)
 }
 
-/// An error with a body of the test's own.
+/// An error with this body.
 pub fn problem_document(status: u16, body: &Value) -> Answer {
     let headers = [("Els-Api", "1"), ("X-Request-Id", "req-1"), ("Content-Type", "application/problem+json")];
     raw(status, &headers, &body.to_string())
 }
 
-/// An answer of whatever status, headers and body.
+/// An answer with this status, these headers and this body.
 pub fn raw(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
     let mut text = format!("HTTP/1.1 {status} X\r\nConnection: close\r\n");
     if status != 204 {
@@ -191,7 +191,7 @@ fn friendly(request: &Request) -> Answer {
     }
 }
 
-/// Reads one request and answers it. Says whether the connection is to be ended politely.
+/// Reads one request and answers it. Returns whether the connection should be closed in order.
 fn try_to_serve(
     scheme: &'static str,
     stream: impl Read + Write,
@@ -222,17 +222,17 @@ fn try_to_serve(
     match script(&request) {
         Answer::Raw(bytes) => say(&bytes)?,
         Answer::Hangup => {}
-        Answer::Silence => thread::sleep(LONGEST_LIE),
+        Answer::Silence => thread::sleep(LONGEST_ANSWER),
         Answer::Drip(first, drops, pause) => {
             say(&first)?;
-            for drop in drops.iter().take_while(|_| begin.elapsed() < LONGEST_LIE) {
+            for drop in drops.iter().take_while(|_| begin.elapsed() < LONGEST_ANSWER) {
                 say(&[*drop])?;
                 thread::sleep(pause);
             }
         }
         Answer::Endless(first, again) => {
             say(&first)?;
-            while begin.elapsed() < LONGEST_LIE {
+            while begin.elapsed() < LONGEST_ANSWER {
                 say(&again)?;
             }
         }
@@ -240,9 +240,6 @@ fn try_to_serve(
     }
     Ok(true)
 }
-
-/// How long a lie goes on when nobody ends it.
-const LONGEST_LIE: Duration = Duration::from_secs(30);
 
 fn server_config(certificate: &ServerCertificate) -> Arc<ServerConfig> {
     let chain = vec![CertificateDer::from_pem_slice(certificate.certificate.as_bytes()).expect("a certificate")];
@@ -252,7 +249,7 @@ fn server_config(certificate: &ServerCertificate) -> Arc<ServerConfig> {
     Arc::new(config.with_single_cert(chain, key).expect("key and certificate belong together"))
 }
 
-/// A connection that ends after so many bytes have gone out.
+/// A connection that is cut after `most` bytes have been sent.
 struct CutAfter {
     stream: TcpStream,
     most: usize,
@@ -280,79 +277,5 @@ impl Write for CutAfter {
     }
 }
 
-/// A backend that counts seats, for sweeps that need thousands of registrations and see each one from inside.
-#[derive(Clone, Default)]
-pub struct SeatModel {
-    inner: Arc<Mutex<Model>>,
-}
-
-#[derive(Default)]
-struct Model {
-    seats: usize,
-    /// Id, machine, SHA-256 of the token.
-    active: Vec<(String, String, String)>,
-    released: Vec<String>,
-    tokens: Vec<(String, String)>,
-}
-
-impl SeatModel {
-    pub fn with_seats(seats: usize) -> SeatModel {
-        let model = SeatModel::default();
-        model.inner.lock().expect("no request panics").seats = seats;
-        model
-    }
-
-    /// The ids that hold a seat.
-    pub fn active(&self) -> Vec<String> {
-        let model = self.inner.lock().expect("no request panics");
-        model.active.iter().map(|(id, ..)| id.clone()).collect()
-    }
-
-    /// The SHA-256 of the token that an id was registered with.
-    pub fn token_sha256(&self, id: &str) -> Option<String> {
-        let model = self.inner.lock().expect("no request panics");
-        model.tokens.iter().find(|(known, _)| known == id).map(|(_, hash)| hash.clone())
-    }
-
-    /// Starts a server that keeps to this model.
-    pub fn serve(&self) -> Scripted {
-        let model = self.clone();
-        Scripted::backend(move |request| model.answer(request))
-    }
-
-    fn answer(&self, request: &Request) -> Option<Answer> {
-        if !request.path.starts_with("/v1/registrations/") {
-            return None;
-        }
-        let mut model = self.inner.lock().expect("no request panics");
-        let id = request.id().to_owned();
-        match request.method.as_str() {
-            "PUT" if model.released.contains(&id) => Some(problem(410, "registration-released")),
-            "PUT" => {
-                let body = request.json();
-                let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
-                let (machine, token) = (format!("{} {}", text("key"), text("machine")), text("token_sha256"));
-                model.tokens.push((id.clone(), token.clone()));
-                let same = model.active.iter().position(|(_, known, _)| *known == machine);
-                match same {
-                    Some(at) => {
-                        let old = std::mem::replace(&mut model.active[at], (id.clone(), machine, token));
-                        if old.0 != id {
-                            model.released.push(old.0);
-                        }
-                    }
-                    None if model.active.len() < model.seats => model.active.push((id, machine, token)),
-                    None => return Some(problem(409, "no-free-seat")),
-                }
-                None
-            }
-            "GET" if model.active.iter().any(|(known, ..)| *known == id) => None,
-            "GET" => Some(problem(410, "registration-released")),
-            _ => {
-                model.active.retain(|(known, ..)| *known != id);
-                model.released.push(id);
-                None
-            }
-        }
-    }
-}
+/// How long an answer without an end goes on.
+const LONGEST_ANSWER: Duration = Duration::from_secs(30);

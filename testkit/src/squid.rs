@@ -1,7 +1,7 @@
 //! A real squid on the loopback interface, with and without a password.
 //!
-//! It tells how it was used: each tunnel stands in its access log, and its connections come from an address of its own,
-//! so that the log of whoever is behind it shows whether anyone came another way.
+//! Its use can be seen: each tunnel is in its access log, and its connections come from an address of its own, so that the log
+//! of a server shows which requests came without the proxy.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -29,19 +29,19 @@ pub struct Access {
     pub method: String,
     /// `HOST:PORT`.
     pub target: String,
-    /// 200 for a tunnel that was opened, 407 for one that wants a password.
+    /// 200 for a tunnel that was opened, 407 where a password is required.
     pub status: String,
     /// Who opened it; `-` without a password.
     pub user: String,
 }
 
 impl Squid {
-    /// A proxy that asks for nothing.
+    /// A proxy without a password.
     pub fn open() -> Squid {
         Squid::start(None)
     }
 
-    /// A proxy that wants this user name and password (Basic).
+    /// A proxy that requires this user name and password (Basic).
     pub fn with_password(user: &str, password: &str) -> Squid {
         Squid::start(Some((user, password)))
     }
@@ -49,7 +49,7 @@ impl Squid {
     fn start(password: Option<(&str, &str)>) -> Squid {
         let folder = folder();
         let place = folder.path();
-        // squid refuses to be root, and gives itself up to the user that Debian made for it.
+        // squid does not run as root: it becomes the user that Debian made for it.
         let user = User::from_name("proxy").ok().flatten().expect("the user `proxy`, which Debian has");
         chown(place, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("a folder that squid can write");
         let port = free_port();
@@ -91,7 +91,7 @@ impl Squid {
         format!("http://{user}:{password}@127.0.0.1:{}", self.port)
     }
 
-    /// What the access log says so far. squid writes a tunnel down when it is closed.
+    /// The access log so far. squid logs a tunnel when it is closed.
     pub fn accesses(&self) -> Vec<Access> {
         let log = fs::read_to_string(self.folder.path().join("access.log")).unwrap_or_default();
         log.lines()
@@ -104,7 +104,7 @@ impl Squid {
                     user: words.next().unwrap_or_default(),
                 })
             })
-            // The test's own question whether squid is there yet.
+            // The connections that checked whether squid is ready.
             .filter(|access| access.method != "NONE" && access.target != "error:transaction-end-before-headers")
             .collect()
     }

@@ -15,7 +15,7 @@ pub struct ServerCertificate {
 }
 
 impl Authority {
-    /// A new authority, trusted by nobody yet.
+    /// A new authority that no machine trusts yet.
     pub fn new(name: &str) -> Authority {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -41,7 +41,7 @@ impl Authority {
         self.sign(names, |_| {})
     }
 
-    /// A certificate for 127.0.0.1 that was good for the year 2020.
+    /// A certificate for 127.0.0.1 that was valid in 2020.
     pub fn expired_certificate(&self) -> ServerCertificate {
         self.sign(&["127.0.0.1"], |params| {
             params.not_before = date_time_ymd(2020, 1, 1);
@@ -49,7 +49,7 @@ impl Authority {
         })
     }
 
-    /// A certificate for 127.0.0.1 that nobody but itself signed.
+    /// A self-signed certificate for 127.0.0.1.
     pub fn self_signed_certificate() -> ServerCertificate {
         let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
         let key = KeyPair::generate().expect("a key pair");

@@ -1,7 +1,7 @@
 //! nginx and Caddy in front of a backend, from the shipped configurations.
 //!
-//! A configuration is used as it is shipped, but for the lines that it marks with SITE, as its reader would change them: a
-//! line that cannot be found again fails the test, so that what is tried is what is shipped.
+//! A configuration is used as it is shipped, except for the lines marked SITE, which an administrator changes too. A line that
+//! is not found fails the test, so that the tests use what is shipped.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,9 +12,6 @@ use tempfile::TempDir;
 use crate::backend::{Backend, Settings};
 use crate::process::{Server, ends_with_its_thread, folder, free_port, program};
 use crate::tls::Authority;
-
-const NGINX: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dist/nginx/els-gate.conf");
-const CADDY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dist/caddy/Caddyfile");
 
 /// Which web server.
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +103,7 @@ fn nginx_configuration(place: &Path, port: u16, backend: &str) -> String {
             ),
         ],
     );
-    // What Debian's and EL's nginx.conf have around conf.d, as far as it matters.
+    // What the nginx.conf of Debian and EL has around conf.d, as far as the tests need it.
     let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .iter()
         .map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"))
@@ -137,14 +134,14 @@ fn caddy_configuration(place: &Path, port: u16, backend: &str) -> String {
     write(place, "Caddyfile", &text)
 }
 
-/// Changes each `(from, to)` in the lines that are no comments, where it must stand exactly once.
+/// Replaces each `from` by its `to` outside comments, where it must be found exactly once.
 fn change(text: &str, changes: &[(&str, &str)]) -> String {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     for (from, to) in changes {
         let mut found = lines.iter_mut().filter(|line| line.contains(from) && !line.trim_start().starts_with('#'));
         let line = found.next().unwrap_or_else(|| panic!("{from:?} is no longer in the shipped configuration"));
         *line = line.replace(from, to);
-        assert!(found.next().is_none(), "{from:?} stands twice in the shipped configuration");
+        assert!(found.next().is_none(), "{from:?} is found twice in the shipped configuration");
     }
     lines.join("\n") + "\n"
 }
@@ -158,3 +155,6 @@ fn write(place: &Path, name: &str, text: &str) -> String {
     fs::write(&path, text).expect("a configuration file");
     path.to_str().expect("a path in UTF-8").to_owned()
 }
+
+const NGINX: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dist/nginx/els-gate.conf");
+const CADDY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dist/caddy/Caddyfile");

@@ -6,8 +6,7 @@
 
 use std::process::Command;
 
-use els_testkit::scripted::SeatModel;
-use els_testkit::{Machine, Run, agent_program, program, run};
+use els_testkit::{Machine, Run, SeatModel, agent_program, program, run};
 
 const KEY: &str = "TEST-KEY-0001";
 const OTHER_KEY: &str = "TEST-KEY-0002";
