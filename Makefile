@@ -12,7 +12,7 @@ backend := $(target)/server/els-backend
 scripts := .ci/run scripts/demo.sh scripts/install-dependencies scripts/provisioning-tools scripts/units-check \
 	scripts/tools scripts/deny scripts/fuzz scripts/schemathesis \
 	scripts/install scripts/portable-build scripts/rpm scripts/rpm-sign scripts/srpm \
-	testkit/fixtures/new-machine testkit/fixtures/enter-machine testkit/fixtures/boot-machine \
+	testkit/fixtures/new-machine testkit/fixtures/mount-usr testkit/fixtures/enter-machine testkit/fixtures/boot-machine \
 	dist/libexec/at-boot dist/libexec/at-poweroff
 
 PACKAGES := els-register els-backend

@@ -12,6 +12,9 @@ use crate::machine::Machine;
 use crate::process::{Run, ends_with_its_thread, run, run_with_input};
 use crate::repository::sections;
 
+/// Mounts the programs of this computer for a machine: `mount-usr ROOT [USR]`.
+pub const MOUNT_USR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/mount-usr");
+
 impl Machine {
     /// Runs dnf in this machine as root, and answers its questions with yes.
     #[track_caller]

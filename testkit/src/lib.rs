@@ -28,6 +28,7 @@ mod web_server;
 
 pub use backend::{Backend, Key, PROJECT, Settings, agent_program, backend_program};
 pub use booted::Booted;
+pub use dnf::MOUNT_USR;
 pub use machine::Machine;
 pub use process::{Run, ends_with_its_thread, folder, program, run, run_with_input, wait_until};
 pub use repository::Repository;

@@ -1,7 +1,7 @@
 //! Machines that look alike, from end to end: containers of one image, copies of a disk, new hardware, shared hardware ids; and
 //! what comes out once both of two turn out to be alive. The backend's clock is the test's to set.
 //!
-//! The rules themselves, in every small case: `who_is_who` in `backend/tests/suite/`.
+//! The rules themselves, in every small case: `who_is_who` in `ledger/tests/suite/`.
 
 use std::path::Path;
 use std::process::Command;

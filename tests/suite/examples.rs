@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use els_testkit::{Backend, Key, Machine, Repository, folder, program, run};
+use els_testkit::{Backend, Key, MOUNT_USR, Machine, Repository, folder, program, run};
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dist/examples");
 /// The key that stands in the examples.
@@ -117,11 +117,12 @@ fn an_image_is_built_with_updates_in_it_and_with_no_trace_of_key_token_or_seat()
     fs::write(images.join("els.key"), &key.key).expect("the key");
     let build = |arguments: &[&str]| {
         // The programs of an image are those of this computer, as on every machine here.
-        let script = "mount -t overlay -o lowerdir=\"$1/opt/usr:/usr\" overlay \"$2\"; usr=$2; shift 2; \
+        let script = "\"$1\" \"$2\" \"$3\"; usr=$3; shift 3; \
             exec buildah --root \"$PWD/images\" --runroot \"$PWD/run\" --storage-driver vfs bud --isolation chroot \
             --volume \"$usr:/usr:ro\" \"$@\"";
         let mut command = Command::new(program("unshare"));
-        command.args(["--mount", "--", "sh", "-euc", script, "build"]).arg(machine.root()).arg(images.join("usr"));
+        command.args(["--mount", "--", "sh", "-euc", script, "build", MOUNT_USR]);
+        command.arg(machine.root()).arg(images.join("usr"));
         run(command.args(arguments).current_dir(images))
     };
     let buildah = |arguments: &[&str]| {

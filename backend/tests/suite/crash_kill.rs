@@ -1,6 +1,6 @@
 //! The backend is killed in the middle of its work, again and again, on one database: what it answered is there.
 //!
-//! Clients ask for everything at once (`ledger`). Then SIGKILL, a new start on the same file, and the ledgers are compared with
+//! Clients of all kinds ask in parallel (`books`). Then SIGKILL, a new start on the same file, and the books are compared with
 //! what the backend knows.
 //!
 //! SIGKILL takes nothing from the kernel's memory: that commits reach the disk before they are answered is what
@@ -9,7 +9,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::ledger::{Clerk, Key, books_agree};
+use super::books::{Clerk, Key, books_agree};
 use els_testkit::http::Client;
 use els_testkit::site::{SERVE, Served, Site};
 use els_testkit::sweep::{Dice, soak};

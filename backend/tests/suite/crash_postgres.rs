@@ -1,11 +1,11 @@
 //! Nodes are killed, the database is killed, a standby takes over, in the middle of a storm: what was answered is there.
 //!
-//! The clients and their ledgers are `ledger`'s. What is not known is answered with 503, and asked again as it was.
+//! The clients and their books are in `books`. An unknown outcome is answered with 503, and the request is sent again unchanged.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::ledger::{Clerk, Key, books_agree};
+use super::books::{Clerk, Key, books_agree};
 use els_testkit::cluster::{Cluster, name};
 use els_testkit::http::Client;
 use els_testkit::site::{Served, Site};

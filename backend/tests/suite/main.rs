@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has to stop")]
 
+mod books;
 mod commands;
 mod copies;
 mod crash_disk;
@@ -19,7 +20,6 @@ mod http_store;
 mod http_tls;
 mod http_wire;
 mod http_world;
-mod ledger;
 mod linear_check;
 mod linear_history;
 mod linear_model;

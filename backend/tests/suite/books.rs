@@ -1,9 +1,9 @@
-//! Clients that write down what they were told, and hold a backend to it after a crash.
+//! Clients that record each answer in books of their own, and compare a backend with them after a crash.
 //!
-//! They register, confirm, move, unregister and release at once, and stop at the first answer that is lost. Then the ledgers are
-//! compared with what the backend knows: each seat that was answered is held, each that was given back is gone, none is counted
-//! twice, none has leaked. A request whose answer was lost is sent again as it was, as the agent does, and has to end as if it
-//! had been sent once. Knows nothing of what crashes.
+//! They register, confirm, move, unregister and release in parallel, and stop at the first answer that is lost. Then their books
+//! are compared with the backend: each seat that was answered is held, each that was released is free, none is counted twice and
+//! none has leaked. A request whose answer was lost is sent again unchanged, as the agent does, and must end as if it had been
+//! sent once. This module must not know what crashes.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
