@@ -1,4 +1,4 @@
-//! The built binary, as an administrator and his scripts use it.
+//! The commands of els-backend, as administrators and scripts use them.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::process::Stdio;

@@ -1,8 +1,8 @@
-//! The disk under the database is full, really: what cannot be written is answered with 503, what was answered stays, and
-//! when there is space again everything goes on.
+//! The disk of the database is full: a change that cannot be written is answered with 503, what was answered is kept, and when
+//! there is space again the backend works as before.
 //!
-//! Owns a small file system of its own, in a mount namespace that ends with the test. A damaged database, which is
-//! refused at the start, is a test of `store/sqlite/open.rs`.
+//! The test owns a small file system in a mount namespace that ends with it. That a damaged database is refused at the start is
+//! a test of `ledger/src/sqlite/open.rs`.
 
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::path::PathBuf;

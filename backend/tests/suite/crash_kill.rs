@@ -1,10 +1,10 @@
-//! The backend is killed in the middle of its work, again and again, on one database: what it answered is there.
+//! The backend is killed many times during its work on one database: what it answered is kept.
 //!
 //! Clients of all kinds ask in parallel (`books`). Then SIGKILL, a new start on the same file, and the books are compared with
 //! what the backend knows.
 //!
-//! SIGKILL takes nothing from the kernel's memory: that commits reach the disk before they are answered is what
-//! `synchronous = FULL` is for, which a test of `store/sqlite/open.rs` asks for.
+//! SIGKILL loses nothing that the kernel has in memory. That commits reach the disk before they are answered is the task of
+//! `synchronous = FULL`; a test of `ledger/src/sqlite/open.rs` checks that it is set.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Nodes are killed, the database is killed, a standby takes over, in the middle of a storm: what was answered is there.
+//! Under load, nodes are killed, the database is killed, or a standby takes over: what was answered is kept.
 //!
 //! The clients and their books are in `books`. An unknown outcome is answered with 503, and the request is sent again unchanged.
 

@@ -1,7 +1,7 @@
-//! Power fails, too: nothing is answered before the disk has it.
+//! Power failure: a change is on the disk before it is answered.
 //!
-//! SIGKILL leaves what the kernel holds; a power failure does not. So the order of system calls is looked at: between a
-//! request that changes something and its answer, the log of the database has been synchronised.
+//! SIGKILL keeps what the kernel has in memory; a power failure does not. So the test reads the order of system calls: between
+//! a request that changes something and its answer, the log of the database is synchronised.
 
 use els_testkit::backend_program;
 use els_testkit::http::{Client, Registrant};

@@ -1,4 +1,4 @@
-//! `GET /v1/repo-auth`: each question of the gate, in its order.
+//! `GET /v1/repo-auth`: each check of the gate, in its order.
 
 use els_ledger::KeyChange;
 use els_ledger::rules::KeyState;

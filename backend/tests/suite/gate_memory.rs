@@ -1,4 +1,4 @@
-//! What the gate remembers, for how long, and when it asks again.
+//! What the gate caches, for how long, and when it reads it again.
 
 use std::time::Duration;
 

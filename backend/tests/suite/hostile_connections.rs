@@ -1,6 +1,6 @@
-//! Connections that are opened for harm: they idle, drip, are too many or say nonsense, and good requests are answered.
+//! Hostile connections: they are idle, slow, too many or malformed, and good requests are still answered.
 //!
-//! What one such request gets as its answer is `http_hostile`'s; here they come in crowds.
+//! Here there are many at a time; the answer to a single one is tested in `http_hostile`.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,4 +1,5 @@
-//! Who guesses keys, and who storms with his own: others behind the same address, and other keys, go on.
+//! Clients that guess keys, or send too many requests with their own: other clients of the same address, and other keys, are
+//! still served.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;

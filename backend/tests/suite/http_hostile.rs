@@ -1,4 +1,4 @@
-//! Clients that break rules, go away, or want to see what is not theirs.
+//! Clients that break rules, disconnect, or ask for what they may not see.
 
 use std::io::Write;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! TLS by the backend itself, and what it refuses to be without it.
+//! TLS of the backend, and what it refuses to do without TLS.
 
 use std::io::Write;
 use std::net::TcpStream;

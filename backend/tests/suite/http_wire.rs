@@ -1,4 +1,4 @@
-//! Every call of the wire, with its answers to the letter.
+//! Every call of docs/protocol.md, with its exact answers.
 
 use els_ledger::rules::KeyState;
 use serde_json::json;

@@ -1,5 +1,4 @@
-//! A backend in this process on free ports, its clock and its database in the test's hand, and a client that sends bytes
-//! as they stand: half of what is tested here no HTTP library would send.
+//! A backend inside the test's process, on free ports, whose clock and database the test controls.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,9 +1,8 @@
-//! Histories of everything at once, recorded over HTTP, are those of a backend that does one thing after the other.
+//! Histories of concurrent requests, recorded over HTTP, are those of a backend that handles one request after the other.
 //!
-//! Several clients and an administrator, who works on the same database from another process's place as the commands do,
-//! use one key with few seats, few machines and few ids, so that they meet all the time. Who asks for what is made from
-//! a seed; when is the machine's affair, so that each run sees others. What a client saw and when is checked against the
-//! model afterwards.
+//! Several clients, and an administrator who works on the same database through a store of his own as the commands do, use one
+//! key with few seats, few machines and few ids, so that they conflict often. The requests are made from a seed; their times are
+//! not, so that each run is different. What each client saw, and when, is checked against the model afterwards.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Barrier};

@@ -1,4 +1,4 @@
-//! Several `serve` on one PostgreSQL: what one answers is true at the others.
+//! Several nodes on one PostgreSQL: what one answers holds at the others.
 
 use std::io::Write;
 use std::net::TcpStream;

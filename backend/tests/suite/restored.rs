@@ -1,6 +1,6 @@
-//! A site is restored from a backup, as docs/vendor/operations.md says it: what machines that came and went since then find.
+//! A site is restored from a backup, as in docs/vendor/operations.md: what the machines find that changed since then.
 //!
-//! Machine A registered before the backup and gave its seat back after it; machine B registered after it.
+//! Machine A registered before the backup and unregistered after it; machine B registered after it.
 
 use std::process::Command;
 

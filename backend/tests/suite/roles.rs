@@ -1,4 +1,4 @@
-//! The roles of docs/vendor/operations.md: one that owns the tables, and one that may do no more than serving needs.
+//! The roles of docs/vendor/operations.md: one owns the tables, the other may do only what serving needs.
 
 use std::process::Output;
 

@@ -1,4 +1,4 @@
-//! `els-backend serve` as a process, with commands typed beside it.
+//! `els-backend serve` as a process, and commands that are run at the same time.
 
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};

@@ -1,8 +1,8 @@
-//! Who is the same machine, and what the use of a superseded credential decides: every small case there is.
+//! The match rules and the use of a superseded credential, in every small case.
 //!
-//! The rules are few and the ids that matter are equal, different, absent or distrusted; so the cases can be counted out, all
-//! of them, and each is compared with an answer that is looked up in tables here. The tables are docs/seats.md once more,
-//! written without a look at the code: nothing below calls the rules but to be told what they say.
+//! The rules are few, and an id is equal, different, absent or distrusted, so that all cases can be enumerated. Each is compared
+//! with an answer from tables in this file. The tables repeat docs/seats.md and were written without the code: this file calls
+//! the rules only to get their answers.
 
 use els_ledger::rules::{
     Candidate, Distrust, KeyState, KnownId, Likeness, Put, PutFacts, RegisterCommand, SupersededUse, Terms, judge_put,

@@ -1,4 +1,4 @@
-//! Keys, as the vendor makes and changes them; the trail; finding.
+//! Keys, as the vendor makes and changes them; the audit log; searches.
 
 use els_ledger::rules::KeyState;
 use els_ledger::{ContractTaken, EventKind, HolderState, How, KeyChange, KeyId, Rotation};

@@ -1,4 +1,4 @@
-//! What a node of the gate is told: look-ups, and the feed that keeps what it remembers true.
+//! What a node reads: look-ups, and the feed that keeps its cache correct.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! Long histories of everything at once, made from a seed: whatever happens, the promises hold.
+//! Long histories of all kinds of changes, made from a seed: the promises hold after each of them.
 
 use els_ledger::rules::KeyState;
 use els_ledger::{CredentialState, How, KeyChange, KeyId};

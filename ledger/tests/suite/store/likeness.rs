@@ -1,4 +1,4 @@
-//! The same machine, and the superseded credential that turns out to be alive.
+//! The match rules, and superseded credentials that are still used.
 
 use els_ledger::rules::KeyState;
 use els_ledger::{CredentialState, Deleted, How, KeyChange, KeyId, Lookup};

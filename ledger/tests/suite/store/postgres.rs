@@ -1,4 +1,4 @@
-//! The suite on PostgreSQL, and what is true of PostgreSQL alone.
+//! The cases on PostgreSQL, and what holds only there.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The way to a PostgreSQL server: encrypted, and lost in the middle of a COMMIT.
+//! The connection to PostgreSQL: encrypted, and lost during a COMMIT.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

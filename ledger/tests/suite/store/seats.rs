@@ -1,4 +1,4 @@
-//! Seats: given, confirmed, full, given back, overtaken.
+//! Seats: taken, confirmed, none free, released, released before the request arrives.
 
 use els_ledger::rules::Refusal;
 use els_ledger::{Deleted, How, KeyChange, KeyId};

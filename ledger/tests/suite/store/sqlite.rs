@@ -1,4 +1,4 @@
-//! The suite on SQLite, and what is true of SQLite alone.
+//! The cases on SQLite, and what holds only there.
 
 use std::path::{Path, PathBuf};
 

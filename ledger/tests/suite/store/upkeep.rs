@@ -1,4 +1,4 @@
-//! What happens as time goes by.
+//! Upkeep: what changes as time passes.
 
 use els_ledger::{How, KeyChange, KeyId};
 
