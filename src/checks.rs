@@ -2,40 +2,22 @@
 
 use els_protocol::Timestamp;
 
-use crate::backend::{Client, Proxy, Source};
 use crate::config::{self, Config};
-use crate::ini::sections;
-use crate::machine;
-use crate::output::Report;
 use crate::repo;
-use crate::root::Root;
+use crate::report::Report;
+use els_host::dnf_conf;
+use els_host::ini::sections;
+use els_host::machine;
+use els_host::network::{Client, Source};
+use els_host::root::Root;
 
 /// Where dnf looks for repo files unless dnf.conf says otherwise (dnf.conf(5), `reposdir`).
 const REPO_FOLDERS: [&str; 3] = ["/etc/yum.repos.d", "/etc/yum/repos.d", "/etc/distro.repos.d"];
-const DNF_CONF: &str = "/etc/dnf/dnf.conf";
 /// Seconds by which two clocks may differ.
 const CLOCK_TOLERANCE: i64 = 5 * 60;
 /// From how many days before the expiry on there is a warning.
 const EXPIRY_NOTICE: i64 = 60;
 const DAY: i64 = 24 * 60 * 60;
-
-/// The proxy that dnf.conf names, with its login; the error says what is wrong with it, without its value.
-pub(crate) fn dnf_proxy(root: &Root) -> Result<Option<Proxy>, String> {
-    read_dnf_proxy(&root.read_text(DNF_CONF).map_err(|error| error.to_string())?.unwrap_or_default())
-}
-
-/// The same, from the text of dnf.conf.
-pub(crate) fn read_dnf_proxy(text: &str) -> Result<Option<Proxy>, String> {
-    let Some(main) = sections(text).into_iter().find(|section| section.id == "main") else { return Ok(None) };
-    let value = |key: &str| main.get(key).filter(|value| !value.is_empty());
-    let Some(text) = value("proxy").filter(|text| !text.eq_ignore_ascii_case("_none_")) else { return Ok(None) };
-    let mut proxy = Proxy::parse(text).map_err(|why| format!("{DNF_CONF}: proxy: {why}"))?;
-    if let Some(user) = value("proxy_username") {
-        proxy.user = Some(user.to_owned());
-        proxy.password = value("proxy_password").map(els_protocol::Secret::new);
-    }
-    Ok(Some(proxy))
-}
 
 /// Warns of an enabled repository that is neither ours nor the distribution's.
 pub(crate) fn third_party_repositories(root: &Root, report: &mut Report) {
@@ -112,7 +94,7 @@ pub(crate) fn clock(client: &Client, report: &mut Report) {
 
 /// Warns of what this program was told and dnf was not: a proxy, a CA. And of a proxy password that all can read.
 pub(crate) fn dnf_agrees(client: &Client, config: &Config, root: &Root, report: &mut Report) {
-    let of_dnf = dnf_proxy(root).ok().flatten();
+    let of_dnf = dnf_conf::proxy(root).ok().flatten();
     for (proxy, source) in client.used_proxies() {
         let known = of_dnf.as_ref().is_some_and(|dnf| (&dnf.host, dnf.port) == (&proxy.host, proxy.port));
         if source != Source::DnfConf && !known {
@@ -123,20 +105,21 @@ pub(crate) fn dnf_agrees(client: &Client, config: &Config, root: &Root, report: 
             report.warn(
                 "proxy-unknown-to-dnf",
                 format!(
-                    "the proxy comes from {source}, which dnf does not read; add to [main] of {DNF_CONF}: proxy={proxy}{login}"
+                    "the proxy comes from {source}, which dnf does not read; add to [main] of {}: proxy={proxy}{login}",
+                    dnf_conf::PATH
                 ),
             );
         }
         let public = match &source {
             Source::Config(_) => config.public,
-            Source::DnfConf => root.look(DNF_CONF).ok().flatten().is_some_and(|found| found.mode & 0o044 != 0),
+            Source::DnfConf => root.look(dnf_conf::PATH).ok().flatten().is_some_and(|found| found.mode & 0o044 != 0),
             Source::Flag | Source::Environment(_) => false,
         };
         if public && proxy.password.is_some() {
             let (file, remedy) = match &source {
                 Source::Config(path) if path != config::PATH => (path.as_str(), format!("chmod 600 {path}")),
                 Source::Config(_) => (config::PATH, format!("chmod 600 {}", config::PATH)),
-                _ => (DNF_CONF, format!("chmod 600 {DNF_CONF}, if only root runs dnf")),
+                _ => (dnf_conf::PATH, format!("chmod 600 {}, if only root runs dnf", dnf_conf::PATH)),
             };
             report.warn(
                 "proxy-password-readable",

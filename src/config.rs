@@ -7,13 +7,11 @@ use nix::errno::Errno;
 use serde::Deserialize;
 
 use crate::cli::Options;
-use crate::error::{Failure, Result};
-use crate::root::{Root, named_is_public, read_named};
+use els_host::failure::{Failure, Result};
+use els_host::root::{Root, named_is_public, read_named};
 
 /// Where the configuration is, unless `--config` names another file.
 pub(crate) const PATH: &str = "/etc/els-register.toml";
-
-const DEFAULT_TIMEOUT: u64 = 60;
 
 /// The configuration file; every member may be absent.
 #[derive(Debug, Default, Deserialize)]
@@ -79,19 +77,8 @@ impl Config {
         let server = file.server.as_deref().map(BaseUrl::parse).transpose().map_err(wrong("server"))?;
         let server_flag = options.server.as_deref().map(BaseUrl::parse).transpose();
         let server_flag = server_flag.map_err(|why| Failure::usage(format!("--server: {why}")))?;
-        let timeout = match &options.timeout {
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(in_range)
-                .ok_or_else(|| Failure::usage("--timeout: it is no number of seconds from 1 to 86400"))?,
-            None => match file.timeout {
-                Some(seconds) if !in_range(&seconds) => {
-                    return Err(wrong("timeout")("it is no number of seconds from 1 to 86400".into()));
-                }
-                timeout => timeout.unwrap_or(DEFAULT_TIMEOUT),
-            },
-        };
+        let named = format!("{path}: timeout");
+        let timeout = els_host::config::timeout(options.timeout.as_deref(), file.timeout, ["--timeout", &named])?;
         let extra_certificates = match (&options.ca_file, &file.ca_file) {
             (Some(named), _) => Some((named.clone(), read_named(named).map_err(unreadable)?)),
             (None, Some(below)) => {
@@ -108,7 +95,7 @@ impl Config {
             extra_certificates,
             proxy_flag: options.proxy.clone(),
             proxy: file.proxy.filter(|proxy| !proxy.trim().is_empty()),
-            timeout: Duration::from_secs(timeout),
+            timeout,
             gpg_key: file.gpg_key,
             label: file.label,
             support: file.support.map(|support| els_protocol::clean(&support, 200)),
@@ -121,7 +108,7 @@ impl Config {
     pub(crate) fn without(problem: &Failure, options: &Options) -> Self {
         Config {
             path: options.config.clone().unwrap_or_else(|| PATH.to_owned()),
-            timeout: Duration::from_secs(DEFAULT_TIMEOUT),
+            timeout: Duration::from_secs(els_host::config::DEFAULT_TIMEOUT),
             problem: Some(problem.message.clone()),
             ..Config::default()
         }
@@ -181,31 +168,12 @@ fn named_exists(path: &str) -> bool {
     !matches!(read_named(path), Err(error) if error.errno == Errno::ENOENT)
 }
 
-fn in_range(seconds: &u64) -> bool {
-    (1..=86_400).contains(seconds)
-}
-
-/// Reads the file's text. Errors name the place and the key, never a value: one may be a proxy's password.
+/// Reads the file's text.
 pub(crate) fn parse(path: &str, content: &[u8]) -> Result<File> {
-    let text = std::str::from_utf8(content).map_err(|_| Failure::usage(format!("{path}: it is no UTF-8 text")))?;
-    toml::from_str(text).map_err(|error| {
-        let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-        let place = line.map_or_else(|| path.to_owned(), |line| format!("{path}: line {line}"));
-        let message = error.message().split(": ").next().unwrap_or_default();
-        let key = line.and_then(|line| text.lines().nth(line - 1)).and_then(|line| line.split_once('='));
-        let key = key.map(|(key, _)| key.trim()).filter(|key| !key.is_empty() && key.bytes().all(is_key_byte));
-        match key {
-            Some(key) => Failure::usage(format!("{place}: {key}: {message}")),
-            None => Failure::usage(format!("{place}: {message}")),
-        }
-    })
+    els_host::config::parse(path, content)
 }
 
-fn is_key_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
-}
-
-fn unreadable(error: crate::root::PathError) -> Failure {
+fn unreadable(error: els_host::root::PathError) -> Failure {
     Failure::usage(error.to_string())
 }
 

@@ -8,42 +8,56 @@
 mod backend;
 mod checks;
 mod cli;
-mod clock;
 mod commands;
 mod config;
-mod confine;
-mod error;
 #[allow(dead_code, reason = "the long form is the manual's, which xtask makes")]
 mod exit;
+mod failure;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
-mod ini;
-mod machine;
-mod output;
 mod registration;
 mod repo;
-mod root;
+mod report;
 mod vendor;
 
 use std::ffi::OsString;
 
-use cli::Parsed;
-use error::Failure;
-use output::{Printer, Report};
+use els_host::failure::Failure;
+use els_host::output::{Error, Outcome, Printer};
 
-/// Does what these arguments (the program's name first) ask for. What comes back is the exit status.
+use cli::{Action, Parsed};
+use report::Report;
+
+/// Runs the program with these arguments (its own name first). Returns the exit status.
 pub fn run(arguments: Vec<OsString>) -> i32 {
-    let json = arguments.iter().any(|argument| argument == "--json");
+    let plain = Printer { json: arguments.iter().any(|argument| argument == "--json"), ..Printer::default() };
     match cli::parse(arguments) {
         Parsed::Run(action, options) => {
-            let printer = Printer::new(&options);
+            let printer = Printer { json: options.json, quiet: options.quiet, verbose: options.verbose };
             let (report, failure) = commands::run(action, &options, printer);
-            printer.finish(Some(action), report, failure)
+            finish(printer, Some(action), report, failure)
         }
-        Parsed::Text(text) => Printer::plain(json).finish(None, Report::text(text), None),
+        Parsed::Text(text) => finish(plain, None, Report::text(text), None),
         Parsed::Wrong(message) => {
             let failure = Failure::usage(message).hint("els-register --help lists what there is");
-            Printer::plain(json).finish(None, Report::default(), Some(failure))
+            finish(plain, None, Report::default(), Some(failure))
         }
     }
+}
+
+fn finish(printer: Printer, action: Option<Action>, mut report: Report, failure: Option<Failure>) -> i32 {
+    printer.finish(Outcome {
+        action: action.map(Action::name),
+        status: failure.as_ref().map_or(0, |failure| failure::exit_status(failure, action)),
+        lines: std::mem::take(&mut report.lines),
+        always: matches!(action, Some(Action::Eula | Action::Report | Action::Seats)),
+        warnings: std::mem::take(&mut report.warnings),
+        body: report,
+        error: failure.map(|failure| Error {
+            code: failure.kind.code().to_owned(),
+            message: failure.message,
+            hint: failure.hint,
+            request_id: failure.request_id,
+        }),
+    })
 }

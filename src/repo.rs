@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 use els_protocol::Sha256Hex;
 
-use crate::backend::Credential;
-pub(crate) use crate::ini::sections;
-use crate::output::FileState;
-use crate::root::{Change, Found, Result, Root};
+use crate::report::FileState;
+pub(crate) use els_host::ini::sections;
+use els_host::network::Credential;
+use els_host::root::{Change, Found, Result, Root};
 
 /// A file with one fixed place.
 #[derive(Debug, Clone, Copy)]

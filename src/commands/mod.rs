@@ -12,19 +12,23 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::backend::{Client, Credential, Environment, Route};
 use crate::cli::{Action, Options};
-use crate::clock::Clock;
 use crate::config::Config;
-use crate::error::{Failure, Kind, Result};
-use crate::machine::{self, Machine};
-use crate::output::{FileState, Printer, Report, State as Stands};
 use crate::registration::{self, Pending, Standing, State};
 use crate::repo::{self, Plan};
-use crate::root::{Lock, Root};
-use crate::{checks, confine, vendor};
+use crate::report::{FileState, Report, State as Stands};
+use crate::{backend, checks, vendor};
+use els_host::clock::Clock;
+use els_host::confine;
+use els_host::dnf_conf;
+use els_host::failure::{Failure, Kind, Result};
+use els_host::machine::{self, Machine};
+use els_host::network::{Client, Credential, Environment, Route};
+use els_host::output::Printer;
+use els_host::root::{Lock, Root};
 use els_protocol::BaseUrl;
 
+const USER_AGENT: &str = concat!("els-register/", env!("CARGO_PKG_VERSION"));
 const LOCK: &str = "/run/els-register.lock";
 /// The folders that actions change.
 const WRITTEN: [&str; 5] = ["/etc/yum.repos.d", "/etc/dnf", "/etc/pki/rpm-gpg", registration::FOLDER, "/run"];
@@ -103,10 +107,10 @@ impl Context<'_> {
         let config = &self.config;
         let of_config = config.proxy.as_deref().map(|proxy| (config.path.as_str(), proxy));
         let route =
-            Route::choose(config.proxy_flag.as_deref(), of_config, &environment, || checks::dnf_proxy(&self.root))
+            Route::choose(config.proxy_flag.as_deref(), of_config, &environment, || dnf_conf::proxy(&self.root))
                 .map_err(Failure::usage)?;
         let (path, pem) = config.extra_certificates.as_ref().map(|(path, pem)| (path.as_str(), pem.as_slice())).unzip();
-        Client::new(route, pem, self.clock)
+        Client::new(USER_AGENT, route, pem, self.clock)
             .map_err(|why| Failure::usage(format!("{}: {why}", path.unwrap_or("the CA file"))))
     }
 
@@ -249,7 +253,7 @@ fn say_files(report: &mut Report) {
 
 /// The request as `--dry-run` shows it.
 fn request_view(method: &str, server: &BaseUrl, path: &str, authorization: Option<&str>, body: Option<Value>) -> Value {
-    let mut headers = json!({ "User-Agent": concat!("els-register/", env!("CARGO_PKG_VERSION")) });
+    let mut headers = json!({ "User-Agent": USER_AGENT });
     if let Some(authorization) = authorization {
         headers["Authorization"] = authorization.into();
     }
@@ -293,7 +297,7 @@ fn give_back_all(
         if but.is_some_and(|held| held.id == known.id) {
             continue;
         }
-        match client.give_back(&known.server, &known.credential()) {
+        match backend::release(client, &known.server, &known.credential()) {
             Ok(()) => pending.forget(&known.id),
             Err(error) => failures.push((known.id, error.failure)),
         }

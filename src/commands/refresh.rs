@@ -8,13 +8,13 @@ use super::{
     Context, copied, not_registered, random, request_view, say_files, say_registration, say_request, show_network,
     show_plan,
 };
-use crate::backend::Credential;
-use crate::checks;
-use crate::error::{Failure, Kind, Result};
-use crate::output::{FileState, Report, State as Stands};
 use crate::registration::{self, Identity, Standing, State};
 use crate::repo::{Plan, Present, Wanted};
-use crate::root::Change;
+use crate::report::{FileState, Report, State as Stands};
+use crate::{backend, checks};
+use els_host::failure::{Failure, Kind, Result};
+use els_host::network::Credential;
+use els_host::root::Change;
 
 pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let _lock = if context.options.dry_run { None } else { Some(context.lock()?) };
@@ -58,7 +58,7 @@ fn online(context: &Context<'_>, standing: &Standing, credential: &Credential, r
         (state.repo_url.clone(), context.repo_file(state.repo_file.as_str())?, state.clone())
     } else {
         let client = context.client()?;
-        let answer = client.registration(&server, credential);
+        let answer = backend::registration(&client, &server, credential);
         show_network(context, &client, report);
         let mut answer = answer.map_err(|error| refused(error.failure, report))?;
         report.seats = Some(answer.seats);

@@ -3,11 +3,11 @@
 use els_protocol::RegistrationId;
 
 use super::Context;
-use crate::checks;
 use crate::config;
-use crate::error::{Failure, Result};
-use crate::output::Report;
 use crate::registration::Standing;
+use crate::report::Report;
+use crate::{backend, checks};
+use els_host::failure::{Failure, Result};
 
 pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let text = context.options.release.as_deref().unwrap_or_default().trim().to_ascii_lowercase();
@@ -18,7 +18,7 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let standing = Standing::read(&context.root).ok();
     let server = context.server_for_registering(standing.as_ref().and_then(|standing| standing.state.as_ref()))?;
     let client = context.client()?;
-    let released = client.release(&server, &key, &id);
+    let released = backend::release_seat(&client, &server, &key, &id);
     checks::clock(&client, report);
     released?;
     report.changed = Some(true);

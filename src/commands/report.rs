@@ -1,12 +1,13 @@
 //! `--report`: one text for support: state, files, checks; no secrets.
 
 use super::{Context, is_root};
-use crate::checks;
-use crate::error::Result;
-use crate::machine;
-use crate::output::Report;
 use crate::registration::{PENDING, STATE, Standing};
 use crate::repo::{self, Present};
+use crate::report::Report;
+use crate::{backend, checks};
+use els_host::dnf_conf;
+use els_host::failure::Result;
+use els_host::machine;
 
 pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let mut lines = vec![
@@ -54,7 +55,7 @@ fn settings(context: &Context<'_>, lines: &mut Vec<String>) {
     if let Some(path) = &config.gpg_key {
         lines.push(format!("  gpg_key     {path}"));
     }
-    lines.push(match checks::dnf_proxy(&context.root) {
+    lines.push(match dnf_conf::proxy(&context.root) {
         Ok(Some(proxy)) => {
             format!("dnf.conf      proxy {proxy}{}", if proxy.user.is_some() { " with a login" } else { "" })
         }
@@ -102,7 +103,7 @@ fn asked(context: &Context<'_>, standing: &Standing) -> String {
     let Some(credential) = &standing.credential else { return "not asked: the token is lost".to_owned() };
     let answer = context.server_of(standing.state.as_ref()).and_then(|server| {
         let client = context.client()?;
-        let answer = client.registration(&server, credential).map_err(|error| error.failure)?;
+        let answer = backend::registration(&client, &server, credential).map_err(|error| error.failure)?;
         let ahead = client.ahead().map_or(String::new(), |ahead| format!(", its clock is {ahead} s ahead of ours"));
         Ok(format!("accepts this machine, expires {}{ahead}", answer.expires))
     });

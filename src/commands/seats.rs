@@ -3,11 +3,11 @@
 use els_protocol::Timestamp;
 
 use super::Context;
-use crate::checks;
 use crate::config;
-use crate::error::{Failure, Kind, Result};
-use crate::output::{Report, SeatView};
 use crate::registration::Standing;
+use crate::report::{Report, SeatView};
+use crate::{backend, checks};
+use els_host::failure::{Failure, Kind, Result};
 
 pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let key = config::license_key(context.options)?;
@@ -19,7 +19,7 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let mut found = Vec::new();
     let mut after = None;
     loop {
-        let page = client.seats(&server, &key, after);
+        let page = backend::seats(&client, &server, &key, after);
         checks::clock(&client, report);
         let page = page?;
         report.seats = Some(page.seats);

@@ -5,11 +5,11 @@ use els_protocol::wire::Seats;
 use super::refresh::{refused, token_lost};
 use super::register::checked_url;
 use super::{Context, copied, is_root, not_registered, say_registration, show_network};
-use crate::checks;
-use crate::error::{Failure, Kind, Result};
-use crate::output::{FileState, Report, State as Stands};
 use crate::registration::{Standing, State};
 use crate::repo::Present;
+use crate::report::{FileState, Report, State as Stands};
+use crate::{backend, checks};
+use els_host::failure::{Failure, Kind, Result};
 
 pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let standing = context.standing(report)?;
@@ -54,7 +54,7 @@ fn ask(context: &Context<'_>, standing: &Standing, report: &mut Report) -> Resul
     let Some(credential) = &standing.credential else { return Ok(()) };
     let server = context.server_of(standing.state.as_ref())?;
     let client = context.client()?;
-    let answer = client.registration(&server, credential).map_err(Failure::from);
+    let answer = backend::registration(&client, &server, credential).map_err(Failure::from);
     // What a refresh would refuse is no good answer here either.
     let answer = answer.and_then(|answer| checked_url(&answer, &server).map(|_| answer));
     show_network(context, &client, report);

@@ -9,13 +9,13 @@ use els_protocol::wire::registration_path;
 use super::{
     COPY_HINT, Context, give_back_all, release_command, request_view, say_files, say_request, show_network, show_plan,
 };
-use crate::backend::{CallError, Client, Credential, Fate};
-use crate::error::{Failure, Kind, Result};
-use crate::output::{FileState, Report, State as Stands};
 use crate::registration::{self, Pending, Standing, State};
 use crate::repo::{Plan, Present};
-use crate::root::Change;
-use crate::vendor;
+use crate::report::{FileState, Report, State as Stands};
+use crate::{backend, vendor};
+use els_host::failure::{Failure, Kind, Result};
+use els_host::network::{CallError, Client, Credential, Fate};
+use els_host::root::Change;
 
 pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let _lock = if context.options.dry_run { None } else { Some(context.lock()?) };
@@ -87,7 +87,7 @@ fn give_back(context: &Context<'_>, standing: &Standing, mut pending: Pending, r
             }
             let asked = client.as_ref().map_err(clone_failure).and_then(|client| {
                 context.printer.progress(&format!("giving registration {} back at {server}", credential.id));
-                let given = client.give_back(&server, credential);
+                let given = backend::release(client, &server, credential);
                 show_network(context, client, report);
                 given.map_err(|CallError { failure, fate, .. }| {
                     if fate != Fate::Unknown && !doubtful {

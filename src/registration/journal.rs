@@ -4,8 +4,8 @@ use els_protocol::{BaseUrl, RegistrationId, Token};
 use serde::{Deserialize, Serialize};
 
 use super::{Identity, PENDING, VERSION, json, token_text, url_text};
-use crate::backend::Credential;
-use crate::root::Change;
+use els_host::network::Credential;
+use els_host::root::Change;
 
 /// The journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

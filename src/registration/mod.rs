@@ -16,12 +16,12 @@ use els_protocol::{BaseUrl, LicenseKey, MachineId, RegistrationId, RepoFile, Sha
 
 pub(crate) use journal::{Making, Pending};
 
-use crate::backend::Credential;
-use crate::error::{Failure, Kind, Result};
-use crate::machine::Machine;
-use crate::output::RegistrationView;
 use crate::repo::{self, File};
-use crate::root::{Change, Root};
+use crate::report::RegistrationView;
+use els_host::failure::{Failure, Kind, Result};
+use els_host::machine::Machine;
+use els_host::network::Credential;
+use els_host::root::{Change, Root};
 
 /// The folder of both files.
 pub(crate) const FOLDER: &str = "/var/lib/els-register";

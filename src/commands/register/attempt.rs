@@ -4,11 +4,12 @@
 use els_protocol::{Code, MachineId, RegistrationId, Token};
 
 use super::Run;
-use crate::backend::{CallError, Credential, Fate};
+use crate::backend;
 use crate::commands::{give_back_all, random, release_command};
-use crate::error::{Kind, Result};
-use crate::output::Report;
 use crate::registration::{Identity, Making, State};
+use crate::report::Report;
+use els_host::failure::{Kind, Result};
+use els_host::network::{CallError, Credential, Fate};
 
 /// The registration that is asked for: whose id it is decides what may be given back.
 pub(super) struct Attempt {
@@ -141,7 +142,7 @@ impl Run<'_> {
         if attempt.origin == Origin::Held {
             return;
         }
-        match self.client.give_back(&self.server, &attempt.credential) {
+        match backend::release(&self.client, &self.server, &attempt.credential) {
             Ok(()) => self.drop_attempt(report),
             Err(error) => {
                 let id = attempt.credential.id;

@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use super::Run;
 use super::attempt::Origin;
 use crate::commands::{request_view, say_files, say_request, show_plan};
-use crate::error::Result;
-use crate::output::{FileState, Report};
 use crate::registration;
 use crate::repo::{self, Present, Wanted};
+use crate::report::{FileState, Report};
+use els_host::failure::Result;
 
 /// Stands for what the backend decides.
 const FROM_BACKEND: &str = "<from the backend>";

@@ -12,14 +12,15 @@ use els_protocol::{BaseUrl, Code, LicenseKey, MachineId, RegistrationId, Sha256H
 
 use self::attempt::{Attempt, Origin, wants_a_fresh_id};
 use super::{Context, release_command, say_registration, show_network, show_plan};
-use crate::backend::{CallError, Client, Credential};
-use crate::error::{Failure, Kind, Result};
-use crate::machine::Machine;
-use crate::output::{FileState, Report, State as Stands};
 use crate::registration::{self, Pending, Standing, State};
 use crate::repo::{self, Present, Wanted};
-use crate::root::Change;
-use crate::{checks, config, machine};
+use crate::report::{FileState, Report, State as Stands};
+use crate::{backend, checks, config};
+use els_host::failure::{Failure, Kind, Result};
+use els_host::machine;
+use els_host::machine::Machine;
+use els_host::network::{CallError, Client, Credential};
+use els_host::root::Change;
 
 /// One run of the action.
 struct Run<'a> {
@@ -127,7 +128,7 @@ impl<'a> Run<'a> {
         self.request.token_sha256 = token.hash();
         self.request.machine = attempt.identity.machine;
         self.context.printer.progress(&format!("asking {} for registration {id}", self.server));
-        self.client.register(&self.server, id, &self.request)
+        backend::register(&self.client, &self.server, id, &self.request)
     }
 
     /// Checks the answer, probes the repository, writes the files.
@@ -150,7 +151,7 @@ impl<'a> Run<'a> {
             )
         })?;
         context.printer.progress(&format!("probing {probe}"));
-        self.client.probe(&probe, &attempt.credential)?;
+        backend::probe(&self.client, &probe, &attempt.credential)?;
 
         let present = Present::look(&context.root)?;
         let wanted = Wanted { repo_url: repo_url.as_str(), credential: &attempt.credential, repo_file, gpg_key };

@@ -22,7 +22,7 @@ use super::tls::{Certificates, TlsConnector, is_about_dates, tls_error};
 
 /// How far a request got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Stage {
+pub(crate) enum Stage {
     /// Looking up a name.
     Resolve,
     /// Opening a connection, to the host or to its proxy.
@@ -36,15 +36,15 @@ pub(super) enum Stage {
 }
 
 /// What went wrong, and when.
-pub(super) struct Fault {
-    pub(super) stage: Stage,
-    pub(super) why: String,
+pub(crate) struct Fault {
+    pub(crate) stage: Stage,
+    pub(crate) why: String,
     /// The certificate's dates do not fit the clock.
-    pub(super) dates: bool,
+    pub(crate) dates: bool,
 }
 
 /// Makes requests.
-pub(super) struct Network {
+pub(crate) struct Network {
     agent: Agent,
     progress: Progress,
     extra_needed: Arc<AtomicBool>,
@@ -60,7 +60,7 @@ struct Progress {
 
 impl Network {
     /// `extra`: certificates to trust beside the system's.
-    pub(super) fn new(extra: Certificates) -> Self {
+    pub(crate) fn new(user_agent: &str, extra: Certificates) -> Self {
         let progress = Progress::default();
         let extra_needed = Arc::new(AtomicBool::new(false));
         let config = Config::builder()
@@ -69,7 +69,7 @@ impl Network {
             .max_redirects_will_error(false)
             .max_response_header_size(32 * 1024)
             .proxy(None)
-            .user_agent(concat!("els-register/", env!("CARGO_PKG_VERSION")))
+            .user_agent(user_agent)
             .accept_encoding("identity")
             .build();
         let connector =
@@ -84,7 +84,7 @@ impl Network {
     }
 
     /// Sends a request and reads its answer's head. `wait` bounds all of it, the body that is read later included.
-    pub(super) fn send(
+    pub(crate) fn send(
         &self,
         request: Request<Vec<u8>>,
         proxy: Option<&Proxy>,
@@ -102,7 +102,7 @@ impl Network {
     }
 
     /// At most `most` bytes of an answer's body.
-    pub(super) fn read(&self, response: &mut Response<Body>, most: usize) -> Result<Vec<u8>, Fault> {
+    pub(crate) fn read(&self, response: &mut Response<Body>, most: usize) -> Result<Vec<u8>, Fault> {
         self.progress.reach(Stage::Established);
         let reader = response.body_mut().with_config().limit(most as u64 + 1);
         let mut content = Vec::new();
@@ -119,7 +119,7 @@ impl Network {
     }
 
     /// Whether a certificate was accepted only because of the extra certificates.
-    pub(super) fn needed_extra(&self) -> bool {
+    pub(crate) fn needed_extra(&self) -> bool {
         self.extra_needed.load(Ordering::Relaxed)
     }
 
@@ -235,7 +235,7 @@ impl<In: Transport> Connector<In> for Reached {
     }
 }
 
-pub(super) fn proxy_for_ureq(proxy: &Proxy) -> Result<ureq::Proxy, ureq::Error> {
+pub(crate) fn proxy_for_ureq(proxy: &Proxy) -> Result<ureq::Proxy, ureq::Error> {
     let mut builder = ureq::Proxy::builder(ureq::ProxyProtocol::Http).host(&proxy.host).port(proxy.port);
     if let Some(user) = &proxy.user {
         builder = builder.username(user);

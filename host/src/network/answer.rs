@@ -9,29 +9,29 @@ use serde::de::DeserializeOwned;
 use ureq::http::HeaderMap;
 use ureq::http::header::{CONTENT_TYPE, RETRY_AFTER};
 
-use els_protocol::wire::{self, Registration};
-use els_protocol::{BaseUrl, Code, Problem, RegistrationId, Timestamp, clean};
+use els_protocol::wire;
+use els_protocol::{BaseUrl, Code, Problem, Timestamp, clean};
 
 use super::{Call, CallError, Fate};
 use crate::clock::Clock;
-use crate::error::{Failure, Kind};
+use crate::failure::{Failure, Kind};
 
 /// Characters of a text from the network that are shown at the most.
-pub(super) const SHOWN: usize = 300;
+pub const SHOWN: usize = 300;
 
 /// An answer as it came.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
     /// An earlier attempt at the same request may have been carried out, whatever this answer says.
-    pub(super) doubtful: bool,
+    pub doubtful: bool,
 }
 
 impl Answer {
     /// Lets through what carries the protocol's header; turns an error in the contract's form into a failure, and all else
     /// into `bad-answer`.
-    pub(super) fn judge(self, server: &BaseUrl) -> Call<Answer> {
+    pub fn judge(self, server: &BaseUrl) -> Call<Answer> {
         let version = self.header(wire::API_HEADER);
         if version.as_deref() != Some(wire::API_VERSION) {
             return Err(
@@ -81,29 +81,12 @@ impl Answer {
     }
 
     /// The body of a good answer with one of these statuses.
-    pub(super) fn decode<T: DeserializeOwned>(&self, server: &BaseUrl, statuses: &[u16]) -> Call<T> {
+    pub fn decode<T: DeserializeOwned>(&self, server: &BaseUrl, statuses: &[u16]) -> Call<T> {
         self.require(server, statuses.contains(&self.status), "it has an unexpected status")?;
         serde_json::from_slice(&self.body).map_err(|error| self.bad(server, &format!("it cannot be read: {error}")))
     }
 
-    /// The registration in a good answer, which must be the one with this id. Its texts are made fit to be shown and kept.
-    pub(super) fn decode_registration(
-        &self,
-        server: &BaseUrl,
-        statuses: &[u16],
-        id: &RegistrationId,
-    ) -> Call<Registration> {
-        let mut registration: Registration = self.decode(server, statuses)?;
-        self.require(server, registration.registration == *id, "it speaks of another registration")?;
-        let product = &mut registration.product;
-        let texts = [&mut registration.key_id, &mut product.id, &mut product.name].into_iter();
-        for text in texts.chain(&mut registration.contract) {
-            *text = clean(text, SHOWN);
-        }
-        Ok(registration)
-    }
-
-    pub(super) fn require(&self, server: &BaseUrl, holds: bool, why: &str) -> Call<()> {
+    pub fn require(&self, server: &BaseUrl, holds: bool, why: &str) -> Call<()> {
         if holds { Ok(()) } else { Err(self.bad(server, why)) }
     }
 
@@ -116,7 +99,7 @@ impl Answer {
         CallError { failure, fate: Fate::Unknown, seats: None }
     }
 
-    pub(super) fn header(&self, name: &str) -> Option<String> {
+    pub fn header(&self, name: &str) -> Option<String> {
         self.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
     }
 
@@ -125,7 +108,7 @@ impl Answer {
     }
 
     /// How long the answer asks to wait: seconds, or until a date.
-    pub(super) fn retry_after(&self, clock: Clock) -> Option<Duration> {
+    pub fn retry_after(&self, clock: Clock) -> Option<Duration> {
         let value = self.header(RETRY_AFTER.as_str())?;
         let seconds = match value.trim().parse::<u64>() {
             Ok(seconds) => seconds,
@@ -162,7 +145,7 @@ fn hint(code: Code) -> Option<&'static str> {
 }
 
 /// Reads a date of HTTP (RFC 9110, 5.6.7).
-pub(super) fn http_date(text: &str) -> Option<Timestamp> {
+pub fn http_date(text: &str) -> Option<Timestamp> {
     httpdate::parse_http_date(text.trim()).ok().map(Timestamp::from)
 }
 
@@ -214,7 +197,7 @@ mod tests {
         assert!(error.failure.message.contains("2 of 2 seats"), "{}", error.failure.message);
         assert_eq!(error.failure.request_id.as_deref(), Some("r-1"));
         let error = judged(answer(403, &PROBLEM, r#"{"status":403,"code":"key-asleep"}"#));
-        assert_eq!(error.failure.exit_status(None), 5);
+        assert_eq!(error.failure.kind, Kind::Foreign { code: "key-asleep".into(), status: 403 });
         let error = judged(answer(503, &PROBLEM, r#"{"status":503,"code":"unavailable"}"#));
         assert_eq!(error.fate, Fate::Unknown);
     }

@@ -11,16 +11,16 @@ const DEFAULT_PORT: u16 = 1080;
 
 /// An HTTP proxy that is asked to CONNECT, with Basic credentials or none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Proxy {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    pub(crate) user: Option<String>,
-    pub(crate) password: Option<Secret>,
+pub struct Proxy {
+    pub host: String,
+    pub port: u16,
+    pub user: Option<String>,
+    pub password: Option<Secret>,
 }
 
 /// Who named the proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Source {
+pub enum Source {
     Flag,
     Config(String),
     Environment(&'static str),
@@ -29,7 +29,7 @@ pub(crate) enum Source {
 
 /// The proxy of this run, and the hosts that are reached without it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Route {
+pub struct Route {
     proxy: Option<(Proxy, Source)>,
     except: Vec<Exception>,
     /// From `https_proxy`: plain HTTP (which is loopback) does not go through it.
@@ -47,16 +47,16 @@ enum Exception {
 
 /// The environment's word on proxies, read by `main`.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Environment {
-    pub(crate) https_proxy: Option<String>,
-    pub(crate) https_proxy_upper: Option<String>,
-    pub(crate) all_proxy: Option<String>,
-    pub(crate) no_proxy: Option<String>,
+pub struct Environment {
+    pub https_proxy: Option<String>,
+    pub https_proxy_upper: Option<String>,
+    pub all_proxy: Option<String>,
+    pub no_proxy: Option<String>,
 }
 
 impl Proxy {
     /// Reads `[http://][USER[:PASSWORD]@]HOST[:PORT]`; user and password may be percent-encoded. The error repeats nothing.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim().trim_end_matches('/');
         let rest = match text.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
@@ -117,7 +117,7 @@ impl fmt::Display for Source {
 impl Route {
     /// The first that is set: the flag, the configuration, the environment, dnf.conf. The error is a usage error: the
     /// source and what is wrong.
-    pub(crate) fn choose(
+    pub fn choose(
         flag: Option<&str>,
         config: Option<(&str, &str)>,
         environment: &Environment,
@@ -149,7 +149,7 @@ impl Route {
     }
 
     /// The proxy on the way to `url`, and who named it; `None` for the direct way.
-    pub(crate) fn to(&self, url: &BaseUrl) -> Option<&(Proxy, Source)> {
+    pub fn to(&self, url: &BaseUrl) -> Option<&(Proxy, Source)> {
         let direct = self.except.iter().any(|exception| exception.covers(url));
         self.proxy.as_ref().filter(|_| !direct && (url.is_https() || !self.https_only))
     }
@@ -203,7 +203,7 @@ fn exception(entry: &str) -> Option<Exception> {
 }
 
 /// The address that a text is; IPv6 with or without brackets.
-pub(super) fn address(text: &str) -> Option<IpAddr> {
+pub(crate) fn address(text: &str) -> Option<IpAddr> {
     text.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 

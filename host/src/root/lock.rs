@@ -15,7 +15,7 @@ use super::{Result, Root, at, require_regular, split};
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The lock, held until it is dropped. The kernel frees it should the process die.
-pub(crate) struct Lock {
+pub struct Lock {
     folder: OwnedFd,
     name: String,
     _held: Flock<std::fs::File>,
@@ -24,7 +24,7 @@ pub(crate) struct Lock {
 impl Root {
     /// Takes the lock `path`, made with mode 0600 if need be; `None` if another process held it until `remaining` said
     /// that no time is left.
-    pub(crate) fn lock(&self, path: &str, remaining: impl Fn() -> Duration) -> Result<Option<Lock>> {
+    pub fn lock(&self, path: &str, remaining: impl Fn() -> Duration) -> Result<Option<Lock>> {
         let lock = || -> nix::Result<Option<Lock>> {
             let (folder, name) = split(path);
             let folder = self.make_folder(folder)?;

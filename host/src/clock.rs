@@ -6,7 +6,7 @@ use els_protocol::Timestamp;
 
 /// The time of one run. The wall clock is read once, so that one run has one now.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Clock {
+pub struct Clock {
     now: Timestamp,
     deadline: Instant,
 }
@@ -14,18 +14,18 @@ pub(crate) struct Clock {
 impl Clock {
     /// Starts the run: all waiting together may take `timeout`.
     #[expect(clippy::disallowed_methods, reason = "the one place where the clock is read")]
-    pub(crate) fn start(timeout: Duration) -> Self {
+    pub fn start(timeout: Duration) -> Self {
         Clock { now: SystemTime::now().into(), deadline: Instant::now() + timeout }
     }
 
     /// The wall clock at the start of the run.
-    pub(crate) fn now(&self) -> Timestamp {
+    pub fn now(&self) -> Timestamp {
         self.now
     }
 
     /// What is left of the time-out.
     #[expect(clippy::disallowed_methods, reason = "the one place where the clock is read")]
-    pub(crate) fn remaining(&self) -> Duration {
+    pub fn remaining(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
 }

@@ -25,7 +25,7 @@ const SELINUX_LABEL: &str = "security.selinux";
 
 /// One change to one file.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) enum Change {
+pub enum Change {
     /// The file has this content and this mode afterwards. `staging` is the folder for its temporary file, on the same file
     /// system; folders that are missing are made with mode 0755.
     Write { path: String, staging: String, mode: u32, content: Vec<u8> },
@@ -39,7 +39,7 @@ pub(crate) enum Change {
 
 /// Changes that were made and can still be taken back.
 #[must_use]
-pub(crate) struct Applied {
+pub struct Applied {
     undo: Option<Vec<Undo>>,
 }
 
@@ -61,7 +61,7 @@ struct Place {
 
 impl Root {
     /// Makes the changes, in their order. On an error those that were made have been taken back.
-    pub(crate) fn apply(&self, changes: &[Change]) -> Result<Applied> {
+    pub fn apply(&self, changes: &[Change]) -> Result<Applied> {
         let mut applied = Applied { undo: Some(Vec::new()) };
         let mut staged = Vec::new();
         let mut made = Ok(());
@@ -93,7 +93,7 @@ impl Root {
 
     /// Makes the changes, in their order, without a way back: for what must go forward. Stops at the first error, so that a
     /// journal that comes last stays until all before it is done.
-    pub(crate) fn carry_out(&self, changes: &[Change]) -> Result<()> {
+    pub fn carry_out(&self, changes: &[Change]) -> Result<()> {
         for change in changes {
             let staged = self.stage(change)?;
             self.make(change, staged.as_ref(), &mut None).inspect_err(|_| {
@@ -106,7 +106,7 @@ impl Root {
     /// Tries whether files can be put into each of these folders. Where temporary files are made (`staging`), one of 4 KiB is
     /// made and removed again; in other folders, whose every file may be read by others, nothing appears. Folders that are
     /// missing are made, and added to `made`.
-    pub(crate) fn require_writable(&self, folders: &[&str], staging: &[&str], made: &mut Vec<String>) -> Result<()> {
+    pub fn require_writable(&self, folders: &[&str], staging: &[&str], made: &mut Vec<String>) -> Result<()> {
         for path in folders {
             if walk::open_folder(self.folder.as_fd(), path).is_err_and(|errno| errno == Errno::ENOENT) {
                 made.push((*path).to_owned());
@@ -124,7 +124,7 @@ impl Root {
     }
 
     /// Removes what an earlier run that was killed left in these folders: regular files with our prefix.
-    pub(crate) fn sweep(&self, folders: &[&str]) -> Result<()> {
+    pub fn sweep(&self, folders: &[&str]) -> Result<()> {
         for path in folders {
             let Ok(folder) = walk::open_folder(self.folder.as_fd(), path) else { continue };
             for name in self.list(path)?.into_iter().filter(|name| name.starts_with(TEMPORARY_PREFIX)) {
@@ -275,7 +275,7 @@ impl Root {
 
 impl Applied {
     /// The changes stand: what they replaced is removed for good.
-    pub(crate) fn keep(mut self) {
+    pub fn keep(mut self) {
         for undo in self.undo.take().unwrap_or_default() {
             if let Undo::Restore { kept, .. } = undo {
                 // A leftover is swept by the next run.
@@ -285,7 +285,7 @@ impl Applied {
     }
 
     /// Takes the changes back, the last one first. Goes on after an error: as much as can be is as it was.
-    pub(crate) fn take_back(mut self) {
+    pub fn take_back(mut self) {
         for undo in self.undo.take().unwrap_or_default().into_iter().rev() {
             let _ = match undo {
                 Undo::Restore { kept, to } => {
@@ -365,7 +365,7 @@ impl std::fmt::Debug for Change {
 
 impl Found {
     /// Whether the file has this content and this mode. Content that may not be read counts as equal.
-    pub(crate) fn is(&self, content: &[u8], mode: u32) -> bool {
+    pub fn is(&self, content: &[u8], mode: u32) -> bool {
         self.mode == mode && self.content.as_deref().is_none_or(|found| found == content)
     }
 }

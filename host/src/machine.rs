@@ -6,7 +6,7 @@ use els_protocol::wire::Os;
 use els_protocol::{MachineId, application_specific_id};
 use uuid::Uuid;
 
-use crate::error::{Failure, Kind, Result};
+use crate::failure::{Failure, Kind, Result};
 use crate::root::Root;
 
 const MACHINE_ID: &str = "/etc/machine-id";
@@ -28,20 +28,20 @@ const BOGUS_UUIDS: [u128; 6] = [
 
 /// The machine, as far as it can be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Machine {
+pub struct Machine {
     /// From `/etc/machine-id`; `None` if that is missing, empty or `uninitialized`.
-    pub(crate) machine: Option<MachineId>,
+    pub machine: Option<MachineId>,
     /// From the DMI UUID; `None` in a container and where the UUID is worth nothing.
-    pub(crate) hardware: Option<MachineId>,
+    pub hardware: Option<MachineId>,
 }
 
 /// Reads the ids.
-pub(crate) fn identify(root: &Root) -> Result<Machine> {
+pub fn identify(root: &Root) -> Result<Machine> {
     Ok(Machine { machine: machine_id(root)?, hardware: hardware_id(root) })
 }
 
 /// The operating system, from os-release(5).
-pub(crate) fn operating_system(root: &Root) -> Result<Os> {
+pub fn operating_system(root: &Root) -> Result<Os> {
     for path in OS_RELEASE {
         if let Some(text) = root.read_text(path)? {
             return read_os_release(path, &text);
@@ -51,7 +51,7 @@ pub(crate) fn operating_system(root: &Root) -> Result<Os> {
 }
 
 /// What the text of an os-release file says; `path` is for the errors.
-pub(crate) fn read_os_release(path: &str, text: &str) -> Result<Os> {
+pub fn read_os_release(path: &str, text: &str) -> Result<Os> {
     let value = |name: &str| text.lines().rev().find_map(|line| assignment(line, name)).filter(|v| !v.is_empty());
     let wrong = |what: &str| {
         Failure::new(Kind::UnsupportedSystem, format!("{path}: {what}"))
@@ -68,7 +68,7 @@ pub(crate) fn read_os_release(path: &str, text: &str) -> Result<Os> {
 }
 
 /// The architecture, as `uname -m` has it.
-pub(crate) fn architecture() -> Result<String> {
+pub fn architecture() -> Result<String> {
     let name = nix::sys::utsname::uname().map_err(|errno| {
         Failure::new(Kind::Io, format!("cannot ask the kernel for the architecture: {}", errno.desc()))
     })?;
@@ -76,7 +76,7 @@ pub(crate) fn architecture() -> Result<String> {
 }
 
 /// What `$basearch` is in a repo file, for an architecture as `uname -m` has it (dnf's table, as far as EL goes).
-pub(crate) fn base_architecture(arch: &str) -> &str {
+pub fn base_architecture(arch: &str) -> &str {
     match arch {
         "i386" | "i486" | "i586" | "i686" => "i386",
         "armv8l" | "armv7l" => "armhfp",
@@ -85,12 +85,12 @@ pub(crate) fn base_architecture(arch: &str) -> &str {
 }
 
 /// The host name, for a label that asks for it.
-pub(crate) fn host_name() -> Option<String> {
+pub fn host_name() -> Option<String> {
     nix::unistd::gethostname().ok()?.into_string().ok().filter(|name| !name.is_empty())
 }
 
 /// Fails unless there is a package manager that repositories could be set up for.
-pub(crate) fn require_package_manager(root: &Root) -> Result<()> {
+pub fn require_package_manager(root: &Root) -> Result<()> {
     if PACKAGE_MANAGERS.iter().any(|path| root.exists(path)) {
         return Ok(());
     }
@@ -102,7 +102,7 @@ pub(crate) fn require_package_manager(root: &Root) -> Result<()> {
 }
 
 /// Whether this is a container.
-pub(crate) fn is_container(root: &Root) -> bool {
+pub fn is_container(root: &Root) -> bool {
     let marked = CONTAINER_MARKS.iter().any(|path| root.exists(path));
     let environment = || root.read("/proc/1/environ").ok().flatten().unwrap_or_default();
     marked || environment().split(|byte| *byte == 0).any(|variable| variable.starts_with(b"container="))
@@ -113,7 +113,7 @@ fn machine_id(root: &Root) -> Result<Option<MachineId>> {
 }
 
 /// The id that stands for the text of `/etc/machine-id`.
-pub(crate) fn read_machine_id(text: &str) -> Result<Option<MachineId>> {
+pub fn read_machine_id(text: &str) -> Result<Option<MachineId>> {
     let text = text.trim();
     if text.is_empty() || text == "uninitialized" {
         return Ok(None);
@@ -135,7 +135,7 @@ fn hardware_id(root: &Root) -> Option<MachineId> {
 }
 
 /// The id that stands for the text of `product_uuid`; `None` where that is worth nothing.
-pub(crate) fn read_hardware_id(text: &str) -> Option<MachineId> {
+pub fn read_hardware_id(text: &str) -> Option<MachineId> {
     let uuid = Uuid::try_parse(text.trim()).ok()?;
     let bytes = uuid.as_bytes();
     let bogus = bytes.iter().all(|byte| *byte == bytes[0]) || BOGUS_UUIDS.contains(&uuid.as_u128());

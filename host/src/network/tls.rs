@@ -19,10 +19,10 @@ use ureq::unversioned::transport::{
 };
 
 /// CA certificates in DER form.
-pub(super) type Certificates = Vec<CertificateDer<'static>>;
+pub(crate) type Certificates = Vec<CertificateDer<'static>>;
 
 /// Wraps connections to `https` URLs in TLS.
-pub(super) struct TlsConnector {
+pub(crate) struct TlsConnector {
     extra: Certificates,
     extra_needed: Arc<AtomicBool>,
     config: OnceLock<Result<Arc<ClientConfig>, String>>,
@@ -30,7 +30,7 @@ pub(super) struct TlsConnector {
 
 impl TlsConnector {
     /// `extra`: certificates to trust beside the system's; `extra_needed` is set once a host was trusted because of them.
-    pub(super) fn new(extra: Certificates, extra_needed: Arc<AtomicBool>) -> Self {
+    pub(crate) fn new(extra: Certificates, extra_needed: Arc<AtomicBool>) -> Self {
         TlsConnector { extra, extra_needed, config: OnceLock::new() }
     }
 }
@@ -66,7 +66,7 @@ impl fmt::Debug for TlsConnector {
 }
 
 /// A TLS connection as ureq uses one.
-pub(super) struct TlsTransport {
+pub(crate) struct TlsTransport {
     buffers: LazyBuffers,
     stream: StreamOwned<ClientConnection, TransportAdapter>,
 }
@@ -219,7 +219,7 @@ fn system_certificates() -> Certificates {
 }
 
 /// Whether a certificate was refused for its dates: the clock is the usual cause.
-pub(super) fn is_about_dates(error: &rustls::Error) -> bool {
+pub(crate) fn is_about_dates(error: &rustls::Error) -> bool {
     use rustls::CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
     matches!(
         error,
@@ -228,7 +228,7 @@ pub(super) fn is_about_dates(error: &rustls::Error) -> bool {
 }
 
 /// A TLS error in words that say what to look at.
-pub(super) fn tls_error(error: &rustls::Error) -> String {
+pub(crate) fn tls_error(error: &rustls::Error) -> String {
     use rustls::CertificateError as Certificate;
     match error {
         rustls::Error::InvalidCertificate(Certificate::UnknownIssuer) => {

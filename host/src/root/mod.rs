@@ -21,46 +21,46 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 
-pub(crate) use change::Change;
-pub(crate) use lock::Lock;
+pub use change::Change;
+pub use lock::Lock;
 
 /// The largest file that is read, in bytes. All that this program reads is far smaller.
 const READ_LIMIT: usize = 1024 * 1024;
 
 /// A folder below which every path is taken.
-pub(crate) struct Root {
+pub struct Root {
     folder: OwnedFd,
 }
 
 /// What went wrong with which file.
 #[derive(Debug)]
-pub(crate) struct PathError {
-    pub(crate) doing: &'static str,
-    pub(crate) path: String,
-    pub(crate) errno: Errno,
+pub struct PathError {
+    pub doing: &'static str,
+    pub path: String,
+    pub errno: Errno,
 }
 
 /// A file as it stands, looked at without following a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Found {
+pub struct Found {
     /// Its content; `None` if this user may not read it.
-    pub(crate) content: Option<Vec<u8>>,
+    pub content: Option<Vec<u8>>,
     /// Its permission bits.
-    pub(crate) mode: u32,
+    pub mode: u32,
 }
 
-pub(crate) type Result<T> = std::result::Result<T, PathError>;
+pub type Result<T> = std::result::Result<T, PathError>;
 
 impl Root {
     /// Opens the folder `path` of the running system as the root.
-    pub(crate) fn open(path: &Path) -> Result<Self> {
+    pub fn open(path: &Path) -> Result<Self> {
         open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
             .map(|folder| Root { folder })
             .map_err(|errno| PathError { doing: "open", path: path.display().to_string(), errno })
     }
 
     /// The content of the file `path`, links followed inside the root; `None` if there is no such file.
-    pub(crate) fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
+    pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
         let read = || -> nix::Result<Option<Vec<u8>>> {
             match walk::open_following(self.folder.as_fd(), path, OFlag::O_RDONLY) {
                 Ok(file) => read_regular(&file).map(Some),
@@ -72,20 +72,20 @@ impl Root {
     }
 
     /// Like [`Root::read`], as text. A file that is not UTF-8 is an error.
-    pub(crate) fn read_text(&self, path: &str) -> Result<Option<String>> {
+    pub fn read_text(&self, path: &str) -> Result<Option<String>> {
         self.read(path)?
             .map(|content| String::from_utf8(content).map_err(|_| at("read as UTF-8", path)(Errno::EILSEQ)))
             .transpose()
     }
 
     /// Whether there is anything at `path`, links followed inside the root.
-    pub(crate) fn exists(&self, path: &str) -> bool {
+    pub fn exists(&self, path: &str) -> bool {
         walk::open_following(self.folder.as_fd(), path, OFlag::O_PATH).is_ok()
     }
 
     /// The file `path` itself: a link, a folder or a device in its place is an error. An ordinary user learns of files that
     /// it may not read that they are there.
-    pub(crate) fn look(&self, path: &str) -> Result<Option<Found>> {
+    pub fn look(&self, path: &str) -> Result<Option<Found>> {
         let look = || -> nix::Result<Option<Found>> {
             let Some((folder, name)) = self.parent(path)? else { return Ok(None) };
             let stat = match fstatat(&folder, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
@@ -108,7 +108,7 @@ impl Root {
     }
 
     /// The names in the folder `path`, sorted; none if there is no such folder.
-    pub(crate) fn list(&self, path: &str) -> Result<Vec<String>> {
+    pub fn list(&self, path: &str) -> Result<Vec<String>> {
         let list = || -> nix::Result<Vec<String>> {
             let folder = match walk::open_following(self.folder.as_fd(), path, OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
                 Ok(folder) => folder,
@@ -141,7 +141,7 @@ impl Root {
 
 /// The content of a file that the administrator named, or of standard input for `-`. Not below the root: a flag's path is
 /// a path of the running system.
-pub(crate) fn read_named(path: &str) -> Result<Vec<u8>> {
+pub fn read_named(path: &str) -> Result<Vec<u8>> {
     let read = || -> io::Result<Vec<u8>> {
         if path == "-" {
             return read_at_most(io::stdin().lock());
@@ -157,7 +157,7 @@ pub(crate) fn read_named(path: &str) -> Result<Vec<u8>> {
 }
 
 /// Whether others than the owner may read the named file of the running system.
-pub(crate) fn named_is_public(path: &str) -> bool {
+pub fn named_is_public(path: &str) -> bool {
     nix::sys::stat::stat(path).is_ok_and(|stat| stat.st_mode & 0o044 != 0)
 }
 

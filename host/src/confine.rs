@@ -16,7 +16,7 @@ use nix::sys::resource::{Resource, setrlimit};
 /// Gives up what can be given up. `folders` below `root` may still be written, those that are missing with the nearest one
 /// above them, since they will be made; the folders above them may lose empty folders, since those that were made go again.
 /// Says how far Landlock went.
-pub(crate) fn give_up(root: &Path, folders: &[&str]) -> &'static str {
+pub fn give_up(root: &Path, folders: &[&str]) -> &'static str {
     // None of these fails on a kernel that this program runs on; if one did, nothing would depend on it.
     let _ = prctl::set_no_new_privs();
     let _ = prctl::set_dumpable(false);
