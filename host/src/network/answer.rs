@@ -145,7 +145,7 @@ fn hint(code: Code) -> Option<&'static str> {
 }
 
 /// Reads a date of HTTP (RFC 9110, 5.6.7).
-pub fn http_date(text: &str) -> Option<Timestamp> {
+pub(crate) fn http_date(text: &str) -> Option<Timestamp> {
     httpdate::parse_http_date(text.trim()).ok().map(Timestamp::from)
 }
 
