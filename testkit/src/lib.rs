@@ -6,6 +6,7 @@
 //! that is for the tests.
 
 #![allow(missing_docs, reason = "the names say it, and only tests read them")]
+#![allow(clippy::new_without_default, reason = "each machine, each site is another one")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has to stop")]
 
 mod backend;
