@@ -9,7 +9,7 @@ use std::path::Path;
 fn every_test_that_promises_and_threats_name_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
     let mut functions = HashSet::new();
-    for folder in ["src", "tests", "protocol", "ledger", "server", "backend", "testkit", "xtask"] {
+    for folder in ["src", "tests", "protocol", "host", "ledger", "server", "backend", "testkit", "xtask"] {
         collect(&root.join(folder), &mut functions);
     }
     for document in ["docs/developer/promises.md", "docs/developer/threats.md"] {
