@@ -145,7 +145,10 @@ mod tests {
     fn the_manual_of_errors_has_each_code_with_its_status() {
         let manual = include_str!("../../docs/customer/errors.md");
         for code in Code::ALL {
-            assert!(manual.contains(&format!("\n### `{code}` ({}", code.status())), "{code} in docs/customer/errors.md");
+            assert!(
+                manual.contains(&format!("\n### `{code}` ({}", code.status())),
+                "{code} in docs/customer/errors.md"
+            );
         }
     }
 }
