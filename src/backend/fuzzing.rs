@@ -27,7 +27,7 @@ pub(crate) fn answer(data: &[u8]) {
 }
 
 /// A document that is taken for a repository's begins as one.
-pub fn repomd(data: &[u8]) {
+pub(crate) fn repomd(data: &[u8]) {
     if is_repomd(data) {
         let text = std::str::from_utf8(data).expect("XML in UTF-8");
         let (before, _) = text.split_once("<repomd").expect("its root element");
