@@ -1,5 +1,6 @@
 //! What an administrator should know although nothing has failed: each check is one warning.
 
+use els_host::failure::Failure as Host;
 use els_host::ini::sections;
 use els_host::network::{Client, Source};
 use els_host::root::Root;
@@ -70,7 +71,7 @@ pub(crate) fn dnf_agrees(client: &Client, config: &Config, root: &Root, report: 
         let known = match dnf_conf::proxy(root) {
             Ok(dnf) => dnf.is_some_and(|dnf| (&dnf.host, dnf.port) == (&proxy.host, proxy.port)),
             // What dnf would use is unknown if its file cannot be read; a proxy that cannot be used is not this one.
-            Err(failure) => failure.code() == "io",
+            Err(failure) => matches!(failure, Host::Named(_)),
         };
         if source != Source::DnfConf && !known {
             let (proxy, user) = (proxy.to_string(), proxy.user.clone());

@@ -25,9 +25,14 @@ pub(crate) struct Support {
     /// Without its login, and whether it has one.
     pub(crate) dnf_proxy: Result<Option<(String, bool)>>,
     pub(crate) registered: Result<Registered>,
-    /// The mode of each file, and how it compares with the state.
-    pub(crate) files: Vec<(&'static str, Result<Option<(u32, Option<FileState>)>>)>,
+    pub(crate) files: Vec<(&'static str, Result<Option<FileFacts>>)>,
     pub(crate) other_repositories: Result<Vec<String>>,
+}
+
+pub(crate) struct FileFacts {
+    pub(crate) mode: u32,
+    /// How it compares with the state.
+    pub(crate) state: Option<FileState>,
 }
 
 /// Which ids the machine has.

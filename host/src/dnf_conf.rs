@@ -2,7 +2,7 @@
 
 use els_protocol::Secret;
 
-use crate::failure::{ProxyFault, Result};
+use crate::failure::{Failure, ProxyFault, Result};
 use crate::ini::sections;
 use crate::network::{Proxy, Source};
 use crate::root::Root;
@@ -11,7 +11,8 @@ pub use crate::network::DNF_CONF as PATH;
 
 /// The proxy that dnf.conf names, with its login.
 pub fn proxy(root: &Root) -> Result<Option<Proxy>> {
-    read_proxy(&root.read_text(PATH)?.unwrap_or_default()).map_err(|fault| Source::DnfConf.fault(fault))
+    let text = root.read_text(PATH).map_err(Failure::Named)?.unwrap_or_default();
+    read_proxy(&text).map_err(|fault| Source::DnfConf.fault(fault))
 }
 
 /// The same, from the text of dnf.conf.

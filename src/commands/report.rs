@@ -7,7 +7,7 @@ use crate::failure::Result;
 use crate::registration::{PENDING, STATE, Standing, State};
 use crate::repo::{self, Present};
 use crate::report::{FileState, Report};
-use crate::support::{Answer, MachineIds, Registered, Support};
+use crate::support::{Answer, FileFacts, MachineIds, Registered, Support};
 use crate::{backend, checks, messages};
 
 pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
@@ -65,16 +65,13 @@ fn asked(context: &Context<'_>, standing: &Standing) -> Answer {
     answer.unwrap_or_else(Answer::Failed)
 }
 
-fn files(
-    context: &Context<'_>,
-    state: Option<&State>,
-) -> Vec<(&'static str, Result<Option<(u32, Option<FileState>)>>)> {
+fn files(context: &Context<'_>, state: Option<&State>) -> Vec<(&'static str, Result<Option<FileFacts>>)> {
     let compared = Present::look(&context.root).ok().zip(state);
     let compared = compared.map(|(present, state)| present.compare(&state.files)).unwrap_or_default();
     let all = [repo::REPO, repo::REPO_OFF, repo::REPO_NEW, repo::URL, repo::ID, repo::TOKEN, repo::KEY, STATE, PENDING];
     let look = |file: repo::File| {
         let state = compared.iter().find(|(path, _)| path == file.path).map(|(_, state)| *state);
-        let found = context.root.look(file.path).map(|found| found.map(|found| (found.mode, state)));
+        let found = context.root.look(file.path).map(|found| found.map(|found| FileFacts { mode: found.mode, state }));
         (file.path, found.map_err(Into::into))
     };
     all.into_iter().map(look).collect()

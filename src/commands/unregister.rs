@@ -38,7 +38,7 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let force = context.options.force;
     let client = match context.client() {
         // A copy whose journal is empty asks nobody.
-        Err(failure) if !force && !(copy && pending.is_empty()) => return Err(failure),
+        Err(failure) if !(force || copy && pending.is_empty()) => return Err(failure),
         client => client,
     };
     let prepared = Prepared { context, standing, pending, client };

@@ -1,7 +1,7 @@
 //! English: the text for support.
 
 use super::{failure, id};
-use crate::support::{Answer, Registered, Support};
+use crate::support::{Answer, FileFacts, Registered, Support};
 use crate::warning::Warning;
 
 /// One text for support. It holds no secret.
@@ -34,7 +34,7 @@ pub(crate) fn support(found: &Support) -> String {
     lines.push("files".to_owned());
     for (path, file) in &found.files {
         let line = match file {
-            Ok(Some((mode, state))) => {
+            Ok(Some(FileFacts { mode, state })) => {
                 let state = state.map(|state| format!(" {state:?}").to_lowercase());
                 format!("mode {mode:04o}{}", state.unwrap_or_default())
             }
