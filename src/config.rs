@@ -1,14 +1,17 @@
 //! What the administrator set: the configuration file, the flags over it, and where the key comes from.
 
+use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
+use els_host::config;
+use els_host::failure::{Failure as Host, SettingFault};
+use els_host::root::{PathError, Root, read_named};
 use els_protocol::{BaseUrl, Label, LicenseKey};
 use nix::errno::Errno;
 use serde::Deserialize;
 
 use crate::cli::Options;
-use els_host::failure::{Failure, Result};
-use els_host::root::{Root, named_is_public, read_named};
+use crate::failure::{Failure, KeyFault, LabelFault, Result};
 
 /// Where the configuration is, unless `--config` names another file.
 pub(crate) const PATH: &str = "/etc/els-register.toml";
@@ -35,8 +38,7 @@ pub(crate) struct Config {
     pub(crate) server_flag: Option<BaseUrl>,
     /// The file's.
     pub(crate) server: Option<BaseUrl>,
-    /// PEM text of further CA certificates, and the file it came from.
-    pub(crate) extra_certificates: Option<(String, Vec<u8>)>,
+    pub(crate) extra_certificates: Option<CaFile>,
     pub(crate) proxy_flag: Option<String>,
     pub(crate) proxy: Option<String>,
     pub(crate) timeout: Duration,
@@ -48,43 +50,52 @@ pub(crate) struct Config {
     /// Whether others than the owner may read the file.
     pub(crate) public: bool,
     /// What is wrong with the settings, for the one command that goes on without them.
-    pub(crate) problem: Option<String>,
+    pub(crate) problem: Option<Failure>,
+}
+
+/// CA certificates to trust in addition to the system's.
+#[derive(Debug)]
+pub(crate) struct CaFile {
+    /// Where the file was named, for messages.
+    pub(crate) setting: String,
+    pub(crate) path: String,
+    /// PEM text.
+    pub(crate) pem: Vec<u8>,
 }
 
 impl Config {
-    /// Reads the file and puts the flags over it.
+    /// Reads the file and puts the options over it.
     pub(crate) fn load(options: &Options, root: &Root) -> Result<Self> {
         let path = options.config.clone().unwrap_or_else(|| PATH.to_owned());
-        let (content, public) = match &options.config {
-            Some(path) => (Some(read_named(path).map_err(unreadable)?), named_is_public(path)),
-            None => {
-                let public = root.look(PATH).ok().flatten().is_some_and(|found| found.mode & 0o044 != 0);
-                match root.read(PATH) {
-                    // With a proxy's password in it the file is root's alone; other users have the defaults.
-                    Err(error) if error.errno == Errno::EACCES && !nix::unistd::geteuid().is_root() => (None, public),
-                    content => (content.map_err(unreadable)?, public),
-                }
-            }
+        let found = match &options.config {
+            Some(path) => Some(read_named(path).map_err(wrong_path("--config"))?),
+            None => match root.read_with_mode(PATH) {
+                // With a proxy's password in it the file is root's alone; other users have the defaults.
+                Err(error) if error.errno == Errno::EACCES && !nix::unistd::geteuid().is_root() => None,
+                found => found.map_err(Host::Named)?,
+            },
         };
-        let file = match content {
-            Some(content) => parse(&path, &content)?,
-            None => File::default(),
+        let public = found.as_ref().is_some_and(|(_, mode)| mode & 0o044 != 0);
+        let file = found.map(|(content, _)| parse(&path, &content)).transpose()?.unwrap_or_default();
+        let named = |key: &str| format!("{path}: {key}");
+        let url = |name: String, text: &Option<String>| {
+            let wrong = |why| Host::setting(name, SettingFault::Url { why });
+            text.as_deref().map(BaseUrl::parse).transpose().map_err(wrong)
         };
-        let wrong = |key: &'static str| {
-            let path = path.clone();
-            move |why: String| Failure::usage(format!("{path}: {key}: {why}"))
-        };
-        let server = file.server.as_deref().map(BaseUrl::parse).transpose().map_err(wrong("server"))?;
-        let server_flag = options.server.as_deref().map(BaseUrl::parse).transpose();
-        let server_flag = server_flag.map_err(|why| Failure::usage(format!("--server: {why}")))?;
-        let named = format!("{path}: timeout");
-        let timeout = els_host::config::timeout(options.timeout.as_deref(), file.timeout, ["--timeout", &named])?;
+        let server = url(named("server"), &file.server)?;
+        let server_flag = url("--server".to_owned(), &options.server)?;
+        let timeout = config::timeout(("--timeout", options.timeout.as_deref()), (&named("timeout"), file.timeout))?;
         let extra_certificates = match (&options.ca_file, &file.ca_file) {
-            (Some(named), _) => Some((named.clone(), read_named(named).map_err(unreadable)?)),
+            (Some(path), _) => {
+                let (pem, _) = read_named(path).map_err(wrong_path("--ca-file"))?;
+                Some(CaFile { setting: "--ca-file".to_owned(), path: path.clone(), pem })
+            }
             (None, Some(below)) => {
-                let content = root.read(below).map_err(unreadable)?;
-                let missing = || wrong("ca_file")(format!("there is no file {below}"));
-                Some((below.clone(), content.ok_or_else(missing)?))
+                let setting = named("ca_file");
+                let missing = SettingFault::MissingFile { path: below.clone() };
+                let pem = root.read(below).map_err(wrong_path(&setting))?;
+                let pem = pem.ok_or_else(|| Host::setting(&*setting, missing))?;
+                Some(CaFile { setting, path: below.clone(), pem })
             }
             (None, None) => None,
         };
@@ -105,17 +116,17 @@ impl Config {
     }
 
     /// The defaults, and what is wrong with the settings.
-    pub(crate) fn without(problem: &Failure, options: &Options) -> Self {
+    pub(crate) fn without(problem: Failure, options: &Options) -> Self {
         Config {
             path: options.config.clone().unwrap_or_else(|| PATH.to_owned()),
-            timeout: Duration::from_secs(els_host::config::DEFAULT_TIMEOUT),
-            problem: Some(problem.message.clone()),
+            timeout: Duration::from_secs(config::DEFAULT_TIMEOUT),
+            problem: Some(problem),
             ..Config::default()
         }
     }
 }
 
-/// The label to send: the flag's, else the configuration's. `%H` in it becomes the host name.
+/// The label to send: the option's, else the configuration's. `%H` in it becomes the host name.
 pub(crate) fn label(
     options: &Options,
     config: &Config,
@@ -126,55 +137,53 @@ pub(crate) fn label(
         (None, Some(text)) => (text, format!("{}: label", config.path)),
         (None, None) => return Ok(None),
     };
+    let wrong = |fault| Failure::Label { source: source.clone(), fault };
     let text = if text.contains("%H") {
-        let name = host_name().ok_or_else(|| Failure::usage(format!("{source}: %H: this machine has no host name")))?;
-        text.replace("%H", &name)
+        text.replace("%H", &host_name().ok_or_else(|| wrong(LabelFault::NoHostName))?)
     } else {
         text.clone()
     };
-    Label::parse(&text).map(Some).map_err(|why| Failure::usage(format!("{source}: {why}")))
+    Label::parse(&text).map(Some).map_err(|why| wrong(LabelFault::Wrong(why)))
 }
 
 /// The license key: from `--key`, `--key-file`, `ELS_LICENSE_KEY`, or the systemd credential `els.key`. A source that is
-/// named but unreadable or empty is an error, never a fall-through.
+/// named but unreadable or empty is an error; the next source is not tried.
 pub(crate) fn license_key(options: &Options) -> Result<LicenseKey> {
-    let read = |path: &str| -> Result<String> {
-        let content = read_named(path).map_err(unreadable)?;
-        String::from_utf8(content).map_err(|_| Failure::usage(format!("{path}: the key file is no UTF-8 text")))
-    };
-    let credentials =
-        std::env::var_os("CREDENTIALS_DIRECTORY").map(|folder| std::path::Path::new(&folder).join("els.key"));
-    let (text, source) = if let Some(key) = &options.key {
-        (key.clone(), "--key".to_owned())
+    let (content, source) = if let Some(key) = &options.key {
+        (key.clone().into_bytes(), "--key".to_owned())
     } else if let Some(path) = &options.key_file {
-        (read(path)?, format!("--key-file {path}"))
+        let (content, _) = read_named(path).map_err(wrong_path("--key-file"))?;
+        (content, format!("--key-file {path}"))
     } else if let Some(value) = std::env::var_os("ELS_LICENSE_KEY") {
-        let text = value.into_string().map_err(|_| Failure::usage("ELS_LICENSE_KEY: it is no UTF-8 text"))?;
-        (text, "ELS_LICENSE_KEY".to_owned())
-    } else if let Some(path) = credentials.as_ref().and_then(|path| path.to_str()).filter(|path| named_exists(path)) {
-        (read(path)?, path.to_owned())
+        (value.into_vec(), "ELS_LICENSE_KEY".to_owned())
     } else {
-        return Err(Failure::usage("no license key was given").hint(
-            "name it with --key KEY or --key-file FILE, in the environment as ELS_LICENSE_KEY, or as the systemd credential els.key",
-        ));
+        credential()?.ok_or(Failure::NoKey)?
     };
-    LicenseKey::parse(&text).map_err(|error| {
-        Failure::usage(format!("{source}: {error}")).hint("copy the key once more from where you were sent it")
-    })
+    let wrong = |fault| Failure::Key { source: source.clone(), fault };
+    let text = String::from_utf8(content).map_err(|_| wrong(KeyFault::NotUtf8))?;
+    LicenseKey::parse(&text).map_err(|error| wrong(KeyFault::Wrong(error)))
 }
 
-/// Whether anything stands at a path of the running system, readable or not.
-fn named_exists(path: &str) -> bool {
-    !matches!(read_named(path), Err(error) if error.errno == Errno::ENOENT)
+/// The systemd credential, and its path; `None` if there is none.
+fn credential() -> Result<Option<(Vec<u8>, String)>> {
+    const NAME: &str = "CREDENTIALS_DIRECTORY";
+    let Some(folder) = std::env::var_os(NAME) else { return Ok(None) };
+    let folder = folder.into_string().map_err(|_| Host::setting(NAME, SettingFault::NotUtf8))?;
+    let path = format!("{folder}/els.key");
+    match read_named(&path) {
+        Err(error) if error.errno == Errno::ENOENT => Ok(None),
+        found => Ok(Some((found.map_err(Host::Named)?.0, path))),
+    }
 }
 
 /// Reads the file's text.
-pub(crate) fn parse(path: &str, content: &[u8]) -> Result<File> {
-    els_host::config::parse(path, content)
+pub(crate) fn parse(path: &str, content: &[u8]) -> els_host::failure::Result<File> {
+    config::parse(path, content)
 }
 
-fn unreadable(error: els_host::root::PathError) -> Failure {
-    Failure::usage(error.to_string())
+fn wrong_path(setting: &str) -> impl FnOnce(PathError) -> Host {
+    let setting = setting.to_owned();
+    move |error| Host::setting(setting, SettingFault::Path(error))
 }
 
 #[cfg(test)]
@@ -182,7 +191,7 @@ mod tests {
     use super::*;
 
     fn wrong(text: &str) -> String {
-        parse("/etc/els-register.toml", text.as_bytes()).unwrap_err().message
+        els_host::messages::failure(&parse("/etc/els-register.toml", text.as_bytes()).unwrap_err())
     }
 
     #[test]
@@ -205,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shipped_file_tells_of_every_member_and_sets_none() {
+    fn the_shipped_file_names_every_member_and_sets_none() {
         let shipped = include_str!("../dist/els-register.toml");
         let nothing = format!("{:?}", parse("x", shipped.as_bytes()).unwrap());
         assert_eq!(nothing, format!("{:?}", File::default()));

@@ -1,6 +1,6 @@
-//! Fuzz targets: what the agent reads from files, arguments and the environment, and what must hold of it whatever it is.
+//! Fuzz targets: what the agent reads from files and arguments, and the properties that hold for any input.
 //!
-//! Owns the properties; libFuzzer (`fuzz/`) and the tests (`fuzz/replay.rs`) bring the bytes. Compiled for these two alone.
+//! Owns the properties; libFuzzer (`fuzz/`) and the tests (`fuzz/replay.rs`) bring the bytes. Compiled only for these two.
 //! What comes over the network is in `backend::fuzzing`.
 
 use std::ffi::OsString;
@@ -8,10 +8,12 @@ use std::os::unix::ffi::OsStringExt;
 
 use crate::backend;
 use crate::cli::{self, Parsed};
+use crate::failure::Failure;
 use crate::registration::{self, Pending, State};
-use crate::{config, repo};
+use crate::warning::Warning;
+use crate::{config, messages, repo};
 
-/// A target: its name, which is that of its corpus, and what takes the bytes. It panics when a property does not hold.
+/// A target: its name, which is that of its corpus, and the function that takes the bytes. It panics when a property does not hold.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// The targets of this crate.
@@ -24,19 +26,20 @@ pub const TARGETS: &[Target] = &[
     ("agent-state", state),
 ];
 
-/// What stands in a place where only a secret can be.
+/// The value that stands where only a secret can be.
 const SECRET: &str = "hunter2-and-more";
 
 /// No usage error repeats a value, whatever else was typed.
 fn arguments(data: &[u8]) {
-    // A fuzzer sees what it is compared with. Typed elsewhere, as the name of an option, it is no secret, and is repeated.
+    // A fuzzer sees the comparison value. Typed elsewhere, as the name of an option, it is not a secret and is repeated.
     if data.windows(SECRET.len()).any(|window| window == SECRET.as_bytes()) {
         return;
     }
     let typed = data.split(|byte| *byte == b'\n').take(20).map(|word| OsString::from_vec(word.to_vec()));
     let all = ["els-register", "--key", SECRET].map(OsString::from).into_iter().chain(typed);
     match cli::parse(all.collect()) {
-        Parsed::Wrong(message) => {
+        Parsed::Wrong(error) => {
+            let message = messages::failure(&Failure::Usage(error));
             assert!(!message.contains(SECRET), "{message}");
             assert!(!message.contains('\n'), "one line: {message:?}");
         }
@@ -49,8 +52,8 @@ fn config(data: &[u8]) {
     let text = [data, format!("\nproxy = \"http://user:{SECRET}@proxy:3128\"\n").as_bytes()].concat();
     for content in [data, &text] {
         if let Err(failure) = config::parse("/etc/els-register.toml", content) {
-            assert!(!failure.message.contains(SECRET), "{}", failure.message);
-            assert!(failure.message.starts_with("/etc/els-register.toml: "), "{}", failure.message);
+            let message = els_host::messages::failure(&failure);
+            assert!(!message.contains(SECRET) && message.starts_with("/etc/els-register.toml: "), "{message}");
         }
     }
 }
@@ -78,10 +81,13 @@ fn read_back<T: serde::Serialize + for<'de> serde::Deserialize<'de> + PartialEq 
             assert_eq!((again.as_ref(), lost.len()), (Some(&value), 0));
             assert!(!format!("{value:?}").contains("elst_password="), "what is logged of it shows no token");
         }
-        Ok(None) => assert_eq!(lost.len(), 1, "what is taken as lost is said"),
-        Err(failure) => assert!(failure.message.contains("version"), "{}", failure.message),
+        Ok(None) => assert_eq!(lost.len(), 1, "what is taken as lost is reported"),
+        Err(failure) => assert!(matches!(failure, Failure::NewerFile { .. }), "{failure:?}"),
     }
-    assert!(!lost.iter().any(|message| message.contains("elst_password=") || message.contains('\n')), "{lost:?}");
+    let messages = lost.into_iter().map(|lost| messages::warning(&Warning::Lost(lost)));
+    for message in messages {
+        assert!(!message.contains("elst_password=") && !message.contains('\n'), "{message:?}");
+    }
 }
 
 #[cfg(test)]
@@ -94,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_target_stands_its_corpus_and_seeded_changes_of_it() {
+    fn every_target_holds_for_its_corpus_and_seeded_changes_of_it() {
         replay::all("agent", TARGETS);
     }
 }

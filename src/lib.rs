@@ -1,8 +1,9 @@
-//! `els-register`: takes a seat of a license key for this machine, sets up dnf's repositories, and gives the seat back.
+//! `els-register`: takes a seat of a license key for this machine, configures dnf, and releases the seat again.
 //!
-//! Parse, run, print: all else is in the modules. See ARCHITECTURE.md for the data's way through them. It is a library so that
-//! the fuzz targets in `fuzz/` reach the parsers of the very code that ships; its one function for others is [`run`].
+//! Parse, run, print; everything else is in the modules. It is a library so that the fuzz targets in `fuzz/` reach the
+//! parsers of the code that ships. Its one function for others is [`run`].
 
+#![allow(missing_docs, reason = "it is a program")]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make the files that they read"))]
 
 mod backend;
@@ -15,17 +16,20 @@ mod exit;
 mod failure;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod messages;
 mod registration;
 mod repo;
 mod report;
+mod support;
 mod vendor;
+mod warning;
 
 use std::ffi::OsString;
 
-use els_host::failure::Failure;
-use els_host::output::{Error, Outcome, Printer};
+use els_host::output::{Error, Outcome, Printer, Warning};
 
 use cli::{Action, Parsed};
+use failure::Failure;
 use report::Report;
 
 /// Runs the program with these arguments (its own name first). Returns the exit status.
@@ -38,26 +42,29 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
             finish(printer, Some(action), report, failure)
         }
         Parsed::Text(text) => finish(plain, None, Report::text(text), None),
-        Parsed::Wrong(message) => {
-            let failure = Failure::usage(message).hint("els-register --help lists what there is");
-            finish(plain, None, Report::default(), Some(failure))
-        }
+        Parsed::Wrong(error) => finish(plain, None, Report::default(), Some(Failure::Usage(error))),
     }
 }
 
-fn finish(printer: Printer, action: Option<Action>, mut report: Report, failure: Option<Failure>) -> i32 {
+fn finish(printer: Printer, action: Option<Action>, report: Report, failure: Option<Failure>) -> i32 {
+    let warnings = report.warnings.iter();
+    let warnings = warnings.map(|warning| Warning { code: warning.code(), message: messages::warning(warning) });
     printer.finish(Outcome {
         action: action.map(Action::name),
-        status: failure.as_ref().map_or(0, |failure| failure::exit_status(failure, action)),
-        lines: std::mem::take(&mut report.lines),
+        status: failure.as_ref().map_or(0, |failure| failure.exit_status(action)),
+        lines: report.lines.iter().map(messages::line).collect(),
         always: matches!(action, Some(Action::Eula | Action::Report | Action::Seats)),
-        warnings: std::mem::take(&mut report.warnings),
-        body: report,
-        error: failure.map(|failure| Error {
-            code: failure.kind.code().to_owned(),
-            message: failure.message,
-            hint: failure.hint,
-            request_id: failure.request_id,
+        warnings: warnings.collect(),
+        error: failure.map(|failure| {
+            let support = report.support.as_ref().map(|support| messages::support_contact(support));
+            let hint: Vec<String> = messages::hint(&failure).into_iter().chain(support).collect();
+            Error {
+                code: failure.code().to_owned(),
+                message: messages::failure(&failure),
+                hint: (!hint.is_empty()).then(|| hint.join("\n  ")),
+                request_id: failure.request_id().map(str::to_owned),
+            }
         }),
+        body: report,
     })
 }

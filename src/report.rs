@@ -1,11 +1,13 @@
 //! What a run found and did: the members of the JSON document, and the lines for people. It prints nothing.
 
-use els_host::output::Warning;
 use serde::Serialize;
 use serde_json::Value;
 
+use els_host::confine::Landlock;
 use els_protocol::wire::{Product, SeatHolder, Seats};
-use els_protocol::{RegistrationId, Timestamp};
+use els_protocol::{BaseUrl, RegistrationId, Timestamp};
+
+use crate::warning::Warning;
 
 /// What a run found and did: the JSON document, and the text for people. Members that do not apply are left out.
 #[derive(Serialize, Default)]
@@ -30,7 +32,10 @@ pub(crate) struct Report {
     pub(crate) warnings: Vec<Warning>,
     /// The lines for people.
     #[serde(skip)]
-    pub(crate) lines: Vec<String>,
+    pub(crate) lines: Vec<Line>,
+    /// Whom the administrator asks, from the configuration.
+    #[serde(skip)]
+    pub(crate) support: Option<String>,
 }
 
 /// Where the machine stands.
@@ -67,7 +72,7 @@ pub(crate) struct RegistrationView {
 }
 
 /// One seat of a key, and whether this machine holds it.
-#[derive(Serialize)]
+#[derive(Serialize, Debug, Clone)]
 pub(crate) struct SeatView {
     #[serde(flatten)]
     pub(crate) holder: SeatHolder,
@@ -92,22 +97,121 @@ pub(crate) enum FileState {
     Altered,
 }
 
+/// What is said to people, as data. `messages` has the sentences.
+#[derive(Debug)]
+pub(crate) enum Line {
+    Headline(Headline),
+    Registration(Box<RegistrationView>, Option<Seats>),
+    /// What to do once the machine is registered.
+    Next,
+    /// What stays on the machine after it is unregistered.
+    LeftOnMachine,
+    SeatsUsed(Seats),
+    Seat(SeatView),
+    DryRun(DryRun),
+    /// As it is: a licence, a request's body.
+    Text(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Headline {
+    Registered,
+    RegisteredAnew,
+    AlreadyRegistered,
+    Repaired,
+    Refreshed,
+    InOrder,
+    Unregistered,
+    /// What an earlier run left was released.
+    Resumed,
+    /// The journal was another machine's.
+    ForeignJournal,
+    CleanedUp,
+    NothingToUnregister,
+    CopyCleaned {
+        original: Option<RegistrationId>,
+    },
+    Released {
+        id: RegistrationId,
+    },
+    Status(StatusLine),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StatusLine {
+    Registered,
+    Damaged,
+    Copied,
+    NoLongerAccepted,
+    /// The backend could not be asked.
+    AsKnownHere,
+}
+
+#[derive(Debug)]
+pub(crate) enum DryRun {
+    Request {
+        method: String,
+        url: String,
+    },
+    Header {
+        name: String,
+        value: String,
+    },
+    File {
+        path: String,
+        state: FileState,
+    },
+    NoFile,
+    /// The state is lost: what is written depends on the backend.
+    AllFiles,
+    /// What the backend decides on a registration.
+    Decided {
+        path: &'static str,
+    },
+    End,
+}
+
+/// A step that is being done.
+pub(crate) enum Progress<'a> {
+    Confined(Landlock),
+    Asking {
+        server: &'a BaseUrl,
+        id: &'a RegistrationId,
+    },
+    /// The backend wants another registration id.
+    NewId,
+    Probing {
+        url: &'a BaseUrl,
+    },
+    Releasing {
+        server: &'a BaseUrl,
+        id: &'a RegistrationId,
+    },
+}
+
 impl Report {
     /// A report that is one text.
     pub(crate) fn text(text: String) -> Self {
-        Report { lines: vec![text.clone()], text: Some(text), ..Report::default() }
+        Report { lines: vec![Line::Text(text.clone())], text: Some(text), ..Report::default() }
     }
 
-    pub(crate) fn warn(&mut self, code: &'static str, message: impl Into<String>) {
-        let warning = Warning { code, message: message.into() };
+    /// Adds a warning, once.
+    pub(crate) fn warn(&mut self, warning: Warning) {
         if !self.warnings.contains(&warning) {
             self.warnings.push(warning);
         }
     }
 
-    /// Adds a line of text for people.
-    pub(crate) fn say(&mut self, line: impl Into<String>) {
-        self.lines.push(line.into());
+    pub(crate) fn say(&mut self, line: Line) {
+        self.lines.push(line);
+    }
+
+    pub(crate) fn headline(&mut self, headline: Headline) {
+        self.say(Line::Headline(headline));
+    }
+
+    pub(crate) fn dry_run(&mut self, line: DryRun) {
+        self.say(Line::DryRun(line));
     }
 
     pub(crate) fn file(&mut self, path: &str, state: FileState) {

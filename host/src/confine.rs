@@ -1,9 +1,10 @@
-//! Least power: once the input is read, the process gives up what it no longer needs.
+//! Least privilege: once the input is read, the process gives up what it no longer needs.
 //!
-//! No core dumps (they would hold the key and the token), no new privileges, and, where the kernel has Landlock, no writing
-//! but below the folders that the action changes. All of it is best effort: an older kernel takes nothing away from the
-//! promises, which rest on `root`; this is the second wall.
+//! No core dumps (they would hold the key and the token), no new privileges, and, where the kernel has Landlock, writing
+//! only below the folders that the action changes. All of it is best effort: it is a second barrier, and no promise depends
+//! on it. The first one is `root`.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use landlock::{
@@ -13,25 +14,33 @@ use landlock::{
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 
-/// Gives up what can be given up. `folders` below `root` may still be written, those that are missing with the nearest one
-/// above them, since they will be made; the folders above them may lose empty folders, since those that were made go again.
-/// Says how far Landlock went.
-pub fn give_up(root: &Path, folders: &[&str]) -> &'static str {
-    // None of these fails on a kernel that this program runs on; if one did, nothing would depend on it.
+/// How far Landlock restricts this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Landlock {
+    Enforced,
+    Partly,
+    NotAvailable,
+}
+
+/// Gives up what can be given up. `folders` below `root` can still be written. For one that is missing, the nearest folder
+/// above it can be written, since it will be made. From the folders above them empty folders can be removed.
+pub fn give_up(root: &Path, folders: &[&str]) -> Landlock {
+    // None of these fails on a kernel that this program runs on, and nothing depends on them.
     let _ = prctl::set_no_new_privs();
     let _ = prctl::set_dumpable(false);
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     let writable: Vec<PathBuf> = folders.iter().map(|folder| nearest(root, folder)).collect();
     match restrict_writing(&writable) {
-        Ok(RulesetStatus::FullyEnforced) => "enforced",
-        Ok(RulesetStatus::PartiallyEnforced) => "partly enforced",
-        Ok(RulesetStatus::NotEnforced) | Err(_) => "not available",
+        Ok(RulesetStatus::FullyEnforced) => Landlock::Enforced,
+        Ok(RulesetStatus::PartiallyEnforced) => Landlock::Partly,
+        Ok(RulesetStatus::NotEnforced) | Err(_) => Landlock::NotAvailable,
     }
 }
 
 fn restrict_writing(folders: &[PathBuf]) -> Result<RulesetStatus, RulesetError> {
-    // Version 1 of Landlock refuses every rename from one folder into another, which staged files need: so 2 at least.
-    // What later versions can refuse besides (truncation) is taken where it is to be had.
+    // Version 1 of Landlock refuses every rename from one folder into another, which staged files need: so at least 2.
+    // Version 3 can also refuse truncation; it is used where the kernel has it.
     let wanted = AccessFs::from_write(ABI::V3);
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
@@ -46,7 +55,9 @@ fn restrict_writing(folders: &[PathBuf]) -> Result<RulesetStatus, RulesetError> 
 
 fn nearest(root: &Path, folder: &str) -> PathBuf {
     let mut place = root.join(folder.trim_start_matches('/'));
-    while !place.is_dir() && place != root && place.pop() {}
+    // A folder that cannot be looked at exists: its parent gets no right for it.
+    let missing = |place: &Path| std::fs::metadata(place).is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    while missing(&place) && place != root && place.pop() {}
     place
 }
 
@@ -70,7 +81,7 @@ mod tests {
             (state, inside.0.and(inside.1).and(renamed).is_ok(), outside.0.is_err() && outside.1.is_err())
         });
         let (state, inside, outside) = confined.join().unwrap();
-        assert!(inside, "{state}");
-        assert!(outside || state == "not available", "{state}");
+        assert!(inside, "{state:?}");
+        assert!(outside || state == Landlock::NotAvailable, "{state:?}");
     }
 }

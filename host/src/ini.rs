@@ -3,6 +3,7 @@
 /// A section: its id and its keys, in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
+    /// The text in brackets.
     pub id: String,
     entries: Vec<(String, String)>,
 }

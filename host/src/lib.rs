@@ -14,6 +14,7 @@ pub mod failure;
 pub mod fuzzing;
 pub mod ini;
 pub mod machine;
+pub mod messages;
 pub mod network;
 pub mod output;
 pub mod root;

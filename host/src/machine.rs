@@ -4,9 +4,10 @@
 
 use els_protocol::wire::Os;
 use els_protocol::{MachineId, application_specific_id};
+use nix::errno::Errno;
 use uuid::Uuid;
 
-use crate::failure::{Failure, Kind, Result};
+use crate::failure::{Failure, OsReleaseFault, Result};
 use crate::root::Root;
 
 const MACHINE_ID: &str = "/etc/machine-id";
@@ -37,7 +38,7 @@ pub struct Machine {
 
 /// Reads the ids.
 pub fn identify(root: &Root) -> Result<Machine> {
-    Ok(Machine { machine: machine_id(root)?, hardware: hardware_id(root) })
+    Ok(Machine { machine: machine_id(root)?, hardware: hardware_id(root)? })
 }
 
 /// The operating system, from os-release(5).
@@ -47,31 +48,26 @@ pub fn operating_system(root: &Root) -> Result<Os> {
             return read_os_release(path, &text);
         }
     }
-    Err(Failure::new(Kind::UnsupportedSystem, "cannot tell the operating system: there is no /etc/os-release"))
+    Err(Failure::OsReleaseMissing { path: OS_RELEASE[0] })
 }
 
 /// What the text of an os-release file says; `path` is for the errors.
 pub fn read_os_release(path: &str, text: &str) -> Result<Os> {
     let value = |name: &str| text.lines().rev().find_map(|line| assignment(line, name)).filter(|v| !v.is_empty());
-    let wrong = |what: &str| {
-        Failure::new(Kind::UnsupportedSystem, format!("{path}: {what}"))
-            .hint("the file comes with the distribution's release package: 'rpm -V' tells whether it was changed")
-    };
+    let wrong = |fault| Failure::OsRelease { path: path.to_owned(), fault };
     let plain =
         |value: &String| value.len() <= 64 && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-    let id = value("ID").ok_or_else(|| wrong("it has no ID"))?;
-    let version = value("VERSION_ID").ok_or_else(|| wrong("it has no VERSION_ID"))?;
+    let id = value("ID").ok_or_else(|| wrong(OsReleaseFault::NoId))?;
+    let version = value("VERSION_ID").ok_or_else(|| wrong(OsReleaseFault::NoVersion))?;
     if !plain(&id) || !plain(&version) {
-        return Err(wrong("ID or VERSION_ID holds characters that no distribution uses"));
+        return Err(wrong(OsReleaseFault::OddCharacters));
     }
     Ok(Os { id, version })
 }
 
 /// The architecture, as `uname -m` has it.
 pub fn architecture() -> Result<String> {
-    let name = nix::sys::utsname::uname().map_err(|errno| {
-        Failure::new(Kind::Io, format!("cannot ask the kernel for the architecture: {}", errno.desc()))
-    })?;
+    let name = nix::sys::utsname::uname().map_err(|errno| Failure::Architecture { errno })?;
     Ok(name.machine().to_string_lossy().into_owned())
 }
 
@@ -86,26 +82,29 @@ pub fn base_architecture(arch: &str) -> &str {
 
 /// The host name, for a label that asks for it.
 pub fn host_name() -> Option<String> {
-    nix::unistd::gethostname().ok()?.into_string().ok().filter(|name| !name.is_empty())
+    let name = nix::unistd::gethostname().ok()?.to_string_lossy().into_owned();
+    Some(name).filter(|name| !name.is_empty())
 }
 
 /// Fails unless there is a package manager that repositories could be set up for.
 pub fn require_package_manager(root: &Root) -> Result<()> {
-    if PACKAGE_MANAGERS.iter().any(|path| root.exists(path)) {
-        return Ok(());
+    for path in PACKAGE_MANAGERS {
+        if root.exists(path)? {
+            return Ok(());
+        }
     }
-    Err(Failure::new(
-        Kind::UnsupportedSystem,
-        format!("there is no package manager here: none of {}", PACKAGE_MANAGERS.join(", ")),
-    )
-    .hint("els-register sets up repositories for dnf, dnf-3 and microdnf"))
+    Err(Failure::NoPackageManager { tried: &PACKAGE_MANAGERS })
 }
 
 /// Whether this is a container.
-pub fn is_container(root: &Root) -> bool {
-    let marked = CONTAINER_MARKS.iter().any(|path| root.exists(path));
-    let environment = || root.read("/proc/1/environ").ok().flatten().unwrap_or_default();
-    marked || environment().split(|byte| *byte == 0).any(|variable| variable.starts_with(b"container="))
+pub fn is_container(root: &Root) -> Result<bool> {
+    for path in CONTAINER_MARKS {
+        if root.exists(path)? {
+            return Ok(true);
+        }
+    }
+    let environment = readable(root.read("/proc/1/environ"))?.unwrap_or_default();
+    Ok(environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(b"container=")))
 }
 
 fn machine_id(root: &Root) -> Result<Option<MachineId>> {
@@ -121,17 +120,24 @@ pub fn read_machine_id(text: &str) -> Result<Option<MachineId>> {
     let id = Some(text).filter(|text| text.len() == 32).and_then(|text| Uuid::try_parse(text).ok());
     match id.filter(|id| !id.is_nil()) {
         Some(id) => Ok(Some(application_specific_id(id.as_bytes()))),
-        None => Err(Failure::usage(format!("{MACHINE_ID}: it does not hold 32 hexadecimal digits"))
-            .hint("empty the file and run 'systemd-machine-id-setup'")),
+        None => Err(Failure::MachineId { path: MACHINE_ID }),
     }
 }
 
-fn hardware_id(root: &Root) -> Option<MachineId> {
-    if is_container(root) {
-        return None;
+fn hardware_id(root: &Root) -> Result<Option<MachineId>> {
+    if is_container(root)? {
+        return Ok(None);
     }
-    // Readable by root alone; without it the id is unknown, which is no difference.
-    read_hardware_id(&root.read_text(PRODUCT_UUID).ok().flatten()?)
+    let text = readable(root.read(PRODUCT_UUID))?;
+    Ok(text.and_then(|text| read_hardware_id(&String::from_utf8_lossy(&text))))
+}
+
+/// What this user may not read is unknown, and an unknown id is no difference. Every other error is an error.
+fn readable<T>(read: crate::root::Result<Option<T>>) -> Result<Option<T>> {
+    match read {
+        Err(error) if matches!(error.errno, Errno::EACCES | Errno::EPERM) => Ok(None),
+        read => Ok(read?),
+    }
 }
 
 /// The id that stands for the text of `product_uuid`; `None` where that is worth nothing.
@@ -183,7 +189,8 @@ mod tests {
         for content in ["hello", "0011", "00000000000000000000000000000000", "00112233-4455-6677-8899-aabbccddeeff"] {
             let (_keep, root) = machine(&[(MACHINE_ID, content)]);
             let failure = identify(&root).unwrap_err();
-            assert!(failure.hint.unwrap().contains("systemd-machine-id-setup"), "{content}");
+            let hint = crate::messages::hint(&failure).unwrap_or_default();
+            assert!(hint.contains("systemd-machine-id-setup"), "{content}");
         }
     }
 
@@ -227,7 +234,7 @@ mod tests {
         assert_eq!(operating_system(&root).unwrap().version, "8.10");
         for content in ["", "ID=almalinux\n", "ID=\nVERSION_ID=9\n", "ID=a b\nVERSION_ID=9\n"] {
             let (_keep, root) = machine(&[(OS_RELEASE[0], content)]);
-            assert_eq!(operating_system(&root).unwrap_err().kind, Kind::UnsupportedSystem, "{content}");
+            assert_eq!(operating_system(&root).unwrap_err().code(), "unsupported-system", "{content}");
         }
     }
 }

@@ -1,12 +1,14 @@
 //! How a program prints: one JSON document, or lines for people. The only place that prints.
 //!
-//! It knows no sentence of its own but one: that standard output cannot be written.
+//! It must not know what a program prints.
 
 #![expect(clippy::disallowed_methods, reason = "this is the place that prints")]
 
 use std::io::{IsTerminal, Write};
 
 use serde::Serialize;
+
+use crate::messages;
 
 /// How to print.
 #[derive(Debug, Clone, Copy, Default)]
@@ -76,7 +78,7 @@ impl Printer {
         let wrote = if self.json { print_json(&outcome) } else { self.print_text(&outcome) };
         match wrote {
             Err(error) if status == 0 && error.kind() != std::io::ErrorKind::BrokenPipe => {
-                to_stderr(&format!("error: cannot write to standard output: {error}"));
+                to_stderr(&format!("{} {}", messages::error_label(), messages::cannot_print(&error)));
                 1
             }
             _ => status,
@@ -95,10 +97,10 @@ impl Printer {
             if color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
         };
         for warning in &outcome.warnings {
-            to_stderr(&format!("{} {}", paint("33", "warning:"), warning.message));
+            to_stderr(&format!("{} {}", paint("33", messages::warning_label()), warning.message));
         }
         if let Some(error) = &outcome.error {
-            to_stderr(&format!("{} {}", paint("1;31", "error:"), error.message));
+            to_stderr(&format!("{} {}", paint("1;31", messages::error_label()), error.message));
             if let Some(id) = &error.request_id {
                 to_stderr(&format!("  request id: {id}"));
             }

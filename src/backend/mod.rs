@@ -4,7 +4,7 @@
 pub(crate) mod fuzzing;
 mod probe;
 
-use els_host::failure::Kind;
+use els_host::failure::AnswerFault;
 use els_host::network::{Answer, Authorization, Call, Client, Credential, Method, SHOWN};
 use els_protocol::wire::{self, RegisterRequest, Registration, SeatList};
 use els_protocol::{BaseUrl, Code, LicenseKey, RegistrationId, clean};
@@ -32,11 +32,12 @@ pub(crate) fn registration(client: &Client, server: &BaseUrl, credential: &Crede
 
 /// `DELETE /v1/registrations/{id}`. A registration that is gone already (404, 410) is released too.
 pub(crate) fn release(client: &Client, server: &BaseUrl, credential: &Credential) -> Call<()> {
-    let gone = [Kind::Wire(Code::UnknownRegistration), Kind::Wire(Code::RegistrationReleased)];
     match own(client, server, Method::DELETE, credential) {
         Ok(answer) => require_no_content(&answer, server),
-        Err(error) if gone.contains(&error.failure.kind) => Ok(()),
-        Err(error) => Err(error),
+        Err(error) => match error.failure.denial() {
+            Some(Code::UnknownRegistration | Code::RegistrationReleased) => Ok(()),
+            _ => Err(error),
+        },
     }
 }
 
@@ -75,7 +76,7 @@ fn own(client: &Client, server: &BaseUrl, method: Method, credential: &Credentia
 }
 
 fn require_no_content(answer: &Answer, server: &BaseUrl) -> Call<()> {
-    answer.require(server, answer.status == 204, "it has an unexpected status")
+    answer.require(server, answer.status == 204, AnswerFault::UnexpectedStatus)
 }
 
 /// The registration in a good answer, which must be the one with this id. Control characters are removed from its texts,
@@ -87,7 +88,7 @@ pub(crate) fn decode_registration(
     id: &RegistrationId,
 ) -> Call<Registration> {
     let mut registration: Registration = answer.decode(server, statuses)?;
-    answer.require(server, registration.registration == *id, "it speaks of another registration")?;
+    answer.require(server, registration.registration == *id, AnswerFault::OtherId)?;
     let product = &mut registration.product;
     let texts = [&mut registration.key_id, &mut product.id, &mut product.name].into_iter();
     for text in texts.chain(&mut registration.contract) {

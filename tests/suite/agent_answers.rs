@@ -184,7 +184,7 @@ fn a_repo_file_that_is_not_shipped_needs_a_newer_version_and_the_seat_goes_back(
 #[test]
 fn a_repository_that_does_not_answer_right_is_named_and_the_seat_goes_back() {
     for (status, body, words) in [
-        (200, "<html>", "no repomd document"),
+        (200, "<html>", "not a repomd document"),
         (401, "", "401"),
         (403, "", "403"),
         (404, "", "404"),

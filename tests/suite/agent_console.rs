@@ -140,7 +140,7 @@ fn results_go_to_standard_output_and_all_else_to_standard_error() {
     assert!(run.stdout.is_empty() && run.stderr.starts_with("error: "), "{run}");
     // What fails says what to type next, and whom to ask.
     machine.write("/etc/els-register.toml", &format!("server = \"{}\"\nsupport = \"els@example.com\"\n", server.url()));
-    machine.agent(&["--key", "short"]).exits(2).says("copy the key once more").says("support: els@example.com");
+    machine.agent(&["--key", "short"]).exits(2).says("copy the key again").says("support: els@example.com");
 }
 
 #[test]

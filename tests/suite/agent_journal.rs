@@ -85,7 +85,7 @@ fn unregistering_gives_back_what_was_being_made() {
     let before = machine.files();
     lost.store(true, Ordering::SeqCst);
     machine.agent(&["--key", KEY]).exits(7);
-    machine.agent(&["--status"]).exits(3).says("did not end");
+    machine.agent(&["--status"]).exits(3).says("was interrupted");
     machine.agent(&["--unregister"]).succeeds();
     assert_eq!(count(&server, "DELETE", server.requests()[0].id()), 1);
     assert_eq!(machine.files(), before);

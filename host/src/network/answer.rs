@@ -1,7 +1,7 @@
-//! What comes back: a valid answer of the contract, or why it is none.
+//! Whether an answer is one of the protocol, or why it is not.
 //!
-//! One function judges every answer. An answer without `Els-Api: 1`, or whose status and code disagree, is nobody's word:
-//! never "not registered" and never "done".
+//! One function judges every answer. An answer without `Els-Api: 1`, or whose status and code do not fit together, proves
+//! nothing: neither that a request was refused nor that it was carried out.
 
 use std::time::Duration;
 
@@ -14,15 +14,18 @@ use els_protocol::{BaseUrl, Code, Problem, Timestamp, clean};
 
 use super::{Call, CallError, Fate};
 use crate::clock::Clock;
-use crate::failure::{Failure, Kind};
+use crate::failure::{AnswerFault, Failure, Refusal};
 
 /// Characters of a text from the network that are shown at the most.
 pub const SHOWN: usize = 300;
 
 /// An answer as it came.
 pub struct Answer {
+    /// The HTTP status.
     pub status: u16,
+    /// All headers.
     pub headers: HeaderMap,
+    /// Complete.
     pub body: Vec<u8>,
     /// An earlier attempt at the same request may have been carried out, whatever this answer says.
     pub doubtful: bool,
@@ -34,71 +37,59 @@ impl Answer {
     pub fn judge(self, server: &BaseUrl) -> Call<Answer> {
         let version = self.header(wire::API_HEADER);
         if version.as_deref() != Some(wire::API_VERSION) {
-            return Err(
-                self.bad(server, "it carries no 'Els-Api: 1', so it is not the backend's: a proxy's or portal's page?")
-            );
+            return Err(self.bad(server, AnswerFault::NoApiHeader));
         }
         if self.status < 400 {
             return Ok(self);
         }
         let media_type = self.header(CONTENT_TYPE.as_str()).unwrap_or_default();
         if media_type.split(';').next().map(str::trim) != Some(Problem::MEDIA_TYPE) {
-            return Err(self.bad(server, "it is an error, but not in the protocol's form"));
+            return Err(self.bad(server, AnswerFault::NotAProblem));
         }
         let Ok(problem) = serde_json::from_slice::<Problem>(&self.body) else {
-            return Err(self.bad(server, "it is an error that cannot be read"));
+            return Err(self.bad(server, AnswerFault::UnreadableProblem));
         };
         let code = Code::parse(&problem.code);
         if problem.status != self.status || code.is_some_and(|code| code.status() != self.status) {
-            return Err(self.bad(server, "its status and its code disagree"));
+            return Err(self.bad(server, AnswerFault::StatusAndCodeDiffer));
         }
         Err(self.refused(server, &problem, code))
     }
 
     fn refused(&self, server: &BaseUrl, problem: &Problem, code: Option<Code>) -> CallError {
-        let shown = clean(&problem.code, 64);
-        let title = if problem.title.is_empty() { shown.clone() } else { clean(&problem.title, SHOWN) };
-        let mut message = format!("{} refused: {title} ({shown})", server.host());
-        if self.status >= 500 {
-            message = format!("{} failed: {title} ({shown})", server.host());
-        }
-        if let Some(detail) = &problem.detail {
-            message = format!("{message}: {}", clean(detail, SHOWN));
-        }
-        if let Some(seats) = &problem.seats {
-            message = format!("{message}: {} of {} seats are used", seats.used, seats.total);
-        }
-        let kind = code.map_or(Kind::Foreign { code: shown, status: self.status }, Kind::Wire);
-        let mut failure = Failure::new(kind, message);
-        failure.hint = code.and_then(hint).map(str::to_owned);
-        failure.request_id = self.request_id();
-        // After a 5xx a change may have been made: a commit of unknown outcome is answered 503.
-        CallError {
-            failure,
-            fate: if self.status >= 500 || self.doubtful { Fate::Unknown } else { Fate::Refused },
+        let failure = Failure::Refused(Box::new(Refusal {
+            host: server.host().to_owned(),
+            status: self.status,
+            code: clean(&problem.code, 64),
+            known: code,
+            title: clean(&problem.title, SHOWN),
+            detail: problem.detail.as_ref().map(|detail| clean(detail, SHOWN)),
             seats: problem.seats,
-        }
+            request_id: self.request_id(),
+        }));
+        // After a 5xx a change may have been made: a commit of unknown outcome is answered 503.
+        CallError { failure, fate: if self.status >= 500 || self.doubtful { Fate::Unknown } else { Fate::Refused } }
     }
 
     /// The body of a good answer with one of these statuses.
     pub fn decode<T: DeserializeOwned>(&self, server: &BaseUrl, statuses: &[u16]) -> Call<T> {
-        self.require(server, statuses.contains(&self.status), "it has an unexpected status")?;
-        serde_json::from_slice(&self.body).map_err(|error| self.bad(server, &format!("it cannot be read: {error}")))
+        self.require(server, statuses.contains(&self.status), AnswerFault::UnexpectedStatus)?;
+        serde_json::from_slice(&self.body)
+            .map_err(|error| self.bad(server, AnswerFault::Unreadable { why: clean(&error.to_string(), SHOWN) }))
     }
 
-    pub fn require(&self, server: &BaseUrl, holds: bool, why: &str) -> Call<()> {
-        if holds { Ok(()) } else { Err(self.bad(server, why)) }
+    /// Fails with `otherwise` unless `holds`.
+    pub fn require(&self, server: &BaseUrl, holds: bool, otherwise: AnswerFault) -> Call<()> {
+        if holds { Ok(()) } else { Err(self.bad(server, otherwise)) }
     }
 
-    fn bad(&self, server: &BaseUrl, why: &str) -> CallError {
-        let message =
-            format!("the answer of {} (HTTP {}) is no answer of a backend: {}", server, self.status, clean(why, SHOWN));
-        let mut failure = Failure::new(Kind::BadAnswer, message)
-            .hint("check the server's URL, and that no proxy or portal answers in its place");
-        failure.request_id = self.request_id();
-        CallError { failure, fate: Fate::Unknown, seats: None }
+    fn bad(&self, server: &BaseUrl, fault: AnswerFault) -> CallError {
+        let request_id = self.request_id();
+        let failure = Failure::Answer { server: server.to_string(), status: self.status, fault, request_id };
+        CallError { failure, fate: Fate::Unknown }
     }
 
+    /// A header's value, if it is text.
     pub fn header(&self, name: &str) -> Option<String> {
         self.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
     }
@@ -117,31 +108,6 @@ impl Answer {
         // Never at once: an answer that asks for no pause must not make a storm.
         Some(Duration::from_secs(seconds.max(1)))
     }
-}
-
-/// What to type next, for errors of the backend.
-fn hint(code: Code) -> Option<&'static str> {
-    Some(match code {
-        Code::UnknownKey => {
-            "compare the key with the one you were sent; a key is case-sensitive unless it begins with ELS-"
-        }
-        Code::KeyExpired => "renew the contract; registered machines then need no work",
-        Code::KeyNotYetValid => "run the same command again once the contract has begun",
-        Code::KeySuspended | Code::KeyRevoked | Code::KeyReleaseDenied => "ask whoever sold the key",
-        Code::SystemNotCovered => "compare /etc/os-release and 'uname -m' with what the key was sold for",
-        Code::NoFreeSeat => {
-            "run 'els-register --unregister' on a machine that no longer needs its seat; for one that is gone, \
-             'els-register --seats --key KEY' lists who holds seats and 'els-register --release ID --key KEY' frees one"
-        }
-        Code::CredentialInvalid => "'els-register --key KEY' makes a new credential",
-        Code::UnknownRegistration | Code::RegistrationReleased => {
-            "'els-register --key KEY' registers this machine again"
-        }
-        Code::RateLimited | Code::Unavailable | Code::Internal => "wait a little, then run the same command again",
-        Code::InvalidRequest | Code::PayloadTooLarge | Code::PathNotCovered | Code::RegistrationConflict => {
-            return None;
-        }
-    })
 }
 
 /// Reads a date of HTTP (RFC 9110, 5.6.7).
@@ -184,7 +150,7 @@ mod tests {
             (404, &PROBLEM, r#"{"status":404}"#),
         ] {
             let error = judged(answer(status, headers, body));
-            assert_eq!(error.failure.kind, Kind::BadAnswer, "{status} {body}");
+            assert_eq!(error.failure.code(), "bad-answer", "{status} {body}");
             assert_eq!(error.fate, Fate::Unknown);
         }
     }
@@ -193,11 +159,12 @@ mod tests {
     fn errors_of_the_contract_are_understood_and_new_ones_go_by_their_status() {
         let body = r#"{"type":"x","title":"All seats","status":409,"code":"no-free-seat","seats":{"total":2,"used":2},"new":1}"#;
         let error = judged(answer(409, &PROBLEM, body));
-        assert_eq!((error.failure.kind.clone(), error.fate), (Kind::Wire(Code::NoFreeSeat), Fate::Refused));
-        assert!(error.failure.message.contains("2 of 2 seats"), "{}", error.failure.message);
-        assert_eq!(error.failure.request_id.as_deref(), Some("r-1"));
+        assert_eq!((error.failure.denial(), error.fate), (Some(Code::NoFreeSeat), Fate::Refused));
+        let message = crate::messages::failure(&error.failure);
+        assert!(message.contains("2 of 2 seats"), "{message}");
+        assert_eq!(error.failure.request_id(), Some("r-1"));
         let error = judged(answer(403, &PROBLEM, r#"{"status":403,"code":"key-asleep"}"#));
-        assert_eq!(error.failure.kind, Kind::Foreign { code: "key-asleep".into(), status: 403 });
+        assert_eq!((error.failure.code(), error.failure.denial()), ("key-asleep", None));
         let error = judged(answer(503, &PROBLEM, r#"{"status":503,"code":"unavailable"}"#));
         assert_eq!(error.fate, Fate::Unknown);
     }
@@ -206,11 +173,8 @@ mod tests {
     fn what_the_network_says_cannot_steer_a_terminal() {
         let body = "{\"status\":403,\"code\":\"a\\u001b[2J\",\"title\":\"b\\u009b1m\",\"detail\":\"c\\u202ed\"}";
         let error = judged(answer(403, &PROBLEM, body));
-        assert!(
-            !error.failure.message.chars().any(|c| c.is_control() || c == '\u{202e}'),
-            "{:?}",
-            error.failure.message
-        );
+        let message = crate::messages::failure(&error.failure);
+        assert!(!message.chars().any(|c| c.is_control() || c == '\u{202e}'), "{message:?}");
     }
 
     #[test]

@@ -11,7 +11,6 @@ pub(crate) mod transport;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::CertificateDer;
@@ -19,16 +18,15 @@ use rustls::pki_types::pem::PemObject;
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE};
 pub use ureq::http::{Method, Request, header};
 
-use els_protocol::wire::Seats;
 use els_protocol::{BaseUrl, LicenseKey, RegistrationId, Token};
 
 pub use answer::{Answer, SHOWN};
-pub use proxy::{Environment, Proxy, Route, Source};
+pub use proxy::{DNF_CONF, Environment, Proxy, Route, Source};
 
 use crate::clock::Clock;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, NetworkFault, SettingFault, Stage, Unreachable};
 pub(crate) use answer::http_date;
-use transport::{Fault, Network, Stage};
+use transport::{Fault, Network};
 
 /// Pauses before a connection that failed, or a 429 or 503, is tried again; each ± 50 %.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
@@ -36,7 +34,9 @@ const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), D
 /// A machine's own credential: user name and password at the gate, and towards the backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credential {
+    /// The user name.
     pub id: RegistrationId,
+    /// The password.
     pub token: Token,
 }
 
@@ -54,10 +54,10 @@ pub struct Client {
 /// Why a call failed, and what became of the request.
 #[derive(Debug)]
 pub struct CallError {
+    /// What went wrong.
     pub failure: Failure,
+    /// Whether it may have been carried out.
     pub fate: Fate,
-    /// The key's seats, where the error tells (`no-free-seat`).
-    pub seats: Option<Seats>,
 }
 
 /// What became of a request that failed.
@@ -85,15 +85,16 @@ pub enum Authorization<'a> {
 }
 
 impl Client {
-    /// `extra`: PEM text of CA certificates to trust beside the system's; the error says what is wrong with it.
-    pub fn new(user_agent: &str, route: Route, extra: Option<&[u8]>, clock: Clock) -> anyhow::Result<Self> {
+    /// `extra`: PEM text of CA certificates to trust in addition to the system's.
+    pub fn new(user_agent: &str, route: Route, extra: Option<&[u8]>, clock: Clock) -> Result<Self, SettingFault> {
         let mut certificates = Vec::new();
         if let Some(pem) = extra {
             for certificate in CertificateDer::pem_slice_iter(pem) {
-                certificates.push(certificate.context("it is no PEM file of certificates")?);
+                let wrong = |error| SettingFault::Certificates { why: Some(format!("{error}")) };
+                certificates.push(certificate.map_err(wrong)?);
             }
             if certificates.is_empty() {
-                bail!("it holds no certificate (-----BEGIN CERTIFICATE-----)");
+                return Err(SettingFault::Certificates { why: None });
             }
         }
         Ok(Client {
@@ -137,9 +138,8 @@ impl Client {
             Authorization::Bearer(key) => request.header(AUTHORIZATION, format!("Bearer {}", key.expose())),
         };
         let request = request.body(body).map_err(|error| CallError {
-            failure: Failure::new(Kind::Io, format!("cannot make a request to {server}: {error}")),
+            failure: Failure::Request { server: server.to_string(), why: error.to_string() },
             fate: Fate::NotSent,
-            seats: None,
         })?;
         let answer = self.send(server, &request, most)?;
         answer.judge(server)
@@ -181,14 +181,10 @@ impl Client {
             self.used.borrow_mut().push(used.clone());
         }
         let proxy = route.map(|(proxy, _)| proxy);
-        let failed = |fault: Fault| Attempt(self.unreachable(server, proxy, &fault), fault.stage);
+        let failed = |fault: Fault| Attempt(self.unreachable(server, proxy, fault.clone()), fault.stage);
         let left = self.clock.remaining();
         if left.is_zero() {
-            return Err(failed(Fault {
-                stage: Stage::Connect,
-                why: "no time is left of --timeout".into(),
-                dates: false,
-            }));
+            return Err(failed(Fault { stage: Stage::Connect, fault: NetworkFault::NoTimeLeft }));
         }
         let mut response = self.network.send(request.clone(), proxy, left).map_err(failed)?;
         if let Some(date) = response.headers().get("date").and_then(|date| date.to_str().ok()).and_then(http_date) {
@@ -197,62 +193,25 @@ impl Client {
         let body = self
             .network
             .read(&mut response, most)
-            .map_err(|fault| Attempt(self.broken(server, &fault), Stage::Established))?;
+            .map_err(|fault| Attempt(cut_off(server, fault), Stage::Established))?;
         Ok(Answer { status: response.status().as_u16(), headers: response.headers().clone(), body, doubtful: false })
     }
 
-    /// The error for a request that got no answer: the stage is named.
-    fn unreachable(&self, server: &BaseUrl, proxy: Option<&Proxy>, fault: &Fault) -> CallError {
-        let host = format!("{}:{}", server.host(), server.port());
-        let why = &fault.why;
-        let via = proxy.map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
-        let (message, hint) = match (fault.stage, proxy) {
-            (Stage::Resolve, Some(proxy)) => (
-                format!("cannot find the proxy {proxy}: DNS: {why}"),
-                "check the proxy's name (--proxy, the configuration, https_proxy, dnf.conf) and this machine's DNS",
-            ),
-            (Stage::Resolve, None) => (
-                format!("cannot find {host}: DNS: {why}"),
-                "check the name and this machine's DNS; behind a proxy, name it with --proxy",
-            ),
-            (Stage::Connect, Some(proxy)) => (
-                format!("cannot connect to the proxy {proxy} (for {host}): TCP: {why}"),
-                "check the proxy's address and port",
-            ),
-            (Stage::Connect, None) => (
-                format!("cannot connect to {host}: TCP: {why}"),
-                "check the firewall; behind a proxy, name it with --proxy; then run the same command again",
-            ),
-            (Stage::Proxy, _) => (
-                format!("cannot reach {host}{via}: proxy: {why}"),
-                "check the proxy's user name and password, and that it allows CONNECT to this host and port",
-            ),
-            (Stage::Tls, _) if fault.dates => (
-                format!("cannot reach {host}{via}: TLS: {why} (this machine's clock says {})", self.clock.now()),
-                "compare that with the real time ('timedatectl', 'chronyc tracking'): a wrong clock is the usual cause",
-            ),
-            (Stage::Tls, _) => (
-                format!("cannot reach {host}{via}: TLS: {why}"),
-                "if a proxy inspects TLS here, add its CA to the system's store (/etc/pki/ca-trust/source/anchors, then \
-                 'update-ca-trust') or name it with --ca-file",
-            ),
-            (Stage::Established, _) => {
-                (format!("no answer from {host}{via}: {why}"), "run the same command again: it takes no second seat")
-            }
-        };
-        let fate = if fault.stage == Stage::Established { Fate::Unknown } else { Fate::NotSent };
-        CallError { failure: Failure::new(Kind::Unreachable, message).hint(hint), fate, seats: None }
+    /// The error for a request that got no answer.
+    fn unreachable(&self, server: &BaseUrl, proxy: Option<&Proxy>, Fault { stage, fault }: Fault) -> CallError {
+        let (host, proxy) = (host_and_port(server), proxy.map(Proxy::to_string));
+        let failure = Failure::Unreachable(Unreachable { host, proxy, stage, fault, now: self.clock.now() });
+        CallError { failure, fate: if stage == Stage::Established { Fate::Unknown } else { Fate::NotSent } }
     }
+}
 
-    /// The error for an answer that ended before its end.
-    fn broken(&self, server: &BaseUrl, fault: &Fault) -> CallError {
-        let message = format!("the answer of {}:{} broke off: {}", server.host(), server.port(), fault.why);
-        CallError {
-            failure: Failure::new(Kind::BadAnswer, message).hint("run the same command again: it takes no second seat"),
-            fate: Fate::Unknown,
-            seats: None,
-        }
-    }
+/// The error for an answer that ended before its end.
+fn cut_off(server: &BaseUrl, Fault { fault, .. }: Fault) -> CallError {
+    CallError { failure: Failure::CutOff { host: host_and_port(server), fault }, fate: Fate::Unknown }
+}
+
+fn host_and_port(server: &BaseUrl) -> String {
+    format!("{}:{}", server.host(), server.port())
 }
 
 /// A failed attempt, and the stage at which it failed.

@@ -1,4 +1,4 @@
-//! Which proxy a request goes through, if any, and who said so.
+//! Which proxy a request goes through, if any, and where it was named.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,24 +6,36 @@ use std::net::IpAddr;
 use els_protocol::{BaseUrl, Secret};
 use percent_encoding::percent_decode_str;
 
+use crate::failure::{Failure, ProxyFault, Result, SettingFault};
+
+/// Where dnf keeps its settings.
+pub const DNF_CONF: &str = "/etc/dnf/dnf.conf";
 /// libcurl's default port for proxies, which is dnf's.
 const DEFAULT_PORT: u16 = 1080;
 
 /// An HTTP proxy that is asked to CONNECT, with Basic credentials or none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxy {
+    /// IPv6 in brackets.
     pub host: String,
+    /// Where it listens.
     pub port: u16,
+    /// For Basic credentials.
     pub user: Option<String>,
+    /// Likewise.
     pub password: Option<Secret>,
 }
 
-/// Who named the proxy.
+/// Where the proxy was named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
+    /// `--proxy`.
     Flag,
+    /// The configuration file, with its path.
     Config(String),
+    /// A variable of the environment.
     Environment(&'static str),
+    /// dnf.conf(5).
     DnfConf,
 }
 
@@ -45,8 +57,9 @@ enum Exception {
     Network(IpAddr, u8, Option<u16>),
 }
 
-/// The environment's word on proxies, read by `main`.
+/// What the environment says about proxies. The caller reads it, so that tests need no environment.
 #[derive(Debug, Clone, Default)]
+#[allow(missing_docs, reason = "the fields are the variables")]
 pub struct Environment {
     pub https_proxy: Option<String>,
     pub https_proxy_upper: Option<String>,
@@ -56,11 +69,11 @@ pub struct Environment {
 
 impl Proxy {
     /// Reads `[http://][USER[:PASSWORD]@]HOST[:PORT]`; user and password may be percent-encoded. The error repeats nothing.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> std::result::Result<Self, ProxyFault> {
         let text = text.trim().trim_end_matches('/');
         let rest = match text.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
-            Some(_) => return Err("only HTTP proxies are known: http://[USER:PASSWORD@]HOST:PORT".into()),
+            Some(_) => return Err(ProxyFault::Scheme),
             None => text,
         };
         let (login, place) = match rest.rsplit_once('@') {
@@ -70,7 +83,7 @@ impl Proxy {
         let (host, port) = match place.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => {
                 let port = port.parse().ok().filter(|port| *port != 0);
-                (host, port.ok_or("its port is no number from 1 to 65535")?)
+                (host, port.ok_or(ProxyFault::Port)?)
             }
             _ => (place, DEFAULT_PORT),
         };
@@ -80,10 +93,10 @@ impl Proxy {
             None => !host.is_empty() && host.bytes().all(plain),
         };
         if !good_host {
-            return Err("its host is no name and no address (IPv6 addresses stand in brackets)".into());
+            return Err(ProxyFault::Host);
         }
         let decoded = |text: &str| {
-            percent_decode_str(text).decode_utf8().map(|text| text.into_owned()).map_err(|_| "its login is no UTF-8")
+            percent_decode_str(text).decode_utf8().map(|text| text.into_owned()).map_err(|_| ProxyFault::Login)
         };
         let (user, password) = match login {
             None => (None, None),
@@ -103,29 +116,34 @@ impl fmt::Display for Proxy {
     }
 }
 
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Source {
+    /// The setting, as the administrator typed it.
+    pub fn setting(&self) -> String {
         match self {
-            Source::Flag => f.write_str("--proxy"),
-            Source::Config(path) => write!(f, "{path}: proxy"),
-            Source::Environment(name) => write!(f, "the environment variable {name}"),
-            Source::DnfConf => f.write_str("/etc/dnf/dnf.conf: proxy"),
+            Source::Flag => "--proxy".to_owned(),
+            Source::Config(path) => format!("{path}: proxy"),
+            Source::Environment(name) => (*name).to_owned(),
+            Source::DnfConf => format!("{DNF_CONF}: proxy"),
         }
+    }
+
+    /// What is wrong with the proxy that was named here.
+    pub fn fault(&self, fault: ProxyFault) -> Failure {
+        Failure::setting(self.setting(), SettingFault::Proxy(fault))
     }
 }
 
 impl Route {
-    /// The first that is set: the flag, the configuration, the environment, dnf.conf. The error is a usage error: the
-    /// source and what is wrong.
+    /// The first that is set: the option, the configuration, the environment, dnf.conf.
     pub fn choose(
         flag: Option<&str>,
         config: Option<(&str, &str)>,
         environment: &Environment,
-        dnf_conf: impl FnOnce() -> Result<Option<Proxy>, String>,
-    ) -> Result<Self, String> {
+        dnf_conf: impl FnOnce() -> Result<Option<Proxy>>,
+    ) -> Result<Self> {
         let named = |text: &str, source: Source| match Proxy::parse(text) {
             Ok(proxy) => Ok(Route { proxy: Some((proxy, source)), ..Route::default() }),
-            Err(why) => Err(format!("{source}: {why}")),
+            Err(fault) => Err(source.fault(fault)),
         };
         if let Some(text) = flag {
             return named(text, Source::Flag);
@@ -148,7 +166,7 @@ impl Route {
         Ok(Route { proxy: dnf_conf()?.map(|proxy| (proxy, Source::DnfConf)), ..Route::default() })
     }
 
-    /// The proxy on the way to `url`, and who named it; `None` for the direct way.
+    /// The proxy on the way to `url`, and where it was named; `None` for a direct connection.
     pub fn to(&self, url: &BaseUrl) -> Option<&(Proxy, Source)> {
         let direct = self.except.iter().any(|exception| exception.covers(url));
         self.proxy.as_ref().filter(|_| !direct && (url.is_https() || !self.https_only))
@@ -253,16 +271,15 @@ mod tests {
 
     #[test]
     fn the_first_that_is_set_wins() {
-        let all = |flag, config| {
-            Route::choose(flag, config, &environment("http://e:1", ""), || Proxy::parse("d:1").map(Some))
-        };
-        let host = |route: Result<Route, String>| to(&route.unwrap(), "https://x").map(|(proxy, _)| proxy.host.clone());
+        let all =
+            |flag, config| Route::choose(flag, config, &environment("http://e:1", ""), || Ok(Proxy::parse("d:1").ok()));
+        let host = |route: Result<Route>| to(&route.unwrap(), "https://x").map(|(proxy, _)| proxy.host.clone());
         assert_eq!(host(all(Some("f:1"), Some(("c", "c:1")))).as_deref(), Some("f"));
         assert_eq!(host(all(None, Some(("c", "c:1")))).as_deref(), Some("c"));
         assert_eq!(host(all(None, None)).as_deref(), Some("e"));
-        let none = Route::choose(None, None, &environment(" ", ""), || Proxy::parse("d:1").map(Some));
+        let none = Route::choose(None, None, &environment(" ", ""), || Ok(Proxy::parse("d:1").ok()));
         assert_eq!(host(none).as_deref(), Some("d"));
-        assert!(all(Some("socks4://u:hunter2@h"), None).is_err_and(|message| !message.contains("hunter2")));
+        assert!(all(Some("socks4://u:hunter2@h"), None).is_err_and(|wrong| !format!("{wrong:?}").contains("hunter2")));
     }
 
     #[test]

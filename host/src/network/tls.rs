@@ -8,7 +8,9 @@ use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use anyhow::{Context, bail};
+use rustls_native_certs::{CertificateResult, Error, ErrorKind};
+
+use crate::failure::TlsFault;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
@@ -18,6 +20,18 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, TransportAdapter,
 };
 
+/// Why no certificate can be verified, on its way through the HTTP library.
+#[derive(Debug)]
+pub(crate) struct Untrusting(pub(crate) TlsFault);
+
+impl fmt::Display for Untrusting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+impl std::error::Error for Untrusting {}
+
 /// CA certificates in DER form.
 pub(crate) type Certificates = Vec<CertificateDer<'static>>;
 
@@ -25,7 +39,7 @@ pub(crate) type Certificates = Vec<CertificateDer<'static>>;
 pub(crate) struct TlsConnector {
     extra: Certificates,
     extra_needed: Arc<AtomicBool>,
-    config: OnceLock<Result<Arc<ClientConfig>, String>>,
+    config: OnceLock<Result<Arc<ClientConfig>, TlsFault>>,
 }
 
 impl TlsConnector {
@@ -45,9 +59,9 @@ impl<In: Transport> Connector<In> for TlsConnector {
         }
         let config = self
             .config
-            .get_or_init(|| client_config(&self.extra, &self.extra_needed).map_err(|error| format!("{error:#}")))
+            .get_or_init(|| client_config(&self.extra, &self.extra_needed))
             .clone()
-            .map_err(|why| ureq::Error::Other(why.into()))?;
+            .map_err(|fault| ureq::Error::Other(Untrusting(fault).into()))?;
         let host = details.uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(host.to_owned()).map_err(|_| ureq::Error::Tls("the host is no DNS name"))?;
         let mut connection = ClientConnection::new(config, name)?;
@@ -173,18 +187,22 @@ impl ServerCertVerifier for Trust {
     }
 }
 
-fn client_config(extra: &Certificates, extra_needed: &Arc<AtomicBool>) -> anyhow::Result<Arc<ClientConfig>> {
+fn client_config(extra: &Certificates, extra_needed: &Arc<AtomicBool>) -> Result<Arc<ClientConfig>, TlsFault> {
+    let other = |error: String| TlsFault::Other(error);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = |roots: RootCertStore| {
         (!roots.is_empty())
             .then(|| WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone()).build())
             .transpose()
-            .context("the CA certificates cannot be used")
+            .map_err(|error| other(error.to_string()))
     };
+    let found = system_certificates();
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(system_certificates());
+    roots.add_parsable_certificates(found.certs);
     if roots.is_empty() && extra.is_empty() {
-        bail!("no CA certificates were found on this system (package ca-certificates)");
+        return Err(TlsFault::NoAuthorities {
+            why: found.errors.iter().find(|error| !is_absence(error)).map(Error::to_string),
+        });
     }
     let system = verifier(roots.clone())?;
     let both = if extra.is_empty() {
@@ -195,7 +213,8 @@ fn client_config(extra: &Certificates, extra_needed: &Arc<AtomicBool>) -> anyhow
     };
     let trust = Trust { system, both, provider: provider.clone(), extra_needed: extra_needed.clone() };
     let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
+        .with_safe_default_protocol_versions()
+        .map_err(|error| other(error.to_string()))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(trust))
         .with_no_client_auth();
@@ -204,52 +223,41 @@ fn client_config(extra: &Certificates, extra_needed: &Arc<AtomicBool>) -> anyhow
 
 /// The system's CA certificates. One bundle file is read where a system has one; its folder of single files, where there
 /// are hundreds, only where there is no bundle. `SSL_CERT_FILE` and `SSL_CERT_DIR` are heeded.
-fn system_certificates() -> Certificates {
+fn system_certificates() -> CertificateResult {
     const BUNDLES: [&str; 2] = ["/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt"];
     let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| std::env::var_os(name).is_some());
+    let mut errors = Vec::new();
     if !named {
         for bundle in BUNDLES {
             let found = rustls_native_certs::load_certs_from_paths(Some(std::path::Path::new(bundle)), None);
             if !found.certs.is_empty() {
-                return found.certs;
+                return found;
             }
+            errors.extend(found.errors);
         }
     }
-    rustls_native_certs::load_native_certs().certs
+    let mut found = rustls_native_certs::load_native_certs();
+    found.errors.splice(0..0, errors);
+    found
 }
 
-/// Whether a certificate was refused for its dates: the clock is the usual cause.
-pub(crate) fn is_about_dates(error: &rustls::Error) -> bool {
-    use rustls::CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
-    matches!(
-        error,
-        rustls::Error::InvalidCertificate(Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })
-    )
+fn is_absence(error: &Error) -> bool {
+    matches!(&error.kind, ErrorKind::Io { inner, .. } if inner.kind() == io::ErrorKind::NotFound)
 }
 
-/// A TLS error in words that say what to look at.
-pub(crate) fn tls_error(error: &rustls::Error) -> String {
+/// A TLS error as data.
+pub(crate) fn tls_fault(error: &rustls::Error) -> TlsFault {
     use rustls::CertificateError as Certificate;
     match error {
-        rustls::Error::InvalidCertificate(Certificate::UnknownIssuer) => {
-            "its certificate is signed by no CA that this system trusts".into()
-        }
-        rustls::Error::InvalidCertificate(Certificate::Expired | Certificate::ExpiredContext { .. }) => {
-            "its certificate has expired".into()
-        }
-        rustls::Error::InvalidCertificate(Certificate::NotValidYet | Certificate::NotValidYetContext { .. }) => {
-            "its certificate is not valid yet".into()
-        }
-        rustls::Error::InvalidCertificate(
-            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. },
-        ) => "its certificate is for another host".into(),
-        rustls::Error::InvalidCertificate(Certificate::Other(other))
-            if format!("{other:?}").contains("CaUsedAsEndEntity") =>
-        {
-            "its certificate is a CA's own, as self-signed ones are: a server needs one that a CA issued".into()
-        }
-        rustls::Error::InvalidCertificate(other) => format!("its certificate is not accepted ({other:?})"),
-        rustls::Error::InvalidMessage(_) => "what answers there does not speak TLS".into(),
-        error => error.to_string(),
+        rustls::Error::InvalidCertificate(certificate) => match certificate {
+            Certificate::UnknownIssuer => TlsFault::UnknownIssuer,
+            Certificate::Expired | Certificate::ExpiredContext { .. } => TlsFault::Expired,
+            Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => TlsFault::NotYetValid,
+            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => TlsFault::OtherHost,
+            Certificate::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => TlsFault::CaCertificate,
+            other => TlsFault::Certificate(format!("{other:?}")),
+        },
+        rustls::Error::InvalidMessage(_) => TlsFault::NotTls,
+        error => TlsFault::Other(error.to_string()),
     }
 }

@@ -18,29 +18,14 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, Body};
 
 use super::proxy::Proxy;
-use super::tls::{Certificates, TlsConnector, is_about_dates, tls_error};
-
-/// How far a request got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stage {
-    /// Looking up a name.
-    Resolve,
-    /// Opening a connection, to the host or to its proxy.
-    Connect,
-    /// Waiting for the proxy's word.
-    Proxy,
-    /// Shaking hands.
-    Tls,
-    /// The connection stands: from here on the request may have arrived.
-    Established,
-}
+use super::tls::{Certificates, TlsConnector, Untrusting, tls_fault};
+use crate::failure::{NetworkFault, Stage};
 
 /// What went wrong, and when.
+#[derive(Clone)]
 pub(crate) struct Fault {
     pub(crate) stage: Stage,
-    pub(crate) why: String,
-    /// The certificate's dates do not fit the clock.
-    pub(crate) dates: bool,
+    pub(crate) fault: NetworkFault,
 }
 
 /// Makes requests.
@@ -108,11 +93,9 @@ impl Network {
         let mut content = Vec::new();
         let read = reader.reader().take(most as u64 + 1).read_to_end(&mut content);
         match read {
-            Ok(_) if content.len() > most => Err(Fault {
-                stage: Stage::Established,
-                why: format!("its answer is larger than {most} bytes"),
-                dates: false,
-            }),
+            Ok(_) if content.len() > most => {
+                Err(Fault { stage: Stage::Established, fault: NetworkFault::BodyTooLarge { most } })
+            }
             Ok(_) => Ok(content),
             Err(error) => Err(self.fault(&ureq::Error::from(error))),
         }
@@ -124,43 +107,38 @@ impl Network {
     }
 
     fn fault(&self, error: &ureq::Error) -> Fault {
-        let mut stage = self.progress.reached();
-        let mut dates = false;
-        let why = match error {
+        let stage = match error {
+            ureq::Error::ConnectProxyFailed(_) => Stage::Proxy,
+            ureq::Error::HostNotFound => Stage::Resolve,
+            _ => self.progress.reached(),
+        };
+        let fault = match error {
+            // The library gives the proxy's refusal only as a text.
             ureq::Error::ConnectProxyFailed(why) => {
-                stage = Stage::Proxy;
                 match why.split("responded ").nth(1).and_then(|status| status.split('/').next()) {
-                    Some("407") => "it wants a user name and password, or refused those given (407)".to_owned(),
-                    Some("403") => "it does not allow this host and port (403)".to_owned(),
-                    Some(status) => format!("it answered {status}"),
-                    None => "it gave no answer that a proxy gives".to_owned(),
+                    Some("407") => NetworkFault::ProxyLogin,
+                    Some("403") => NetworkFault::ProxyForbids,
+                    Some(status) => NetworkFault::ProxyStatus(status.to_owned()),
+                    None => NetworkFault::ProxySilent,
                 }
             }
-            ureq::Error::Timeout(_) => "no answer within --timeout".to_owned(),
-            ureq::Error::HostNotFound => {
-                stage = Stage::Resolve;
-                "the name is not known".to_owned()
-            }
+            ureq::Error::Timeout(_) => NetworkFault::TimedOut,
+            ureq::Error::HostNotFound => NetworkFault::NameUnknown,
             ureq::Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                Some(error) => {
-                    dates = is_about_dates(error);
-                    tls_error(error)
-                }
-                None if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-                    "the connection was closed early".to_owned()
-                }
+                Some(error) => NetworkFault::Tls(tls_fault(error)),
+                None if error.kind() == std::io::ErrorKind::UnexpectedEof => NetworkFault::ClosedEarly,
                 None => plain_io(error),
             },
-            ureq::Error::Rustls(error) => {
-                dates = is_about_dates(error);
-                tls_error(error)
-            }
-            ureq::Error::Protocol(_) | ureq::Error::Http(_) => "its answer is no HTTP".to_owned(),
-            ureq::Error::LargeResponseHeader(..) => "its answer's headers are too large".to_owned(),
-            ureq::Error::Other(error) => error.to_string(),
-            error => error.to_string(),
+            ureq::Error::Rustls(error) => NetworkFault::Tls(tls_fault(error)),
+            ureq::Error::Protocol(_) | ureq::Error::Http(_) => NetworkFault::NotHttp,
+            ureq::Error::LargeResponseHeader(..) => NetworkFault::HeadTooLarge,
+            ureq::Error::Other(other) => match other.downcast_ref::<Untrusting>() {
+                Some(Untrusting(fault)) => NetworkFault::Tls(fault.clone()),
+                None => NetworkFault::Other(other.to_string()),
+            },
+            error => NetworkFault::Other(error.to_string()),
         };
-        Fault { stage, why, dates }
+        Fault { stage, fault }
     }
 }
 
@@ -246,9 +224,9 @@ pub(crate) fn proxy_for_ureq(proxy: &Proxy) -> Result<ureq::Proxy, ureq::Error> 
     builder.build()
 }
 
-fn plain_io(error: &std::io::Error) -> String {
+fn plain_io(error: &std::io::Error) -> NetworkFault {
     match error.raw_os_error() {
-        Some(code) => nix::errno::Errno::from_raw(code).desc().to_lowercase(),
-        None => error.to_string(),
+        Some(code) => NetworkFault::Os(nix::errno::Errno::from_raw(code)),
+        None => NetworkFault::Other(error.to_string()),
     }
 }

@@ -2,29 +2,25 @@
 //!
 //! All new content is first staged in temporary files, so that a full disk is noticed before anything has changed. Then the
 //! changes are made in their order, each one durable before the next begins. What a change replaces is kept under a
-//! temporary name until [`Applied::keep`]; if a later change fails, or the caller gives up, the old files come back by a
-//! rename, which needs no space.
+//! temporary name until all changes are made; if one fails, the old files come back by a rename, which needs no space.
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
-use nix::sys::stat::{Mode, fchmod, fstatat, mkdirat};
-use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, fsync, linkat, unlinkat};
+use nix::sys::stat::{Mode, fchmod, fstat, fstatat};
+use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, linkat, unlinkat};
 use xattr::FileExt;
 
-use super::{Found, Result, Root, at, require_regular, split, walk};
-
-/// What the name of every temporary file begins with. Whatever bears it is ours to remove.
-const TEMPORARY_PREFIX: &str = ".els-";
-
-/// Where SELinux keeps the label of a file (selinux(8)).
-const SELINUX_LABEL: &str = "security.selinux";
+use super::walk::{Folder, NO_LINK};
+use super::{Doing, Found, Result, Root, at, names, require_regular, split};
 
 /// One change to one file.
 #[derive(Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields are named after what they hold")]
 pub enum Change {
     /// The file has this content and this mode afterwards. `staging` is the folder for its temporary file, on the same file
     /// system; folders that are missing are made with mode 0755.
@@ -35,12 +31,6 @@ pub enum Change {
     Remove { path: String, staging: String },
     /// The folder is gone afterwards, unless it is missing or holds something.
     RemoveFolder { path: String },
-}
-
-/// Changes that were made and can still be taken back.
-#[must_use]
-pub struct Applied {
-    undo: Option<Vec<Undo>>,
 }
 
 /// How one change is taken back.
@@ -54,15 +44,16 @@ enum Undo {
 }
 
 /// A name in an open folder.
+#[derive(Clone)]
 struct Place {
-    folder: OwnedFd,
+    folder: Rc<Folder>,
     name: String,
 }
 
 impl Root {
-    /// Makes the changes, in their order. On an error those that were made have been taken back.
-    pub fn apply(&self, changes: &[Change]) -> Result<Applied> {
-        let mut applied = Applied { undo: Some(Vec::new()) };
+    /// Makes all changes, in their order, or none: after an error those that were made have been taken back.
+    pub fn apply(&self, changes: &[Change]) -> Result<()> {
+        let mut undo = Some(Vec::new());
         let mut staged = Vec::new();
         let mut made = Ok(());
         for change in changes {
@@ -76,19 +67,19 @@ impl Root {
         }
         for (change, place) in changes.iter().zip(&staged) {
             if made.is_ok() {
-                made = self.make(change, place.as_ref(), &mut applied.undo);
+                made = self.make(change, place.as_ref(), &mut undo);
             }
         }
-        match made {
-            Ok(()) => Ok(applied),
-            Err(error) => {
-                for place in staged.into_iter().flatten() {
-                    let _ = place.remove();
-                }
-                applied.take_back();
-                Err(error)
+        let undo = undo.unwrap_or_default();
+        if made.is_ok() {
+            keep(undo);
+        } else {
+            for place in staged.into_iter().flatten() {
+                let _ = place.remove();
             }
+            take_back(undo);
         }
+        made
     }
 
     /// Makes the changes, in their order, without a way back: for what must go forward. Stops at the first error, so that a
@@ -103,22 +94,29 @@ impl Root {
         Ok(())
     }
 
-    /// Tries whether files can be put into each of these folders. Where temporary files are made (`staging`), one of 4 KiB is
-    /// made and removed again; in other folders, whose every file may be read by others, nothing appears. Folders that are
-    /// missing are made, and added to `made`.
-    pub fn require_writable(&self, folders: &[&str], staging: &[&str], made: &mut Vec<String>) -> Result<()> {
+    /// Those of these folders that do not exist.
+    pub fn missing(&self, folders: &[&str]) -> Result<Vec<String>> {
+        let mut missing = Vec::new();
         for path in folders {
-            if walk::open_folder(self.folder.as_fd(), path).is_err_and(|errno| errno == Errno::ENOENT) {
-                made.push((*path).to_owned());
+            match self.folder(path) {
+                Ok(_) => {}
+                Err(Errno::ENOENT) => missing.push((*path).to_owned()),
+                Err(errno) => return Err(at(Doing::WriteTo, path)(errno)),
             }
-            if !staging.contains(path) {
-                // Tells of a read-only file system and of an immutable folder too (access(2), EROFS and EPERM).
-                let folder = self.make_folder(path).map_err(at("write to", path))?;
-                faccessat(&folder, ".", AccessFlags::W_OK, AtFlags::empty()).map_err(at("write to", path))?;
-                continue;
-            }
-            let place = self.temporary(path, &[0; 4096], 0o600).map_err(at("write to", path))?;
-            place.remove().map_err(at("write to", path))?;
+        }
+        Ok(missing)
+    }
+
+    /// Fails unless files can be put into each of these folders; those that are missing are made. Where temporary files are
+    /// made (`staging`), one of 4 KiB is made and removed again; in other folders, whose every file may be read by others, no
+    /// file appears.
+    pub fn require_writable(&self, folders: &[&str], staging: &[&str]) -> Result<()> {
+        for path in folders {
+            let check = || match staging.contains(path) {
+                true => self.temporary(path, &[0; 4096], 0o600)?.remove(),
+                false => require_access(&*self.make_folder(path)?),
+            };
+            check().map_err(at(Doing::WriteTo, path))?;
         }
         Ok(())
     }
@@ -126,40 +124,23 @@ impl Root {
     /// Removes what an earlier run that was killed left in these folders: regular files with our prefix.
     pub fn sweep(&self, folders: &[&str]) -> Result<()> {
         for path in folders {
-            let Ok(folder) = walk::open_folder(self.folder.as_fd(), path) else { continue };
-            for name in self.list(path)?.into_iter().filter(|name| name.starts_with(TEMPORARY_PREFIX)) {
-                let regular = fstatat(&folder, name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW)
-                    .and_then(|stat| require_regular(&stat))
-                    .is_ok();
-                if regular {
-                    unlinkat(&folder, name.as_str(), UnlinkatFlags::NoRemoveDir)
-                        .map_err(at("remove", &format!("{path}/{name}")))?;
-                }
+            let folder = match self.folder(path) {
+                Err(Errno::ENOENT) => continue,
+                folder => folder.map_err(at(Doing::List, path))?,
+            };
+            let found = folder.open_again().and_then(names).map_err(at(Doing::List, path))?;
+            for name in found.into_iter().filter(|name| name.starts_with(TEMPORARY_PREFIX)) {
+                let place = Place { folder: folder.clone(), name };
+                let removed = match place.stat() {
+                    Ok(()) => unlinkat(&*place.folder, place.name.as_str(), UnlinkatFlags::NoRemoveDir),
+                    // Not a regular file, so not ours; or removed already.
+                    Err(Errno::ELOOP | Errno::EISDIR | Errno::ENOTSUP | Errno::ENOENT) => Ok(()),
+                    Err(errno) => Err(errno),
+                };
+                removed.map_err(at(Doing::Remove, &format!("{path}/{}", place.name)))?;
             }
         }
         Ok(())
-    }
-
-    /// Opens the folder `path`, made with mode 0755 where it is missing. Follows no link.
-    pub(super) fn make_folder(&self, path: &str) -> nix::Result<OwnedFd> {
-        let mut folder = walk::open_folder(self.folder.as_fd(), "")?;
-        for name in walk::components(path) {
-            folder = match walk::step(folder.as_fd(), name) {
-                Err(Errno::ENOENT) => {
-                    match mkdirat(&folder, name, Mode::from_bits_truncate(0o700)) {
-                        Ok(()) | Err(Errno::EEXIST) => {}
-                        Err(errno) => return Err(errno),
-                    }
-                    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-                    let made = openat(&folder, name, flags, Mode::empty())?;
-                    fchmod(&made, Mode::from_bits_truncate(0o755))?;
-                    sync_folder(&folder)?;
-                    walk::step(folder.as_fd(), name)?
-                }
-                step => step?,
-            };
-        }
-        Ok(folder)
     }
 
     /// What a change needs before it can be made without failing for want of space.
@@ -167,8 +148,8 @@ impl Root {
         match change {
             Change::Write { path, staging, mode, content } => {
                 let (folder, _) = split(path);
-                self.make_folder(folder).map_err(at("make the folder of", path))?;
-                self.temporary(staging, content, *mode).map(Some).map_err(at("write", path))
+                self.make_folder(folder).map_err(at(Doing::MakeFolderOf, path))?;
+                self.temporary(staging, content, *mode).map(Some).map_err(at(Doing::Write, path))
             }
             _ => Ok(None),
         }
@@ -182,8 +163,8 @@ impl Root {
                     let target = self.place(path)?;
                     if let Some(undo) = undo {
                         undo.push(match self.keep_aside(&target, staging)? {
-                            Some(kept) => Undo::Restore { kept, to: target.again()? },
-                            None => Undo::Remove { at: target.again()? },
+                            Some(kept) => Undo::Restore { kept, to: target.clone() },
+                            None => Undo::Remove { at: target.clone() },
                         });
                     }
                     staged.expect("every write was staged").rename_to(&target)
@@ -193,7 +174,7 @@ impl Root {
                     if let Some(undo) = undo
                         && let Some(kept) = self.keep_aside(&target, split(to).0)?
                     {
-                        undo.push(Undo::Restore { kept, to: target.again()? });
+                        undo.push(Undo::Restore { kept, to: target.clone() });
                     }
                     source.rename_to(&target)?;
                     if let Some(undo) = undo {
@@ -206,7 +187,7 @@ impl Root {
                     if let Some(undo) = undo
                         && let Some(kept) = self.keep_aside(&target, staging)?
                     {
-                        undo.push(Undo::Restore { kept, to: target.again()? });
+                        undo.push(Undo::Restore { kept, to: target.clone() });
                     }
                     match target.remove() {
                         Err(Errno::ENOENT) => Ok(()),
@@ -214,9 +195,15 @@ impl Root {
                     }
                 }
                 Change::RemoveFolder { path } => {
-                    let Some((folder, name)) = self.parent(path)? else { return Ok(()) };
-                    match unlinkat(&folder, name, UnlinkatFlags::RemoveDir) {
-                        Ok(()) => sync_folder(&folder),
+                    let Place { folder, name } = match self.place(path) {
+                        Err(Errno::ENOENT) => return Ok(()),
+                        place => place?,
+                    };
+                    match unlinkat(&*folder, name.as_str(), UnlinkatFlags::RemoveDir) {
+                        Ok(()) => {
+                            self.forget(path);
+                            folder.sync()
+                        }
                         Err(Errno::ENOENT | Errno::ENOTEMPTY | Errno::EEXIST | Errno::EBUSY) => Ok(()),
                         Err(errno) => Err(errno),
                     }
@@ -228,9 +215,9 @@ impl Root {
             Err(Errno::ENOENT) if matches!(change, Change::Remove { .. }) => Ok(()),
             made => {
                 let (doing, path) = match change {
-                    Change::Write { path, .. } => ("write", path),
-                    Change::Rename { from, .. } => ("rename", from),
-                    Change::Remove { path, .. } | Change::RemoveFolder { path } => ("remove", path),
+                    Change::Write { path, .. } => (Doing::Write, path),
+                    Change::Rename { from, .. } => (Doing::Rename, from),
+                    Change::Remove { path, .. } | Change::RemoveFolder { path } => (Doing::Remove, path),
                 };
                 made.map_err(at(doing, path))
             }
@@ -244,16 +231,16 @@ impl Root {
             Err(Errno::ENOENT) => return Ok(None),
             Err(errno) => return Err(errno),
         }
-        let kept = Place { folder: walk::open_folder(self.folder.as_fd(), staging)?, name: temporary_name() };
-        linkat(&target.folder, target.name.as_str(), &kept.folder, kept.name.as_str(), AtFlags::empty())?;
+        let kept = Place { folder: self.folder(staging)?, name: temporary_name() };
+        linkat(&*target.folder, target.name.as_str(), &*kept.folder, kept.name.as_str(), AtFlags::empty())?;
         Ok(Some(kept))
     }
 
     /// A file of this content and mode under a temporary name in `folder`, durable, labelled as the folder is.
     fn temporary(&self, folder: &str, content: &[u8], mode: u32) -> nix::Result<Place> {
         let place = Place { folder: self.make_folder(folder)?, name: temporary_name() };
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let mut file = File::from(openat(&place.folder, place.name.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | NO_LINK;
+        let mut file = File::from(openat(&*place.folder, place.name.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
         let fill = |file: &mut File| -> std::io::Result<()> {
             file.write_all(content)?;
             copy_label(&place.folder, file)?;
@@ -269,77 +256,83 @@ impl Root {
 
     fn place(&self, path: &str) -> nix::Result<Place> {
         let (folder, name) = split(path);
-        Ok(Place { folder: walk::open_folder(self.folder.as_fd(), folder)?, name: name.to_owned() })
-    }
-}
-
-impl Applied {
-    /// The changes stand: what they replaced is removed for good.
-    pub fn keep(mut self) {
-        for undo in self.undo.take().unwrap_or_default() {
-            if let Undo::Restore { kept, .. } = undo {
-                // A leftover is swept by the next run.
-                let _ = kept.remove();
-            }
-        }
-    }
-
-    /// Takes the changes back, the last one first. Goes on after an error: as much as can be is as it was.
-    pub fn take_back(mut self) {
-        for undo in self.undo.take().unwrap_or_default().into_iter().rev() {
-            let _ = match undo {
-                Undo::Restore { kept, to } => {
-                    let restored = kept.rename_to(&to);
-                    // Two names of one file: rename(2) does nothing then, and says that it has succeeded.
-                    let _ = kept.remove();
-                    restored
-                }
-                Undo::Remove { at } => at.remove(),
-                Undo::Rename { from, to } => from.rename_to(&to),
-            };
-        }
+        Ok(Place { folder: self.folder(folder)?, name: name.to_owned() })
     }
 }
 
 impl Place {
     /// Whether a regular file is here.
     fn stat(&self) -> nix::Result<()> {
-        require_regular(&fstatat(&self.folder, self.name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?)
+        require_regular(&fstatat(&*self.folder, self.name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?)
     }
 
     fn rename_to(&self, to: &Place) -> nix::Result<()> {
-        renameat(&self.folder, self.name.as_str(), &to.folder, to.name.as_str())?;
-        sync_folder(&to.folder)
+        renameat(&*self.folder, self.name.as_str(), &*to.folder, to.name.as_str())?;
+        to.folder.sync()
     }
 
     fn remove(&self) -> nix::Result<()> {
-        unlinkat(&self.folder, self.name.as_str(), UnlinkatFlags::NoRemoveDir)?;
-        sync_folder(&self.folder)
-    }
-
-    fn again(&self) -> nix::Result<Place> {
-        Ok(Place {
-            folder: openat(&self.folder, ".", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?,
-            name: self.name.clone(),
-        })
+        unlinkat(&*self.folder, self.name.as_str(), UnlinkatFlags::NoRemoveDir)?;
+        self.folder.sync()
     }
 }
 
-/// Makes renames in a folder durable. The folder is opened anew, since an `O_PATH` descriptor cannot be synced.
-fn sync_folder(folder: &OwnedFd) -> nix::Result<()> {
-    fsync(openat(folder, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?)
+/// The changes are final: what they replaced is removed.
+fn keep(undo: Vec<Undo>) {
+    let mut folders: Vec<Rc<Folder>> = Vec::new();
+    for undo in undo {
+        if let Undo::Restore { kept, .. } = undo {
+            // A leftover is swept by the next run.
+            let _ = unlinkat(&*kept.folder, kept.name.as_str(), UnlinkatFlags::NoRemoveDir);
+            if !folders.iter().any(|known| Rc::ptr_eq(known, &kept.folder)) {
+                folders.push(kept.folder);
+            }
+        }
+    }
+    for folder in folders {
+        let _ = folder.sync();
+    }
+}
+
+/// Takes the changes back, the last one first. Goes on after an error: as much as can be is as it was.
+fn take_back(undo: Vec<Undo>) {
+    for undo in undo.into_iter().rev() {
+        let _ = match undo {
+            Undo::Restore { kept, to } => {
+                let restored = kept.rename_to(&to);
+                // Two names of one file: rename(2) does nothing then, and says that it has succeeded.
+                let _ = kept.remove();
+                restored
+            }
+            Undo::Remove { at } => at.remove(),
+            Undo::Rename { from, to } => from.rename_to(&to),
+        };
+    }
+}
+
+/// Whether the folder can be written: also a read-only file system and an immutable folder refuse (access(2)).
+fn require_access(folder: &Folder) -> nix::Result<()> {
+    match faccessat(folder, ".", AccessFlags::W_OK, AtFlags::empty()) {
+        // Old seccomp filters answer EPERM to faccessat2(2), which they do not know. An immutable folder refuses this too.
+        Err(Errno::EPERM) => {
+            let mode = Mode::from_bits_truncate(fstat(folder.readable()?)?.st_mode & 0o7777);
+            fchmod(folder.readable()?, mode)
+        }
+        access => access,
+    }
 }
 
 /// Gives the file the SELinux label of its folder. Where the folder has none (no SELinux), or the file system keeps none,
 /// there is nothing to do.
-fn copy_label(folder: &OwnedFd, file: &File) -> std::io::Result<()> {
-    let folder =
-        File::from(openat(folder, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?);
+fn copy_label(folder: &Folder, file: &File) -> std::io::Result<()> {
+    let none = |error: &std::io::Error| error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32);
+    let folder = File::from(folder.readable()?.try_clone_to_owned()?);
     match folder.get_xattr(SELINUX_LABEL) {
         Ok(Some(label)) => match file.set_xattr(SELINUX_LABEL, &label) {
-            Err(error) if error.raw_os_error() != Some(Errno::EOPNOTSUPP as i32) => Err(error),
+            Err(error) if !none(&error) => Err(error),
             _ => Ok(()),
         },
+        Err(error) if !none(&error) => Err(error),
         _ => Ok(()),
     }
 }
@@ -369,3 +362,9 @@ impl Found {
         self.mode == mode && self.content.as_deref().is_none_or(|found| found == content)
     }
 }
+
+/// What the name of every temporary file begins with. Whatever bears it is ours to remove.
+const TEMPORARY_PREFIX: &str = ".els-";
+
+/// Where SELinux keeps the label of a file (selinux(8)).
+const SELINUX_LABEL: &str = "security.selinux";
