@@ -167,6 +167,7 @@ mod tests {
         report.warnings.iter().map(|warning| warning.code).collect()
     }
 
+    /// Promise: status-expiry
     #[test]
     fn the_expiry_is_announced_sixty_days_before() {
         assert_eq!(warnings(61 * DAY, true), [""; 0]);

@@ -291,6 +291,7 @@ mod tests {
         Options::command().debug_assert();
     }
 
+    /// Promise: action-named
     #[test]
     fn a_key_registers_unless_another_action_stands_beside_it() {
         assert_eq!(action(&["--key", "ABCDEFGH"]), Action::Register);
@@ -301,6 +302,7 @@ mod tests {
         assert_eq!(action(&["--release", "x", "--key", "ABCDEFGH"]), Action::Release);
     }
 
+    /// Promise: usage-errors
     #[test]
     fn no_action_or_two_is_wrong_usage() {
         assert!(wrong(&[]).contains("no action"));
@@ -309,6 +311,7 @@ mod tests {
         assert!(wrong(&["--key", "A", "--key-file", "B"]).contains("cannot stand together"));
     }
 
+    /// Promise: usage-errors
     #[test]
     fn an_option_that_would_do_nothing_is_wrong_usage() {
         for arguments in [
@@ -322,6 +325,7 @@ mod tests {
         }
     }
 
+    /// Promise: usage-error-no-value
     #[test]
     fn a_usage_error_repeats_no_value() {
         for arguments in [

@@ -6,6 +6,7 @@ use els_protocol::{BaseUrl, Label, LicenseKey};
 use nix::errno::Errno;
 use serde::Deserialize;
 
+use crate::backend::Proxy;
 use crate::cli::Options;
 use crate::error::{Failure, Result};
 use crate::root::{Root, named_is_public, read_named};
@@ -201,6 +202,22 @@ pub(crate) fn parse(path: &str, content: &[u8]) -> Result<File> {
     })
 }
 
+/// Judges the text of a configuration file as [`Config::load`] judges it before it looks at other files. Returns the server.
+pub(crate) fn check(path: &str, content: &[u8]) -> Result<Option<BaseUrl>> {
+    let file = parse(path, content)?;
+    let wrong = |key: &str, why: &str| Failure::usage(format!("{path}: {key}: {why}"));
+    let server = file.server.as_deref().map(BaseUrl::parse).transpose().map_err(|why| wrong("server", &why))?;
+    if file.timeout.is_some_and(|seconds| !in_range(&seconds)) {
+        return Err(wrong("timeout", "must be 1 to 86400 seconds"));
+    }
+    if let Some(proxy) = file.proxy.as_deref().filter(|proxy| !proxy.trim().is_empty()) {
+        Proxy::parse(proxy).map_err(|why| wrong("proxy", &why))?;
+    }
+    let config = Config { path: path.to_owned(), label: file.label, ..Config::default() };
+    label(&Options::default(), &config, || Some("host.example".to_owned()))?;
+    Ok(server)
+}
+
 fn is_key_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
 }
@@ -217,6 +234,7 @@ mod tests {
         parse("/etc/els-register.toml", text.as_bytes()).unwrap_err().message
     }
 
+    /// Promise: config-errors
     #[test]
     fn a_mistake_in_the_file_is_named_by_line_and_key_without_its_value() {
         assert_eq!(
@@ -229,6 +247,7 @@ mod tests {
         assert!(message.contains("line 1") && !message.contains("hunter2"), "{message}");
     }
 
+    /// Promise: config-errors
     #[test]
     fn every_member_is_read() {
         let text = "server='https://a'\nca_file='/b'\nproxy='c'\ntimeout=9\ngpg_key='/d'\nlabel='e'\nsupport='f'\n";
@@ -236,6 +255,7 @@ mod tests {
         assert_eq!((file.timeout, file.support.as_deref()), (Some(9), Some("f")));
     }
 
+    /// Promise: pages-match-code
     #[test]
     fn the_shipped_file_tells_of_every_member_and_sets_none() {
         let shipped = include_str!("../dist/els-register.toml");

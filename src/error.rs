@@ -140,6 +140,7 @@ mod tests {
     use super::*;
     use crate::exit::MEANINGS;
 
+    /// Promise: pages-match-code
     #[test]
     fn every_status_that_a_failure_can_have_has_its_meaning_and_no_other_is_told_of() {
         let kinds = [

@@ -1,20 +1,21 @@
-//! The exit statuses in words. `error` says which failure has which; help, manual and README say what each means, from here.
+//! The exit statuses in words. `error` maps failures to them; help, manual and README explain them, from here.
 
-/// What an exit status tells whoever called.
-pub(crate) struct Meaning {
-    pub(crate) status: u8,
+/// What an exit status means to the caller.
+pub struct Meaning {
+    /// The exit status.
+    pub status: u8,
     /// For `--help`: at most 35 characters.
-    pub(crate) short: &'static str,
+    pub short: &'static str,
     /// For the manual, and README's table.
-    pub(crate) long: &'static str,
+    pub long: &'static str,
 }
 
 const fn meaning(status: u8, short: &'static str, long: &'static str) -> Meaning {
     Meaning { status, short, long }
 }
 
-/// All statuses that the program exits with, in their order. Scripts rely on them: additions only.
-pub(crate) const MEANINGS: [Meaning; 12] = [
+/// All exit statuses, in their order. Scripts rely on them: they are added to, never changed.
+pub const MEANINGS: [Meaning; 12] = [
     meaning(0, "done, or nothing to do", "done, or nothing to do"),
     meaning(
         1,

@@ -2,14 +2,15 @@
 
 /// A section: its id and its keys, in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Section {
-    pub(crate) id: String,
+pub struct Section {
+    /// The text between the brackets.
+    pub id: String,
     entries: Vec<(String, String)>,
 }
 
 /// Reads all sections of a file. Comments begin a line with `#` or `;`; a line that begins with white space goes on with
 /// the value before it. What is no section and no assignment is passed over, as dnf does with a warning.
-pub(crate) fn sections(text: &str) -> Vec<Section> {
+pub fn sections(text: &str) -> Vec<Section> {
     let mut sections: Vec<Section> = Vec::new();
     for line in text.lines() {
         if line.trim().is_empty() || line.starts_with(['#', ';']) {
@@ -35,12 +36,12 @@ pub(crate) fn sections(text: &str) -> Vec<Section> {
 
 impl Section {
     /// The value of a key; the last one counts.
-    pub(crate) fn get(&self, key: &str) -> Option<&str> {
+    pub fn get(&self, key: &str) -> Option<&str> {
         self.entries.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
     /// Whether the repository is used; a section that does not say is.
-    pub(crate) fn enabled(&self) -> bool {
+    pub fn enabled(&self) -> bool {
         self.get("enabled")
             .is_none_or(|value| matches!(value.to_ascii_lowercase().as_str(), "1" | "yes" | "true" | "on"))
     }

@@ -7,17 +7,17 @@
 
 mod backend;
 mod checks;
+pub mod chores;
 mod cli;
 mod clock;
 mod commands;
 mod config;
 mod confine;
 mod error;
-#[allow(dead_code, reason = "the long form is the manual's, which xtask makes")]
 mod exit;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
-mod ini;
+pub mod ini;
 mod machine;
 mod output;
 mod registration;

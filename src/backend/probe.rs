@@ -66,6 +66,7 @@ pub(super) fn is_repomd(document: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    /// Promise: register-probe
     #[test]
     fn only_a_repomd_document_is_one() {
         assert!(is_repomd(

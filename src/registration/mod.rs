@@ -306,6 +306,7 @@ mod tests {
         MachineId::from_random([byte; 16])
     }
 
+    /// Promise: copy-recognised
     #[test]
     fn a_copy_shows_by_an_id_that_both_sides_have() {
         let here = Identity { machine: id(1), machine_is_random: false, hardware: Some(id(2)) };
@@ -325,6 +326,7 @@ mod tests {
         assert!(!made_up.differs_from(&Machine { machine: Some(id(9)), hardware: Some(id(9)) }));
     }
 
+    /// Promise: ids-random
     #[test]
     fn a_made_up_machine_id_is_kept() {
         let now = Machine { machine: None, hardware: None };

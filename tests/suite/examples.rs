@@ -41,6 +41,7 @@ fn registers_at_its_first_boot(machine: &Machine, backend: &Backend, key: &Key) 
     assert!(!machine.has(KEY_FILE));
 }
 
+/// Promise: install-examples
 #[test]
 fn a_kickstart_leaves_the_key_for_the_first_boot() {
     let repository = Repository::shared();
@@ -65,6 +66,7 @@ fn a_kickstart_leaves_the_key_for_the_first_boot() {
     registers_at_its_first_boot(&machine, &backend, &key);
 }
 
+/// Promise: install-examples
 #[test]
 fn cloud_init_leaves_the_key_for_the_first_boot() {
     let repository = Repository::shared();
@@ -96,6 +98,7 @@ fn cloud_init_leaves_the_key_for_the_first_boot() {
     registers_at_its_first_boot(&machine, &backend, &key);
 }
 
+/// Promise: container-build
 #[test]
 fn an_image_is_built_with_updates_in_it_and_with_no_trace_of_key_token_or_seat() {
     let repository = Repository::shared();

@@ -46,6 +46,7 @@ async fn grow(store: &std::sync::Arc<dyn Store>) {
     store.housekeeping(at(8 * HOUR)).await.unwrap();
 }
 
+/// Promise: copy-moves-all
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_site_that_moves_and_moves_back_is_the_same_and_goes_on() {
     let folder = tempfile::tempdir().unwrap();
@@ -103,6 +104,7 @@ async fn a_site_that_moves_and_moves_back_is_the_same_and_goes_on() {
     make_key(&last, "d", 1).await;
 }
 
+/// Promise: copy-moves-all
 #[test]
 fn the_command_moves_a_site_once_nothing_serves_it_any_more() {
     let from = Site::new();
@@ -141,6 +143,7 @@ fn the_command_moves_a_site_once_nothing_serves_it_any_more() {
     }
 }
 
+/// Promise: backup-postgres
 #[test]
 fn a_backup_of_a_postgresql_is_a_file_that_a_backend_serves_from() {
     let site = Site::on_postgres(Cluster::shared().database());

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use super::http_world::{Answer, bearer};
 use super::process::{BINARY, Client, Registrant, SERVE, Served, agrees, made_key, on, soak};
 
+/// Promise: seat-outcome-unknown
 #[test]
 fn a_full_disk_is_unavailable_and_no_lie_and_ends_with_the_shortage() {
     let disk = SmallDisk::new();

@@ -12,6 +12,8 @@ use std::time::Duration;
 use super::ledger::{Clerk, Key, books_agree};
 use super::process::{Client, Dice, SERVE, Served, Site, soak};
 
+/// Promise: seat-limit-crashes
+/// Promise: seat-durable
 #[test]
 fn what_was_answered_outlives_the_process_and_no_seat_is_lost_or_counted_twice() {
     let kills = if soak() { 300 } else { 20 };

@@ -5,6 +5,7 @@
 
 use super::process::{BINARY, Client, Registrant, SERVE, Served, Site, on, within_a_minute};
 
+/// Promise: seat-durable
 #[test]
 fn an_answer_is_sent_after_the_disk_has_the_change() {
     let site = Site::new();

@@ -10,6 +10,7 @@ use els_protocol::LicenseKey;
 use super::http_world::{bearer, connect};
 use super::process::{Client, Ending, Registrant, Served, Site, open_files, soak, within_a_minute};
 
+/// Promise: limit-good-credential
 #[test]
 fn guessing_never_locks_out_a_good_key_behind_the_same_address() {
     let site = Site::new();
@@ -58,6 +59,7 @@ fn guessing_never_locks_out_a_good_key_behind_the_same_address() {
     assert!(good > 0);
 }
 
+/// Promise: limit-queues
 #[test]
 fn who_comes_last_with_another_key_does_not_wait_for_a_crowd_with_one() {
     open_files(2 * CROWD as usize + 400);
@@ -84,6 +86,7 @@ fn who_comes_last_with_another_key_does_not_wait_for_a_crowd_with_one() {
     }
 }
 
+/// Promise: limit-queues
 #[test]
 fn a_storm_on_one_key_does_not_slow_another_down() {
     let site = Site::new();

@@ -7,6 +7,7 @@ use els_protocol::wire::BODY_LIMIT;
 
 use super::http_world::*;
 
+/// Promise: seat-client-gone
 #[test]
 fn a_registration_is_carried_out_though_the_client_goes_away() {
     let world = World::new();
@@ -24,6 +25,7 @@ fn a_registration_is_carried_out_though_the_client_goes_away() {
     });
 }
 
+/// Promise: wire-body-size
 #[test]
 fn large_bodies_are_refused_however_they_come() {
     let world = World::new();
@@ -57,6 +59,7 @@ fn large_bodies_are_refused_however_they_come() {
     assert_eq!(world.put(&machine, &largest).status, 201);
 }
 
+/// Promise: wire-not-json
 #[test]
 fn bodies_that_are_no_json_are_refused() {
     let world = World::new();
@@ -87,6 +90,7 @@ fn bodies_that_are_no_json_are_refused() {
     assert_eq!(world.ask("PUT", &machine.path(), &kind, &body).status, 201);
 }
 
+/// Promise: serve-not-http
 #[test]
 fn a_head_without_end_is_refused() {
     let world = World::new();
@@ -100,6 +104,7 @@ fn a_head_without_end_is_refused() {
     assert_eq!(world.ask("GET", "/openapi.json", &[], "").status, 200);
 }
 
+/// Promise: serve-not-http
 #[test]
 fn doubled_lengths_do_not_smuggle_a_second_request() {
     let world = World::new();
@@ -117,6 +122,7 @@ fn doubled_lengths_do_not_smuggle_a_second_request() {
     }
 }
 
+/// Promise: serve-sigterm
 #[test]
 fn what_is_under_way_is_answered_when_the_backend_ends() {
     let mut world = World::new();
@@ -135,6 +141,7 @@ fn what_is_under_way_is_answered_when_the_backend_ends() {
     assert!(std::net::TcpStream::connect(world.listen).is_err(), "nobody listens any more");
 }
 
+/// Promise: no-secret-logged
 #[test]
 fn nothing_secret_is_in_log_metrics_or_errors() {
     let world = World::new();

@@ -122,6 +122,10 @@ impl Drop for Serving {
     }
 }
 
+/// Promise: seat-release-any-key
+/// Promise: gate-five-seconds
+/// Promise: key-rotate
+/// Promise: commands-beside-serve
 #[test]
 fn what_is_typed_beside_a_running_serve_reaches_it_within_five_seconds() {
     let site = Site::new();
@@ -158,6 +162,8 @@ fn what_is_typed_beside_a_running_serve_reaches_it_within_five_seconds() {
     site.ok("check");
 }
 
+/// Promise: no-secret-logged
+/// Promise: serve-sigterm
 #[test]
 fn sigterm_ends_it_in_order_and_the_log_tells_no_secret() {
     let site = Site::new();
@@ -188,6 +194,7 @@ fn sigterm_ends_it_in_order_and_the_log_tells_no_secret() {
     assert_eq!(left, ["els.db"]);
 }
 
+/// Promise: backup-sqlite
 #[test]
 fn it_starts_from_a_backup_with_what_the_backup_knew() {
     let site = Site::new();
@@ -206,6 +213,8 @@ fn it_starts_from_a_backup_with_what_the_backup_knew() {
     site.ok("check");
 }
 
+/// Promise: serve-database
+/// Promise: serve-start-errors
 #[test]
 fn a_database_that_cannot_be_used_is_named_and_nothing_is_served() {
     let site = Site::new();
@@ -219,6 +228,7 @@ fn a_database_that_cannot_be_used_is_named_and_nothing_is_served() {
     assert!(words.contains("els.db"), "the database comes before the sockets: {words}");
 }
 
+/// Promise: serve-start-errors
 #[test]
 fn an_address_that_cannot_be_had_is_named_with_the_remedy() {
     let site = Site::new();
@@ -229,6 +239,8 @@ fn an_address_that_cannot_be_had_is_named_with_the_remedy() {
     assert!(words.contains("--admin-listen 192.0.2.1:1") && words.contains("does not have"), "{words}");
 }
 
+/// Promise: commands-as-owner
+/// Promise: serve-start-errors
 #[test]
 fn a_folder_that_cannot_be_written_is_named() {
     if !nix::unistd::geteuid().is_root() {
