@@ -16,11 +16,11 @@ fn example(name: &str) -> String {
     fs::read_to_string(Path::new(EXAMPLES).join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// What scripts/provisioning-tools brought.
+/// A program or folder below the target folder that scripts/provisioning-tools brings.
 #[track_caller]
 fn tool(path: &str) -> PathBuf {
     let target = Path::new(env!("CARGO_BIN_EXE_els-register")).ancestors().nth(2).expect("the target folder");
-    let tool = target.join("provisioning").join(path);
+    let tool = target.join(path);
     assert!(tool.exists(), "this test needs {}: run scripts/provisioning-tools", tool.display());
     tool
 }
@@ -47,7 +47,7 @@ fn a_kickstart_leaves_the_key_for_the_first_boot() {
     let repository = Repository::shared();
     let backend = Backend::with_repository(&repository.root());
     let key = backend.key(1);
-    let validator = tool("kickstart/bin/ksvalidator");
+    let validator = tool("tools/bin/ksvalidator");
     for release in ["RHEL8", "RHEL9"] {
         let file = Path::new(EXAMPLES).join("kickstart.ks");
         run(Command::new(&validator).args(["--version", release, "--firsterror"]).arg(file)).succeeds();
@@ -72,7 +72,7 @@ fn cloud_init_leaves_the_key_for_the_first_boot() {
     let repository = Repository::shared();
     let backend = Backend::with_repository(&repository.root());
     let key = backend.key(1);
-    let cloud_init = tool("cloud-init");
+    let cloud_init = tool("provisioning/cloud-init");
     let python = || {
         let mut python = Command::new("/usr/bin/python3");
         python.env("PYTHONPATH", &cloud_init).env("PYTHONDONTWRITEBYTECODE", "1");
