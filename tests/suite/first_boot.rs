@@ -288,7 +288,7 @@ fn poweroff_and_halt_give_the_seat_back_and_no_other_way_down_does() {
         machine.boots().goes_down_by(target);
         assert_eq!(backend.seats(&key).len(), 0, "{target}\n{}", machine.journal());
         assert!(!is_registered(&machine), "{target}");
-        assert!(machine.journal().contains(&format!("{target}: giving the seat back")));
+        assert!(machine.journal().contains(&format!("{target}: releasing the seat")));
         machine.registers(&key.key);
     }
 }
