@@ -118,6 +118,7 @@ mod tests {
         report.warnings.iter().map(Warning::code).collect()
     }
 
+    /// Promise: status-expiry
     #[test]
     fn the_expiry_is_announced_sixty_days_before() {
         assert_eq!(warnings(61 * DAY, true), [""; 0]);

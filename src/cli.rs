@@ -333,6 +333,7 @@ mod tests {
         Options::command().debug_assert();
     }
 
+    /// Promise: action-named
     #[test]
     fn a_key_registers_unless_another_action_is_given() {
         assert_eq!(action(&["--key", "ABCDEFGH"]), Action::Register);
@@ -343,6 +344,7 @@ mod tests {
         assert_eq!(action(&["--release", "x", "--key", "ABCDEFGH"]), Action::Release);
     }
 
+    /// Promise: usage-errors
     #[test]
     fn no_action_or_two_is_wrong_usage() {
         assert!(wrong(&[]).contains("no action"));
@@ -351,6 +353,7 @@ mod tests {
         assert!(wrong(&["--key", "A", "--key-file", "B"]).contains("cannot be used together"));
     }
 
+    /// Promise: usage-errors
     #[test]
     fn an_option_that_would_do_nothing_is_wrong_usage_and_named_as_it_was_typed() {
         for (arguments, message) in [
@@ -402,6 +405,7 @@ mod tests {
         }
     }
 
+    /// Promise: usage-error-no-value
     #[test]
     fn a_usage_error_repeats_no_value() {
         for arguments in [

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use els_host::config;
 use els_host::failure::{Failure as Host, SettingFault};
+use els_host::network::Proxy;
 use els_host::root::{PathError, Root, read_named};
 use els_protocol::{BaseUrl, Label, LicenseKey};
 use nix::errno::Errno;
@@ -181,6 +182,22 @@ pub(crate) fn parse(path: &str, content: &[u8]) -> els_host::failure::Result<Fil
     config::parse(path, content)
 }
 
+/// Checks the text of a configuration file as [`Config::load`] does before it looks at other files. Returns the server.
+pub(crate) fn check(path: &str, content: &[u8]) -> Result<Option<BaseUrl>> {
+    let file = parse(path, content)?;
+    let named = |key: &str| format!("{path}: {key}");
+    let wrong = |key: &str, fault| Host::setting(named(key), fault);
+    let server = file.server.as_deref().map(BaseUrl::parse).transpose();
+    let server = server.map_err(|why| wrong("server", SettingFault::Url { why }))?;
+    config::timeout(("", None), (&named("timeout"), file.timeout))?;
+    if let Some(proxy) = file.proxy.as_deref().filter(|proxy| !proxy.trim().is_empty()) {
+        Proxy::parse(proxy).map_err(|fault| wrong("proxy", SettingFault::Proxy(fault)))?;
+    }
+    let config = Config { path: path.to_owned(), label: file.label, ..Config::default() };
+    label(&Options::default(), &config, || Some("host.example".to_owned()))?;
+    Ok(server)
+}
+
 fn wrong_path(setting: &str) -> impl FnOnce(PathError) -> Host {
     let setting = setting.to_owned();
     move |error| Host::setting(setting, SettingFault::Path(error))
@@ -194,6 +211,7 @@ mod tests {
         els_host::messages::failure(&parse("/etc/els-register.toml", text.as_bytes()).unwrap_err())
     }
 
+    /// Promise: config-errors
     #[test]
     fn a_mistake_in_the_file_is_named_by_line_and_key_without_its_value() {
         assert_eq!(
@@ -206,6 +224,7 @@ mod tests {
         assert!(message.contains("line 1") && !message.contains("hunter2"), "{message}");
     }
 
+    /// Promise: config-errors
     #[test]
     fn every_member_is_read() {
         let text = "server='https://a'\nca_file='/b'\nproxy='c'\ntimeout=9\ngpg_key='/d'\nlabel='e'\nsupport='f'\n";
@@ -213,6 +232,7 @@ mod tests {
         assert_eq!((file.timeout, file.support.as_deref()), (Some(9), Some("f")));
     }
 
+    /// Promise: pages-match-code
     #[test]
     fn the_shipped_file_names_every_member_and_sets_none() {
         let shipped = include_str!("../dist/els-register.toml");

@@ -1,12 +1,12 @@
 //! The exit statuses in words, for help, manual and README. `failure` says which failure has which.
 
 /// What an exit status means.
-pub(crate) struct Meaning {
-    pub(crate) status: u8,
+pub struct Meaning {
+    pub status: u8,
     /// For `--help`: at most 35 characters.
-    pub(crate) short: &'static str,
+    pub short: &'static str,
     /// For the manual, and the table in README.
-    pub(crate) long: &'static str,
+    pub long: &'static str,
 }
 
 const fn meaning(status: u8, short: &'static str, long: &'static str) -> Meaning {
@@ -14,7 +14,7 @@ const fn meaning(status: u8, short: &'static str, long: &'static str) -> Meaning
 }
 
 /// All statuses, in their order. Scripts rely on them: additions only.
-pub(crate) const MEANINGS: [Meaning; 12] = [
+pub const MEANINGS: [Meaning; 12] = [
     meaning(0, "done, or nothing to do", "done, or nothing to do"),
     meaning(
         1,

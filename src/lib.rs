@@ -8,10 +8,10 @@
 
 mod backend;
 mod checks;
+pub mod chores;
 mod cli;
 mod commands;
 mod config;
-#[allow(dead_code, reason = "the long form is the manual's, which xtask makes")]
 mod exit;
 mod failure;
 #[cfg(any(test, feature = "fuzzing"))]

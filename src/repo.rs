@@ -52,7 +52,7 @@ pub(crate) const FOLDERS: [&str; 4] = [REPOS, DNF, "/etc/dnf/vars", KEYS];
 pub(crate) const STAGING: [&str; 3] = [REPOS, DNF, KEYS];
 
 /// The section whose metadata is probed at registration.
-pub(crate) const PROBED_SECTION: &str = "els-updates";
+pub const PROBED_SECTION: &str = "els-updates";
 
 /// What the files must hold.
 pub(crate) struct Wanted<'a> {

@@ -66,6 +66,7 @@ mod tests {
     use super::*;
     use std::fs;
 
+    /// Promise: files-confined
     #[test]
     fn after_giving_up_only_the_named_folders_can_be_written() {
         // Landlock holds for the thread that asks for it, and what that starts.

@@ -174,6 +174,7 @@ mod tests {
     const ID: (&str, &str) = (MACHINE_ID, "00112233445566778899aabbccddeeff\n");
     const UUID: &str = "4c4c4544-0042-3510-8051-b4c04f4e3231\n";
 
+    /// Promise: ids-random
     #[test]
     fn a_machine_without_an_id_of_its_own_has_none() {
         for content in ["", "\n", "uninitialized\n"] {
@@ -184,6 +185,7 @@ mod tests {
         assert_eq!(identify(&root).unwrap(), Machine { machine: None, hardware: None });
     }
 
+    /// Promise: ids-as-system
     #[test]
     fn a_malformed_machine_id_is_an_error_that_says_what_to_do() {
         for content in ["hello", "0011", "00000000000000000000000000000000", "00112233-4455-6677-8899-aabbccddeeff"] {
@@ -194,6 +196,7 @@ mod tests {
         }
     }
 
+    /// Promise: ids-not-hardware
     #[test]
     fn shared_and_malformed_hardware_ids_count_for_nothing() {
         let (_keep, root) = machine(&[ID, (PRODUCT_UUID, UUID)]);
@@ -210,6 +213,7 @@ mod tests {
         }
     }
 
+    /// Promise: ids-not-hardware
     #[test]
     fn a_container_has_no_hardware_id() {
         for mark in [
@@ -225,6 +229,7 @@ mod tests {
         assert!(identify(&root).unwrap().hardware.is_some());
     }
 
+    /// Promise: ids-as-system
     #[test]
     fn the_operating_system_is_read_as_a_shell_would() {
         let (_keep, root) =

@@ -130,6 +130,7 @@ impl Problem {
 mod tests {
     use super::*;
 
+    /// Promise: wire-problems
     #[test]
     fn codes_read_back_and_have_an_error_status() {
         for code in Code::ALL {

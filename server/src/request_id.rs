@@ -35,6 +35,7 @@ impl RequestIds {
 mod tests {
     use super::*;
 
+    /// Promise: wire-headers
     #[test]
     fn names_are_unique_and_plain() {
         let (one, other) = (RequestIds::new(), RequestIds::new());

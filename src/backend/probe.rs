@@ -49,6 +49,7 @@ const REPOMD_LIMIT: usize = 1024 * 1024;
 mod tests {
     use super::*;
 
+    /// Promise: register-probe
     #[test]
     fn only_a_repomd_document_is_one() {
         assert!(is_repomd(

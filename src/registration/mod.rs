@@ -302,6 +302,7 @@ mod tests {
         MachineId::from_random([byte; 16])
     }
 
+    /// Promise: copy-recognised
     #[test]
     fn a_copy_has_another_id_than_the_state() {
         let here = Identity { machine: id(1), machine_is_random: false, hardware: Some(id(2)) };
@@ -321,6 +322,7 @@ mod tests {
         assert!(!made_up.differs_from(&Machine { machine: Some(id(9)), hardware: Some(id(9)) }));
     }
 
+    /// Promise: ids-random
     #[test]
     fn a_random_machine_id_is_kept() {
         let now = Machine { machine: None, hardware: None };

@@ -29,6 +29,7 @@ fn snapshot(machine: &Machine) -> BTreeMap<String, (Vec<u8>, u32, i64)> {
     machine.files().into_iter().map(look).collect()
 }
 
+/// Promise: read-only-actions
 #[test]
 fn looking_never_writes() {
     let server = Scripted::backend(|_| None);
@@ -52,6 +53,7 @@ fn looking_never_writes() {
     looks(&machine, 10);
 }
 
+/// Promise: lock
 #[test]
 fn the_lock_is_roots_alone_and_goes_away() {
     let server = Scripted::backend(|request| (request.method == "PUT").then_some(Answer::Silence));
@@ -64,6 +66,7 @@ fn the_lock_is_roots_alone_and_goes_away() {
     assert!(!machine.has(LOCK));
 }
 
+/// Promise: files-durable
 #[test]
 fn every_file_is_private_and_durable_before_it_has_its_name_and_so_is_the_name() {
     let server = Scripted::backend(|_| None);
@@ -103,6 +106,7 @@ fn every_file_is_private_and_durable_before_it_has_its_name_and_so_is_the_name()
     assert_eq!(vars.len(), 0, "dnf reads every file in vars: {vars:?}");
 }
 
+/// Promise: files-order
 #[test]
 fn the_repo_file_is_aside_whenever_a_variable_changes() {
     let server = Scripted::backend(|_| None);
@@ -140,6 +144,7 @@ fn the_repo_file_is_aside_whenever_a_variable_changes() {
     }
 }
 
+/// Promise: key-spelling
 #[test]
 fn a_key_of_our_making_is_sent_as_it_was_made_however_it_was_typed() {
     let server = Scripted::backend(|_| None);

@@ -177,6 +177,8 @@ fn gate(backend: &Backend, machine: &Machine) -> String {
     run(curl.arg(format!("{}/repo/almalinux/9/updates/x86_64/repodata/repomd.xml", backend.url()))).succeeds().stdout
 }
 
+/// Promise: seat-match-rules
+/// Promise: seat-superseded-hour
 #[test]
 fn machines_that_look_alike_share_a_seat_until_both_turn_out_to_be_alive() {
     let repository = Repository::shared();

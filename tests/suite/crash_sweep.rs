@@ -176,31 +176,39 @@ fn both(sweep: &Sweep) {
     assert!(sweep.sweep(&FAILING, &errors, 29) > 10);
 }
 
+/// Promise: kill-anywhere
 #[test]
 fn registering_may_be_killed_or_fail_anywhere() {
     both(&REGISTER);
 }
 
+/// Promise: kill-anywhere
 #[test]
 fn confirming_may_be_killed_or_fail_anywhere() {
     both(&CONFIRM);
 }
 
+/// Promise: kill-anywhere
+/// Promise: files-order
 #[test]
 fn repairing_may_be_killed_or_fail_anywhere() {
     both(&REPAIR);
 }
 
+/// Promise: kill-anywhere
 #[test]
 fn refreshing_may_be_killed_or_fail_anywhere() {
     both(&REFRESH);
 }
 
+/// Promise: kill-anywhere
+/// Promise: files-order
 #[test]
 fn switching_keys_may_be_killed_or_fail_anywhere() {
     both(&SWITCH);
 }
 
+/// Promise: kill-anywhere
 #[test]
 fn unregistering_may_be_killed_or_fail_anywhere() {
     both(&UNREGISTER);

@@ -20,7 +20,7 @@ fn example(name: &str) -> String {
 #[track_caller]
 fn tool(path: &str) -> PathBuf {
     let target = els_testkit::agent_program().ancestors().nth(2).expect("the target folder");
-    let tool = target.join("provisioning").join(path);
+    let tool = target.join(path);
     assert!(tool.exists(), "this test needs {}: run scripts/provisioning-tools", tool.display());
     tool
 }
@@ -41,12 +41,13 @@ fn registers_at_its_first_boot(machine: &Machine, backend: &Backend, key: &Key) 
     assert!(!machine.has(KEY_FILE));
 }
 
+/// Promise: install-examples
 #[test]
 fn a_kickstart_leaves_the_key_for_the_first_boot() {
     let repository = Repository::shared();
     let backend = Backend::with_repository(&repository.root());
     let key = backend.key(1);
-    let validator = tool("kickstart/bin/ksvalidator");
+    let validator = tool("tools/bin/ksvalidator");
     for release in ["RHEL8", "RHEL9"] {
         let file = Path::new(EXAMPLES).join("kickstart.ks");
         run(Command::new(&validator).args(["--version", release, "--firsterror"]).arg(file)).succeeds();
@@ -65,12 +66,13 @@ fn a_kickstart_leaves_the_key_for_the_first_boot() {
     registers_at_its_first_boot(&machine, &backend, &key);
 }
 
+/// Promise: install-examples
 #[test]
 fn cloud_init_leaves_the_key_for_the_first_boot() {
     let repository = Repository::shared();
     let backend = Backend::with_repository(&repository.root());
     let key = backend.key(1);
-    let cloud_init = tool("cloud-init");
+    let cloud_init = tool("provisioning/cloud-init");
     let python = || {
         let mut python = Command::new("/usr/bin/python3");
         python.env("PYTHONPATH", &cloud_init).env("PYTHONDONTWRITEBYTECODE", "1");
@@ -96,6 +98,7 @@ fn cloud_init_leaves_the_key_for_the_first_boot() {
     registers_at_its_first_boot(&machine, &backend, &key);
 }
 
+/// Promise: container-build
 #[test]
 fn an_image_is_built_with_updates_in_it_and_with_no_trace_of_key_token_or_seat() {
     let repository = Repository::shared();

@@ -69,6 +69,7 @@ fn trace(machine: &Machine, arguments: &[&str]) -> Trace {
     Trace { memory, programs, connections }
 }
 
+/// Promise: size-and-memory
 #[test]
 fn the_shipped_program_is_small_and_needs_no_library_of_its_own() {
     let size = fs::metadata(release_agent()).expect("the release build").len();
@@ -83,6 +84,8 @@ fn the_shipped_program_is_small_and_needs_no_library_of_its_own() {
     }
 }
 
+/// Promise: register-two-requests
+/// Promise: size-and-memory
 #[test]
 fn registering_makes_one_put_and_one_probe_runs_no_program_and_needs_little_memory() {
     let repository = Repository::shared();
@@ -106,6 +109,7 @@ fn registering_makes_one_put_and_one_probe_runs_no_program_and_needs_little_memo
     assert!(requests[1].starts_with("GET /repo/") && requests[1].ends_with("/repodata/repomd.xml"), "{requests:?}");
 }
 
+/// Promise: register-two-requests
 #[test]
 fn the_other_actions_run_no_program_and_need_little_memory_either() {
     let repository = Repository::shared();

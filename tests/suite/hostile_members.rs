@@ -179,6 +179,7 @@ fn cannot_steer(run: &els_testkit::Run, at: &str) {
     assert!(!text.chars().any(|c| c.is_control() && c != '\n' || c == '\u{202e}'), "{at}\n{run}");
 }
 
+/// Promise: answer-members
 #[test]
 fn every_member_of_a_registration_answer_is_judged_before_anything_is_written() {
     let document = good();
@@ -213,6 +214,7 @@ fn every_member_of_a_registration_answer_is_judged_before_anything_is_written() 
     println!("registration answers: {used} used, {refused} refused, failures 0");
 }
 
+/// Promise: answer-members
 #[test]
 fn every_member_of_the_answer_to_a_question_is_judged_and_nothing_changes() {
     let document = good();
@@ -243,6 +245,7 @@ fn every_member_of_the_answer_to_a_question_is_judged_and_nothing_changes() {
     world.machine.agent(&["--status"]).succeeds();
 }
 
+/// Promise: answer-not-ours
 #[test]
 fn every_member_of_an_error_is_judged_and_a_strangers_error_ends_nothing() {
     let document = json!({
@@ -279,6 +282,7 @@ fn every_member_of_an_error_is_judged_and_a_strangers_error_ends_nothing() {
     println!("errors: {told} told, {ended} taken, failures 0");
 }
 
+/// Promise: answer-members
 #[test]
 fn every_member_of_a_seat_list_is_judged() {
     const ID: &str = "1b4e28ba-2fa1-41d2-883f-0016d3cca427";
@@ -313,6 +317,7 @@ fn every_member_of_a_seat_list_is_judged() {
     assert!(world.server.log().iter().all(|line| line.starts_with("GET /v1/seats")), "{:?}", world.server.log());
 }
 
+/// Promise: answer-members
 #[test]
 fn bodies_that_are_too_large_too_deep_or_said_twice_are_no_answers() {
     let good = good().to_string();

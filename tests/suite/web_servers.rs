@@ -146,21 +146,25 @@ fn updates(root: &Path) -> String {
     known.to_owned()
 }
 
+/// Promise: gate-web-servers
 #[test]
 fn dnf_works_behind_nginx_and_no_log_holds_a_secret() {
     dnf_works_behind(Kind::Nginx);
 }
 
+/// Promise: gate-web-servers
 #[test]
 fn dnf_works_behind_caddy_and_no_log_holds_a_secret() {
     dnf_works_behind(Kind::Caddy);
 }
 
+/// Promise: gate-web-servers
 #[test]
 fn nginx_gives_no_file_for_path_tricks() {
     no_file_for_path_tricks_behind(Kind::Nginx);
 }
 
+/// Promise: gate-web-servers
 #[test]
 fn caddy_gives_no_file_for_path_tricks() {
     no_file_for_path_tricks_behind(Kind::Caddy);

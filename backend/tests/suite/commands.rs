@@ -26,6 +26,9 @@ fn store(site: &Site) -> std::sync::Arc<dyn els_ledger::Store> {
     std::sync::Arc::new(SqliteStore::open(&site.database(), Opening::Existing, policy()).unwrap())
 }
 
+/// Promise: seat-hashes
+/// Promise: key-create
+/// Promise: key-contract
 #[test]
 fn a_new_key_is_shown_once_and_kept_nowhere() {
     let site = Site::new();
@@ -54,6 +57,7 @@ fn a_new_key_is_shown_once_and_kept_nowhere() {
     }
 }
 
+/// Promise: key-import
 #[test]
 fn a_key_from_elsewhere_is_imported_and_not_shown() {
     let site = Site::new();
@@ -87,6 +91,7 @@ fn a_key_from_elsewhere_is_imported_and_not_shown() {
     assert_eq!((&answer["created"], answer.get("key")), (&Value::Bool(true), None));
 }
 
+/// Promise: key-dates
 #[test]
 fn dates_are_read_in_the_time_zone_that_is_named() {
     let site = Site::new();
@@ -104,6 +109,9 @@ fn dates_are_read_in_the_time_zone_that_is_named() {
     assert!(late.stderr.contains("warning: the key has expired already"), "{late:?}");
 }
 
+/// Promise: key-changes
+/// Promise: key-rotate
+/// Promise: listings-json
 #[test]
 fn keys_are_changed_suspended_rotated_and_revoked() {
     let site = Site::new();
@@ -161,6 +169,7 @@ fn keys_are_changed_suspended_rotated_and_revoked() {
     assert_eq!(kinds, expected);
 }
 
+/// Promise: backend-exit-statuses
 #[test]
 fn what_is_not_there_is_exit_3_and_what_cannot_be_meant_is_exit_2() {
     let site = Site::new();
@@ -191,6 +200,7 @@ fn what_is_not_there_is_exit_3_and_what_cannot_be_meant_is_exit_2() {
     assert_eq!(site.line("--version").succeeds().stdout, format!("els-backend {}\n", env!("CARGO_PKG_VERSION")));
 }
 
+/// Promise: backend-no-secret
 #[test]
 fn the_databases_url_can_come_from_a_file() {
     let site = Site::new();
@@ -202,6 +212,7 @@ fn the_databases_url_can_come_from_a_file() {
     assert!(run(&mut command).succeeds().stdout.contains(&id));
 }
 
+/// Promise: backend-environment
 #[test]
 fn flags_can_come_from_the_environment() {
     let site = Site::new();
@@ -215,6 +226,9 @@ fn flags_can_come_from_the_environment() {
     assert!(listed.stdout.starts_with("KEY ID"), "{listed:?}");
 }
 
+/// Promise: listings
+/// Promise: listings-json
+/// Promise: commands-beside-serve
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_work_beside_a_store_that_is_in_use() {
     let site = Site::new();
@@ -240,6 +254,7 @@ async fn commands_work_beside_a_store_that_is_in_use() {
     assert!(site.line("check").succeeds().stdout.contains("agree"));
 }
 
+/// Promise: seat-distrusted
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_key_distrusts_is_shown_and_can_be_forgotten() {
     let site = Site::new();
@@ -260,6 +275,7 @@ async fn what_a_key_distrusts_is_shown_and_can_be_forgotten() {
     assert!(!site.line(&format!("key show {id}")).succeeds().stdout.contains(&machine));
 }
 
+/// Promise: products-file
 #[test]
 fn another_file_of_products_is_taken() {
     let site = Site::new();
@@ -276,6 +292,8 @@ fn another_file_of_products_is_taken() {
     assert!(refused.fails_with(2, "products.toml").stderr.contains("version"));
 }
 
+/// Promise: check-recounts
+/// Promise: listings-json
 #[test]
 fn a_disagreement_is_exit_1_and_a_list() {
     let site = Site::new();
@@ -292,6 +310,7 @@ fn a_disagreement_is_exit_1_and_a_list() {
     assert_eq!((run.code, document["disagreements"].as_array().unwrap().len()), (Some(1), 1));
 }
 
+/// Promise: backup-sqlite
 #[test]
 fn a_backup_can_be_put_in_the_databases_place() {
     let site = Site::new();
@@ -310,6 +329,7 @@ fn a_backup_can_be_put_in_the_databases_place() {
     assert!(site.line("migrate").succeeds().stdout.contains("has the schema"));
 }
 
+/// Promise: commands-as-owner
 #[test]
 fn run_as_root_commands_act_as_the_owner_of_the_databases_folder() {
     if !nix::unistd::geteuid().is_root() {

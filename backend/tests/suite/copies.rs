@@ -6,6 +6,7 @@ use els_testkit::cluster::Cluster;
 use els_testkit::http::{Client, Registrant};
 use els_testkit::site::Site;
 
+/// Promise: copy-moves-all
 #[test]
 fn the_command_moves_a_site_once_nothing_serves_it_any_more() {
     let from = Site::new();
@@ -44,6 +45,7 @@ fn the_command_moves_a_site_once_nothing_serves_it_any_more() {
     }
 }
 
+/// Promise: backup-postgres
 #[test]
 fn a_backup_of_a_postgresql_is_a_file_that_a_backend_serves_from() {
     let site = Site::on_postgres(Cluster::shared().database());

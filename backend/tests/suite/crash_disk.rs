@@ -17,6 +17,7 @@ use els_testkit::http::{Answer, Client, Registrant, bearer};
 use els_testkit::site::{SERVE, Served, check, made_key, on};
 use els_testkit::sweep::soak;
 
+/// Promise: seat-outcome-unknown
 #[test]
 fn a_full_disk_is_unavailable_and_no_lie_and_ends_with_the_shortage() {
     let disk = SmallDisk::new();

@@ -14,6 +14,8 @@ use els_testkit::http::Client;
 use els_testkit::site::{SERVE, Served, Site};
 use els_testkit::sweep::{Dice, soak};
 
+/// Promise: seat-limit-crashes
+/// Promise: seat-durable
 #[test]
 fn what_was_answered_outlives_the_process_and_no_seat_is_lost_or_counted_twice() {
     let kills = if soak() { 300 } else { 20 };

@@ -11,6 +11,7 @@ use els_testkit::http::Client;
 use els_testkit::site::{Served, Site};
 use els_testkit::sweep::{Dice, soak, within_a_minute};
 
+/// Promise: nodes-nothing-lost
 #[test]
 fn nodes_that_are_killed_in_turn_lose_nothing() {
     let rounds = if soak() { 100 } else { 8 };
@@ -40,6 +41,7 @@ fn nodes_that_are_killed_in_turn_lose_nothing() {
     assert!(answered > 10 * rounds as u64, "{answered}");
 }
 
+/// Promise: nodes-nothing-lost
 #[test]
 fn a_database_that_crashes_under_two_nodes_loses_nothing_that_was_answered() {
     let rounds = if soak() { 60 } else { 5 };
@@ -68,6 +70,7 @@ fn a_database_that_crashes_under_two_nodes_loses_nothing_that_was_answered() {
     assert!(answered > 10 * rounds as u64, "{answered}");
 }
 
+/// Promise: nodes-nothing-lost
 #[test]
 fn a_standby_takes_over_in_the_middle_of_a_storm_and_has_everything_that_was_answered() {
     let rounds = if soak() { 10 } else { 1 };

@@ -8,6 +8,7 @@ use els_testkit::http::{Client, Registrant};
 use els_testkit::site::{SERVE, Served, Site, on};
 use els_testkit::sweep::within_a_minute;
 
+/// Promise: seat-durable
 #[test]
 fn an_answer_is_sent_after_the_disk_has_the_change() {
     let site = Site::new();

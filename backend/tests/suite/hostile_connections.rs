@@ -16,6 +16,7 @@ use els_testkit::http::{Client, Registrant, bearer, connect};
 use els_testkit::site::{SERVE, Served, Site, on};
 use els_testkit::sweep::{Ending, open_files, soak, within_a_minute};
 
+/// Promise: serve-slow-clients
 #[test]
 fn thousands_of_idle_connections_keep_no_good_request_out() {
     let count = if soak() { 10_000 } else { 1_000 };
@@ -35,6 +36,7 @@ fn thousands_of_idle_connections_keep_no_good_request_out() {
     assert!(served.stop().success());
 }
 
+/// Promise: serve-slow-clients
 #[test]
 fn more_connections_than_there_are_places_for_give_way_to_good_requests() {
     let site = Site::new();
@@ -57,6 +59,7 @@ fn more_connections_than_there_are_places_for_give_way_to_good_requests() {
     }
 }
 
+/// Promise: serve-slow-clients
 #[test]
 fn a_body_that_drips_ends_its_connection() {
     let site = Site::new();
@@ -72,6 +75,7 @@ fn a_body_that_drips_ends_its_connection() {
     }
 }
 
+/// Promise: serve-not-http
 #[test]
 fn a_crowd_of_nonsense_slows_nobody_down_for_long() {
     let site = Site::new();

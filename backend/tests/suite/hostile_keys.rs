@@ -12,6 +12,7 @@ use els_testkit::http::{Client, Registrant, bearer, connect};
 use els_testkit::site::{Served, Site};
 use els_testkit::sweep::{Ending, open_files, soak, within_a_minute};
 
+/// Promise: limit-good-credential
 #[test]
 fn guessing_never_locks_out_a_good_key_behind_the_same_address() {
     let site = Site::new();
@@ -60,6 +61,7 @@ fn guessing_never_locks_out_a_good_key_behind_the_same_address() {
     assert!(good > 0);
 }
 
+/// Promise: limit-queues
 #[test]
 fn who_comes_last_with_another_key_does_not_wait_for_a_crowd_with_one() {
     open_files(2 * CROWD as usize + 400);
@@ -86,6 +88,7 @@ fn who_comes_last_with_another_key_does_not_wait_for_a_crowd_with_one() {
     }
 }
 
+/// Promise: limit-queues
 #[test]
 fn a_storm_on_one_key_does_not_slow_another_down() {
     let site = Site::new();

@@ -56,6 +56,7 @@ fn tls_world(folder: &std::path::Path, (cert, key): &(String, String)) -> World 
     World::with(|options| options.tls = Some(paths))
 }
 
+/// Promise: serve-certificates
 #[test]
 fn tls_is_spoken_and_a_renewed_certificate_is_taken_up() {
     let folder = tempfile::tempdir().unwrap();
@@ -69,6 +70,7 @@ fn tls_is_spoken_and_a_renewed_certificate_is_taken_up() {
     world.within_five_seconds("the new certificate is used", || second.ask(&world).is_ok());
 }
 
+/// Promise: serve-whole-service
 #[test]
 fn machines_are_told_https_where_tls_is_spoken() {
     let folder = tempfile::tempdir().unwrap();
@@ -97,6 +99,7 @@ fn refused(change: impl FnOnce(&mut Options)) -> String {
     refused.unwrap_or_default()
 }
 
+/// Promise: serve-plain-http
 #[test]
 fn plain_http_beyond_loopback_has_to_be_asked_for() {
     let any = "0.0.0.0:0".parse().unwrap();
@@ -115,6 +118,7 @@ fn plain_http_beyond_loopback_has_to_be_asked_for() {
     assert_eq!(fits, "");
 }
 
+/// Promise: serve-plain-http
 #[test]
 fn what_no_machine_would_accept_is_refused_at_the_start() {
     let why = refused(|options| options.repo_url = Some("http://repo.example.com".into()));

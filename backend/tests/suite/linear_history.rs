@@ -23,11 +23,13 @@ use els_testkit::site::{Served, Site};
 use els_testkit::store::policy;
 use els_testkit::sweep::{Dice, soak};
 
+/// Promise: seat-limit
 #[test]
 fn histories_over_http_are_linearizable() {
     println!("one node, {}", histories_are_linearizable(&Site::new(), 1, if soak() { 3000 } else { 80 }));
 }
 
+/// Promise: nodes-seat-limit
 #[test]
 fn histories_over_two_nodes_are_linearizable() {
     let site = Site::on_postgres(Cluster::shared().database());

@@ -12,6 +12,7 @@ use els_testkit::http::{Client, Registrant};
 use els_testkit::site::{Served, Site};
 use els_testkit::sweep::{Ending, within_a_minute};
 
+/// Promise: nodes-new-credential
 #[test]
 fn a_credential_that_was_answered_opens_every_node_from_that_moment() {
     let (site, nodes) = two_nodes(Cluster::shared());
@@ -27,6 +28,7 @@ fn a_credential_that_was_answered_opens_every_node_from_that_moment() {
     }
 }
 
+/// Promise: nodes-five-seconds
 #[test]
 fn what_the_vendor_types_reaches_every_node_within_five_seconds_also_without_notifications() {
     let cluster = Cluster::with(&[]);
@@ -79,6 +81,7 @@ fn what_the_vendor_types_reaches_every_node_within_five_seconds_also_without_not
     }
 }
 
+/// Promise: nodes-cut-off
 #[test]
 fn nodes_that_are_cut_off_open_for_what_they_knew_and_say_that_they_cannot_know_the_rest() {
     let mut cluster = Cluster::with(&[]);
@@ -108,6 +111,7 @@ fn nodes_that_are_cut_off_open_for_what_they_knew_and_say_that_they_cannot_know_
     site.check();
 }
 
+/// Promise: node-replacement
 #[test]
 fn a_new_node_beside_an_old_one_takes_over_without_a_failed_request() {
     let site = Site::on_postgres(Cluster::shared().database());
@@ -177,6 +181,7 @@ fn a_node_ends_at_once_and_in_order_although_its_clients_have_gone() {
     site.check();
 }
 
+/// Promise: nodes-start-checks
 #[test]
 fn a_node_does_not_start_on_a_database_that_it_could_not_keep_its_word_on() {
     let url = Cluster::shared().database();

@@ -49,6 +49,7 @@ impl Since {
     }
 }
 
+/// Promise: restore
 #[test]
 fn a_restored_file_knows_what_the_backup_knew() {
     let site = Site::new();
@@ -62,6 +63,7 @@ fn a_restored_file_knows_what_the_backup_knew() {
     site.check();
 }
 
+/// Promise: restore
 #[test]
 fn a_backup_of_a_postgresql_is_copied_back_into_a_new_database() {
     let site = Site::on_postgres(Cluster::shared().database());
@@ -76,6 +78,7 @@ fn a_backup_of_a_postgresql_is_copied_back_into_a_new_database() {
     restored.check();
 }
 
+/// Promise: restore-running-node
 #[test]
 fn a_node_that_lives_on_while_its_postgresql_is_restored_forgets_what_it_knew() {
     let cluster = Cluster::with(&[]);

@@ -14,6 +14,7 @@ fn grants() -> String {
     after.split("```").nth(1).unwrap().trim_start_matches("sql").to_owned()
 }
 
+/// Promise: postgres-grants
 #[test]
 fn a_role_with_the_grants_that_are_documented_can_serve_and_do_what_the_vendor_types_but_not_change_the_schema() {
     let cluster = Cluster::with(&[]);
@@ -63,6 +64,7 @@ fn a_role_with_the_grants_that_are_documented_can_serve_and_do_what_the_vendor_t
     drop(owner);
 }
 
+/// Promise: copy-moves-all
 #[test]
 fn nobody_moves_away_from_a_database_that_a_node_uses_as_another_role() {
     let cluster = Cluster::with(&[]);

@@ -33,6 +33,10 @@ fn gate(serving: &Served, machine: &Machine) -> (u16, String) {
     status(&ask(serving.listen, "GET", "/v1/repo-auth", &headers, ""))
 }
 
+/// Promise: seat-release-any-key
+/// Promise: gate-five-seconds
+/// Promise: key-rotate
+/// Promise: commands-beside-serve
 #[test]
 fn what_is_typed_beside_a_running_serve_reaches_it_within_five_seconds() {
     let site = Site::new();
@@ -69,6 +73,8 @@ fn what_is_typed_beside_a_running_serve_reaches_it_within_five_seconds() {
     site.line("check").succeeds();
 }
 
+/// Promise: no-secret-logged
+/// Promise: serve-sigterm
 #[test]
 fn sigterm_ends_it_in_order_and_the_log_tells_no_secret() {
     let site = Site::new();
@@ -98,6 +104,7 @@ fn sigterm_ends_it_in_order_and_the_log_tells_no_secret() {
     assert_eq!(left, ["els.db"]);
 }
 
+/// Promise: backup-sqlite
 #[test]
 fn it_starts_from_a_backup_with_what_the_backup_knew() {
     let site = Site::new();
@@ -116,6 +123,8 @@ fn it_starts_from_a_backup_with_what_the_backup_knew() {
     site.line("check").succeeds();
 }
 
+/// Promise: serve-database
+/// Promise: serve-start-errors
 #[test]
 fn a_database_that_cannot_be_used_is_named_and_nothing_is_served() {
     let site = Site::new();
@@ -130,6 +139,7 @@ fn a_database_that_cannot_be_used_is_named_and_nothing_is_served() {
     assert!(words.contains("els.db"), "the database comes before the sockets: {words}");
 }
 
+/// Promise: serve-start-errors
 #[test]
 fn an_address_that_cannot_be_had_is_named_with_the_remedy() {
     let site = Site::new();
@@ -140,6 +150,8 @@ fn an_address_that_cannot_be_had_is_named_with_the_remedy() {
     assert!(words.contains("--admin-listen 192.0.2.1:1") && words.contains("does not have"), "{words}");
 }
 
+/// Promise: commands-as-owner
+/// Promise: serve-start-errors
 #[test]
 fn a_folder_that_cannot_be_written_is_named() {
     if !nix::unistd::geteuid().is_root() {

@@ -137,6 +137,7 @@ mod tests {
     const PROBLEM: [(&str, &str); 3] =
         [("els-api", "1"), ("content-type", "application/problem+json"), ("x-request-id", "r-1")];
 
+    /// Promise: answer-not-ours
     #[test]
     fn an_answer_that_is_not_the_backends_is_never_taken_for_one() {
         for (status, headers, body) in [
@@ -155,6 +156,7 @@ mod tests {
         }
     }
 
+    /// Promise: exit-statuses
     #[test]
     fn errors_of_the_contract_are_understood_and_new_ones_go_by_their_status() {
         let body = r#"{"type":"x","title":"All seats","status":409,"code":"no-free-seat","seats":{"total":2,"used":2},"new":1}"#;
@@ -169,6 +171,7 @@ mod tests {
         assert_eq!(error.fate, Fate::Unknown);
     }
 
+    /// Promise: terminal-safe
     #[test]
     fn what_the_network_says_cannot_steer_a_terminal() {
         let body = "{\"status\":403,\"code\":\"a\\u001b[2J\",\"title\":\"b\\u009b1m\",\"detail\":\"c\\u202ed\"}";
@@ -177,6 +180,7 @@ mod tests {
         assert!(!message.chars().any(|c| c.is_control() || c == '\u{202e}'), "{message:?}");
     }
 
+    /// Promise: network-retry
     #[test]
     fn pauses_follow_retry_after() {
         let clock = Clock::start(Duration::from_secs(60));

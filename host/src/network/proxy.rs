@@ -255,6 +255,7 @@ mod tests {
         route.to(&BaseUrl::parse(url).unwrap())
     }
 
+    /// Promise: proxy-kind
     #[test]
     fn proxies_are_read_in_the_forms_that_people_write() {
         let proxy = Proxy::parse("http://us%40er:p%3Ass@proxy.example.com:3128/").unwrap();
@@ -282,6 +283,7 @@ mod tests {
         assert!(all(Some("socks4://u:hunter2@h"), None).is_err_and(|wrong| !format!("{wrong:?}").contains("hunter2")));
     }
 
+    /// Promise: proxy-sources
     #[test]
     fn no_proxy_knows_names_networks_ports_and_stars() {
         let route = Route::choose(

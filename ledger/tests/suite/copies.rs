@@ -42,6 +42,7 @@ async fn grow(store: &std::sync::Arc<dyn Store>) {
     store.housekeeping(at(8 * HOUR)).await.unwrap();
 }
 
+/// Promise: copy-moves-all
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_site_that_moves_and_moves_back_is_the_same_and_goes_on() {
     let folder = tempfile::tempdir().unwrap();

@@ -118,6 +118,7 @@ fn rows(most: usize) -> Vec<Vec<Kind>> {
     all
 }
 
+/// Promise: seat-match-rules
 #[test]
 fn in_every_small_case_the_same_machine_is_who_the_table_says() {
     let mut cases = 0;
@@ -189,6 +190,7 @@ fn keys(now: i64) -> Vec<(Terms, bool, bool)> {
     all
 }
 
+/// Promise: seat-two-alive
 #[test]
 fn in_every_small_case_a_superseded_credential_decides_what_the_table_says() {
     let mut cases = 0;
@@ -231,6 +233,7 @@ fn in_every_small_case_a_superseded_credential_decides_what_the_table_says() {
     println!("superseded credentials: {cases} cases, {decided:?}, failures 0");
 }
 
+/// Promise: seat-match-rules
 #[test]
 fn in_every_small_case_a_put_is_answered_as_the_table_says() {
     let myself = Candidate { id: registration(3), machine: machine(1), hardware: Some(machine(7)) };

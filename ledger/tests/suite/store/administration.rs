@@ -14,6 +14,7 @@ async fn kinds(store: &Arc<dyn Store>, name: &str) -> Vec<EventKind> {
     store.events(filter, Cursor(0), 1000).await.unwrap().into_iter().map(|event| event.event).collect()
 }
 
+/// Promise: key-contract
 pub(crate) async fn a_contract_is_made_once(store: Arc<dyn Store>) {
     let contract = |id: &str| NewKey { contract: Some("C-1".into()), ..new_key(id, 5) };
     let made = make(&store, contract("a")).await;
@@ -32,6 +33,7 @@ pub(crate) async fn a_contract_is_made_once(store: Arc<dyn Store>) {
     assert_eq!(again, Created::Differs(made, vec!["the key itself"]));
 }
 
+/// Promise: key-import
 pub(crate) async fn a_secret_belongs_to_one_key_for_ever(store: Arc<dyn Store>) {
     make_key(&store, "a", 1).await;
     let taken = store.create_key(at(0), new_key("b", 1), secret("a")).await.unwrap();
@@ -46,6 +48,7 @@ pub(crate) async fn a_secret_belongs_to_one_key_for_ever(store: Arc<dyn Store>) 
     assert_eq!(store.rotate_key(at(1), &key_id("x"), secret("x"), None).await.unwrap(), None);
 }
 
+/// Promise: key-rotate
 pub(crate) async fn a_rotated_key_keeps_its_machines_and_the_old_secret_its_time(store: Arc<dyn Store>) {
     make_key(&store, "a", 3).await;
     how(&store, 0, asks(1, 1, 1)).await.unwrap();
@@ -72,6 +75,9 @@ pub(crate) async fn a_rotated_key_keeps_its_machines_and_the_old_secret_its_time
     assert_eq!(how(&store, 302, with("a3", 3)).await, Err(Code::UnknownKey));
 }
 
+/// Promise: wire-get
+/// Promise: seat-key-first
+/// Promise: key-changes
 pub(crate) async fn suspending_ends_nothing_and_revoking_is_final(store: Arc<dyn Store>) {
     make_key(&store, "a", 3).await;
     how(&store, 0, asks(1, 1, 1)).await.unwrap();
@@ -97,6 +103,8 @@ pub(crate) async fn suspending_ends_nothing_and_revoking_is_final(store: Arc<dyn
     assert_eq!(kinds(&store, "a").await, [KeyCreated, SeatTaken, KeySuspended, KeyResumed, KeyRevoked]);
 }
 
+/// Promise: seat-expiry
+/// Promise: key-starts
 pub(crate) async fn expiry_refuses_new_machines_at_once_and_known_ones_after_grace(store: Arc<dyn Store>) {
     make(&store, NewKey { starts: Some(at(50)), expires: at(100), ..new_key("a", 5) }).await;
     assert_eq!(how(&store, 49, asks(1, 1, 1)).await, Err(Code::KeyNotYetValid));
@@ -118,6 +126,7 @@ pub(crate) async fn expiry_refuses_new_machines_at_once_and_known_ones_after_gra
     assert!(unwrap(store.release(at(past + 90 * DAY), secret("a"), registration(3)).await).is_ok());
 }
 
+/// Promise: key-changes
 pub(crate) async fn a_change_says_from_what_to_what(store: Arc<dyn Store>) {
     make(&store, NewKey { contract: Some("C-1".into()), ..new_key("a", 5) }).await;
     make(&store, NewKey { contract: Some("C-2".into()), ..new_key("b", 5) }).await;
@@ -151,6 +160,7 @@ pub(crate) async fn a_change_says_from_what_to_what(store: Arc<dyn Store>) {
     assert_eq!(store.update_key(at(2), &key_id("x"), KeyChange::default()).await.unwrap(), None);
 }
 
+/// Promise: listings
 pub(crate) async fn what_is_known_can_be_found(store: Arc<dyn Store>) {
     make(&store, NewKey { contract: Some("C_100%".into()), ..new_key("a", 5) }).await;
     make(&store, NewKey { reseller: Some("Shop in Kyōto".into()), ..new_key("b", 5) }).await;
@@ -181,6 +191,7 @@ pub(crate) async fn what_is_known_can_be_found(store: Arc<dyn Store>) {
     assert_eq!(store.release_seat(at(1), registration(9)).await.unwrap(), None);
 }
 
+/// Promise: listings
 pub(crate) async fn keys_are_listed_in_pages(store: Arc<dyn Store>) {
     for name in ["a", "b", "c"] {
         make_key(&store, name, 1).await;

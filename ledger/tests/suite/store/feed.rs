@@ -36,6 +36,7 @@ pub(crate) async fn a_look_up_tells_credential_and_key_of_one_moment(store: Arc<
     assert_eq!(store.key_standing(KeyNumber(999)).await.unwrap(), None);
 }
 
+/// Promise: seat-audit-log
 pub(crate) async fn every_change_that_the_gate_must_know_is_in_the_feed(store: Arc<dyn Store>) {
     let key = make_key(&store, "a", 9).await;
     let one = |id| FeedItem::Registration(registration(id));
@@ -82,6 +83,7 @@ pub(crate) async fn every_change_that_the_gate_must_know_is_in_the_feed(store: A
     assert_eq!(news(&store, end).await, (HashSet::new(), end));
 }
 
+/// Promise: gate-overtaken
 pub(crate) async fn a_reader_of_the_feed_misses_nothing_while_others_write(store: Arc<dyn Store>) {
     make_key(&store, "a", 1000).await;
     let start = store.feed_end().await.unwrap();
@@ -104,6 +106,7 @@ pub(crate) async fn a_reader_of_the_feed_misses_nothing_while_others_write(store
     assert_eq!(seen, (0..200).map(|number| FeedItem::Registration(registration(number))).collect());
 }
 
+/// Promise: gate-last-seen
 pub(crate) async fn last_seen_comes_in_batches_and_never_goes_back(store: Arc<dyn Store>) {
     make_key(&store, "a", 3).await;
     how(&store, 0, asks(1, 1, 1)).await.unwrap();

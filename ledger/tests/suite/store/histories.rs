@@ -6,6 +6,9 @@ use els_ledger::{CredentialState, How, KeyChange, KeyId};
 use super::*;
 use els_testkit::sweep::Dice;
 
+/// Promise: seat-delete
+/// Promise: seat-limit
+/// Promise: seat-audit-log
 pub(crate) async fn whatever_happens_seats_and_credentials_agree(store: Arc<dyn Store>) {
     const MACHINES: u32 = 6;
     let key = KeyId::parse("a").unwrap();

@@ -15,6 +15,7 @@ async fn used(store: &Arc<dyn Store>, now: i64, id: u32) -> CredentialState {
     lookup.found.unwrap().0.state
 }
 
+/// Promise: seat-same-machine
 pub(crate) async fn a_machine_that_lost_its_state_keeps_its_seat_on_a_full_key(store: Arc<dyn Store>) {
     make_key(&store, "a", 1).await;
     how(&store, 0, RegisterCommand { label: label("web 1"), ..asks(1, 1, 1) }).await.unwrap();
@@ -28,6 +29,7 @@ pub(crate) async fn a_machine_that_lost_its_state_keeps_its_seat_on_a_full_key(s
     assert_eq!((page.registrations.len(), page.registrations[0].label.clone()), (1, label("web 1")));
 }
 
+/// Promise: seat-conflict
 pub(crate) async fn a_machine_said_to_be_moved_keeps_its_seat(store: Arc<dyn Store>) {
     make_key(&store, "a", 1).await;
     how(&store, 0, asks(1, 1, 1)).await.unwrap();
@@ -41,6 +43,7 @@ pub(crate) async fn a_machine_said_to_be_moved_keeps_its_seat(store: Arc<dyn Sto
     assert_eq!(story(&store, 2).await, ["seat-moved", "machine-changed"]);
 }
 
+/// Promise: seat-clones
 pub(crate) async fn clones_on_other_hardware_have_seats_of_their_own(store: Arc<dyn Store>) {
     make_key(&store, "a", 50).await;
     for number in 1..=40 {
@@ -52,6 +55,7 @@ pub(crate) async fn clones_on_other_hardware_have_seats_of_their_own(store: Arc<
     assert_eq!(state(&store, 40).await, CredentialState::Released);
 }
 
+/// Promise: seat-match-rules
 pub(crate) async fn a_machine_is_found_among_many_that_share_each_of_its_ids(store: Arc<dyn Store>) {
     make_key(&store, "a", 50).await;
     // Clones of machine 500, and other machines that report one bogus hardware id since an update.
@@ -67,6 +71,7 @@ pub(crate) async fn a_machine_is_found_among_many_that_share_each_of_its_ids(sto
     assert_eq!(how(&store, 4, asks(8, 800, 99)).await, Ok((How::Created, 12)));
 }
 
+/// Promise: seat-superseded-hour
 pub(crate) async fn a_superseded_credential_has_its_hour(store: Arc<dyn Store>) {
     make_key(&store, "a", 1).await;
     how(&store, 0, asks(1, 1, 0)).await.unwrap();
@@ -84,6 +89,8 @@ pub(crate) async fn a_superseded_credential_has_its_hour(store: Arc<dyn Store>) 
     assert_eq!(story(&store, 1).await, ["seat-taken", "superseded", "released"]);
 }
 
+/// Promise: seat-two-alive
+/// Promise: seat-distrusted
 pub(crate) async fn two_alive_under_one_seat_get_two_seats_if_one_is_free(store: Arc<dyn Store>) {
     make_key(&store, "a", 3).await;
     how(&store, 0, asks(1, 1, 0)).await.unwrap();
@@ -113,6 +120,7 @@ pub(crate) async fn two_alive_under_one_seat_get_two_seats_if_one_is_free(store:
     assert_eq!(how(&store, 3 * HOUR, asks(4, 1, 0)).await, Ok((How::Moved, 1)));
 }
 
+/// Promise: seat-two-alive
 pub(crate) async fn two_alive_under_one_seat_and_none_free_end_the_newer(store: Arc<dyn Store>) {
     make_key(&store, "a", 1).await;
     // A reinstalled machine: hardware ids equal.
@@ -129,6 +137,7 @@ pub(crate) async fn two_alive_under_one_seat_and_none_free_end_the_newer(store: 
     assert_eq!(how(&store, 2 * HOUR, asks(3, 2, 9)).await, Err(Code::NoFreeSeat));
 }
 
+/// Promise: seat-two-alive
 pub(crate) async fn many_uses_at_once_are_one_decision(store: Arc<dyn Store>) {
     make_key(&store, "a", 5).await;
     how(&store, 0, asks(1, 1, 0)).await.unwrap();
@@ -146,6 +155,7 @@ pub(crate) async fn many_uses_at_once_are_one_decision(store: Arc<dyn Store>) {
     assert_eq!(story(&store, 1).await.iter().filter(|kind| **kind == "seat-returned").count(), 1);
 }
 
+/// Promise: seat-one-superseded
 pub(crate) async fn a_seat_has_at_most_one_superseded_id(store: Arc<dyn Store>) {
     make_key(&store, "a", 1).await;
     for (id, now) in [(1, 0), (2, 10), (3, 20)] {
@@ -162,6 +172,7 @@ pub(crate) async fn a_seat_has_at_most_one_superseded_id(store: Arc<dyn Store>) 
     assert_eq!((state(&store, 4).await, seats(&store, "a").await.used), (CredentialState::Released, 1));
 }
 
+/// Promise: seat-delete
 pub(crate) async fn the_older_one_takes_a_free_seat_when_the_newer_has_given_its_back(store: Arc<dyn Store>) {
     make_key(&store, "a", 1).await;
     how(&store, 0, asks(1, 1, 0)).await.unwrap();
@@ -183,6 +194,7 @@ pub(crate) async fn the_older_one_takes_a_free_seat_when_the_newer_has_given_its
     assert_eq!(seats(&store, "b").await.used, 1);
 }
 
+/// Promise: seat-two-alive
 pub(crate) async fn a_key_that_refuses_decides_nothing(store: Arc<dyn Store>) {
     make_key(&store, "a", 1).await;
     how(&store, 0, asks(1, 1, 0)).await.unwrap();
@@ -196,6 +208,7 @@ pub(crate) async fn a_key_that_refuses_decides_nothing(store: Arc<dyn Store>) {
     assert_eq!(seats(&store, "a").await.used, 0);
 }
 
+/// Promise: seat-match-rules
 pub(crate) async fn other_keys_machines_are_nobodys_same_machine(store: Arc<dyn Store>) {
     make_key(&store, "a", 1).await;
     make_key(&store, "b", 1).await;

@@ -36,6 +36,7 @@ pub(crate) async fn fresh() -> Database {
 
 store_tests!(fresh);
 
+/// Promise: nodes-seat-limit
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_nodes_never_oversell() {
     let database = fresh().await;
@@ -58,6 +59,7 @@ async fn several_nodes_never_oversell() {
     assert_eq!(stores[2].check().await.unwrap(), [""; 0]);
 }
 
+/// Promise: nodes-seat-limit
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_nodes_do_to_the_same_machines_at_once_adds_up() {
     let database = fresh().await;
@@ -87,6 +89,7 @@ async fn what_nodes_do_to_the_same_machines_at_once_adds_up() {
     assert_eq!(stores[1].check().await.unwrap(), [""; 0]);
 }
 
+/// Promise: nodes-one-id
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_put_and_a_delete_of_one_new_id_never_pass_each_other_on_two_nodes() {
     let database = fresh().await;
@@ -107,6 +110,7 @@ async fn a_put_and_a_delete_of_one_new_id_never_pass_each_other_on_two_nodes() {
     assert_eq!(seats(&database.store, "a").await.used, 0);
 }
 
+/// Promise: nodes-one-id
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_id_that_two_nodes_are_asked_for_at_once_is_one_keys() {
     let database = fresh().await;
@@ -127,6 +131,7 @@ async fn an_id_that_two_nodes_are_asked_for_at_once_is_one_keys() {
     assert_eq!(other.check().await.unwrap(), [""; 0]);
 }
 
+/// Promise: nodes-five-seconds
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_of_the_feed_misses_nothing_while_several_nodes_write() {
     let database = fresh().await;
@@ -158,6 +163,7 @@ async fn a_reader_of_the_feed_misses_nothing_while_several_nodes_write() {
     }
 }
 
+/// Promise: nodes-five-seconds
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_on_one_node_is_hinted_to_the_others() {
     let database = fresh().await;
@@ -173,6 +179,7 @@ async fn a_change_on_one_node_is_hinted_to_the_others() {
     tokio::time::timeout(Duration::from_secs(20), hint.changed()).await.unwrap().unwrap();
 }
 
+/// Promise: nodes-outcome-unknown
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lost_connections_are_made_anew_and_nothing_is_asked_twice_for_it() {
     let database = fresh().await;
@@ -194,6 +201,7 @@ async fn lost_connections_are_made_anew_and_nothing_is_asked_twice_for_it() {
     }
 }
 
+/// Promise: nodes-outcome-unknown
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lock_that_is_not_given_back_makes_a_node_say_that_it_cannot_now() {
     let database = fresh().await;
@@ -207,6 +215,7 @@ async fn a_lock_that_is_not_given_back_makes_a_node_say_that_it_cannot_now() {
     assert_eq!(how(&database.store, 0, asks(1, 1, 1)).await, Ok((How::Created, 1)));
 }
 
+/// Promise: nodes-batch
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_request_that_the_database_refuses_leaves_the_others_of_its_group_whole() {
     let database = fresh().await;
@@ -235,6 +244,7 @@ async fn one_request_that_the_database_refuses_leaves_the_others_of_its_group_wh
     assert_eq!(seats(&database.store, "a").await.used, 39);
 }
 
+/// Promise: nodes-seat-limit
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_counter_that_is_wrong_oversells_nothing() {
     let database = fresh().await;

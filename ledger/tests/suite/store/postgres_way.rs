@@ -13,6 +13,7 @@ async fn open(url: &str, opening: Opening) -> anyhow::Result<Arc<dyn Store>> {
     Ok(Arc::new(PostgresStore::open(&Target::parse(url).unwrap(), opening, policy()).await?))
 }
 
+/// Promise: nodes-encrypted
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_servers_certificate_is_verified_and_nothing_is_said_before_it_is() {
     let folder = tempfile::tempdir().unwrap();
@@ -54,6 +55,7 @@ async fn the_servers_certificate_is_verified_and_nothing_is_said_before_it_is() 
     open(&url("localhost", "sslmode=disable"), Opening::Existing).await.unwrap();
 }
 
+/// Promise: nodes-outcome-unknown
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_whose_answer_is_lost_is_not_known_and_the_same_request_again_finds_its_seat() {
     let url = tokio::task::spawn_blocking(|| Cluster::shared().database()).await.unwrap();

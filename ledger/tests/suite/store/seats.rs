@@ -5,6 +5,7 @@ use els_ledger::{Deleted, How, KeyChange, KeyId};
 
 use super::*;
 
+/// Promise: seat-confirm
 pub(crate) async fn a_seat_is_taken_confirmed_and_given_back(store: Arc<dyn Store>) {
     make_key(&store, "a", 2).await;
     let done = put(&store, 10, asks(1, 1, 1)).await.unwrap();
@@ -31,6 +32,7 @@ pub(crate) async fn a_seat_is_taken_confirmed_and_given_back(store: Arc<dyn Stor
     assert_eq!(story(&store, 1).await, ["seat-taken", "released"]);
 }
 
+/// Promise: wire-get
 pub(crate) async fn strangers_are_told_nothing(store: Arc<dyn Store>) {
     make_key(&store, "a", 2).await;
     make_key(&store, "b", 2).await;
@@ -53,6 +55,7 @@ pub(crate) async fn strangers_are_told_nothing(store: Arc<dyn Store>) {
     assert_eq!((seats(&store, "a").await.used, seats(&store, "b").await.used), (1, 0));
 }
 
+/// Promise: wire-no-free-seat
 pub(crate) async fn a_full_key_gives_no_seat_and_says_how_full_it_is(store: Arc<dyn Store>) {
     make_key(&store, "a", 1).await;
     how(&store, 0, asks(1, 1, 1)).await.unwrap();
@@ -65,6 +68,7 @@ pub(crate) async fn a_full_key_gives_no_seat_and_says_how_full_it_is(store: Arc<
     assert_eq!(how(&store, 2, asks(2, 2, 2)).await, Ok((How::Created, 1)));
 }
 
+/// Promise: seat-limit
 pub(crate) async fn two_hundred_at_once_get_ten_of_ten_seats(store: Arc<dyn Store>) {
     make_key(&store, "a", 10).await;
     let tasks: Vec<_> = (1..=200)
@@ -85,6 +89,7 @@ pub(crate) async fn two_hundred_at_once_get_ten_of_ten_seats(store: Arc<dyn Stor
     assert_eq!(seats(&store, "a").await, Seats { total: 10, used: 10 });
 }
 
+/// Promise: seat-limit
 pub(crate) async fn one_machine_asking_many_times_at_once_has_one_seat(store: Arc<dyn Store>) {
     make_key(&store, "a", 5).await;
     let tasks: Vec<_> = (1..=64)
@@ -103,6 +108,7 @@ pub(crate) async fn one_machine_asking_many_times_at_once_has_one_seat(store: Ar
     assert_eq!((created, seats(&store, "a").await.used), (1, 1));
 }
 
+/// Promise: seat-limit
 pub(crate) async fn taking_and_giving_back_at_once_leaks_nothing(store: Arc<dyn Store>) {
     make_key(&store, "a", 4).await;
     let tasks: Vec<_> = (0..16)
@@ -129,6 +135,7 @@ pub(crate) async fn taking_and_giving_back_at_once_leaks_nothing(store: Arc<dyn 
     assert_eq!(seats(&store, "a").await.used, 0);
 }
 
+/// Promise: seat-confirm
 pub(crate) async fn an_update_changes_what_was_sent_and_keeps_the_label(store: Arc<dyn Store>) {
     make_key(&store, "a", 2).await;
     let first = RegisterCommand { label: label("web 1"), ..asks(1, 1, 1) };
@@ -145,6 +152,7 @@ pub(crate) async fn an_update_changes_what_was_sent_and_keeps_the_label(store: A
     assert_eq!((holders[0].label.clone(), holders[0].hardware), (label("web 2"), asks(1, 1, 2).hardware));
 }
 
+/// Promise: seat-early-release
 pub(crate) async fn a_delete_that_overtakes_its_put_is_remembered_for_a_day(store: Arc<dyn Store>) {
     make_key(&store, "a", 2).await;
     let delete = |now, id, with| store.delete(at(now), registration(id), token(with), client(1));
@@ -160,6 +168,7 @@ pub(crate) async fn a_delete_that_overtakes_its_put_is_remembered_for_a_day(stor
     assert_eq!(store.housekeeping(at(DAY)).await.unwrap().forgotten, 2);
 }
 
+/// Promise: seat-early-release
 pub(crate) async fn what_is_remembered_is_bounded_for_each_client(store: Arc<dyn Store>) {
     make_key(&store, "a", 5).await;
     unwrap(store.delete(at(0), registration(1), token(1), client(1)).await).unwrap();
@@ -172,6 +181,7 @@ pub(crate) async fn what_is_remembered_is_bounded_for_each_client(store: Arc<dyn
     assert_eq!(store.housekeeping(at(3 * DAY)).await.unwrap().forgotten, 1025);
 }
 
+/// Promise: wire-seat-release
 pub(crate) async fn a_key_lists_its_seats_page_by_page_and_frees_its_own(store: Arc<dyn Store>) {
     make_key(&store, "a", 9).await;
     make_key(&store, "b", 9).await;
@@ -206,6 +216,7 @@ pub(crate) async fn a_key_lists_its_seats_page_by_page_and_frees_its_own(store: 
     assert_eq!(get(&store, 2, 3).await, Err(Code::RegistrationReleased));
 }
 
+/// Promise: key-no-self-release
 pub(crate) async fn a_key_without_self_release_frees_no_seat(store: Arc<dyn Store>) {
     make(&store, NewKey { self_release: false, ..new_key("a", 3) }).await;
     how(&store, 0, asks(1, 1, 1)).await.unwrap();
@@ -214,6 +225,8 @@ pub(crate) async fn a_key_without_self_release_frees_no_seat(store: Arc<dyn Stor
     assert_eq!(unwrap(store.delete(at(0), registration(1), token(1), client(1)).await), Ok(Deleted::Released));
 }
 
+/// Promise: seat-same-machine
+/// Promise: seat-lowering
 pub(crate) async fn lowering_seats_ends_nobodys_registration(store: Arc<dyn Store>) {
     make_key(&store, "a", 3).await;
     for number in 1..=3 {

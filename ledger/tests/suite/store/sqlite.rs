@@ -40,6 +40,8 @@ async fn made() -> Database {
 
 store_tests!(made);
 
+/// Promise: seat-limit
+/// Promise: commands-beside-serve
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_processes_on_one_file_never_oversell() {
     let database = fresh();
@@ -59,6 +61,8 @@ async fn two_processes_on_one_file_never_oversell() {
     assert_eq!(stores[1].check().await.unwrap(), [""; 0]);
 }
 
+/// Promise: seat-audit-log
+/// Promise: check-recounts
 #[tokio::test]
 async fn a_recount_names_each_disagreement() {
     let database = fresh();
@@ -91,6 +95,7 @@ async fn a_recount_names_each_disagreement() {
     assert_eq!(database.store.check().await.unwrap(), [""; 0]);
 }
 
+/// Promise: backup-sqlite
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_of_a_database_in_use_is_whole_and_private() {
     use std::os::unix::fs::PermissionsExt;
@@ -127,6 +132,7 @@ async fn a_backup_of_a_database_in_use_is_whole_and_private() {
     assert_eq!(database.store.check().await.unwrap(), [""; 0]);
 }
 
+/// Promise: seat-durable
 #[tokio::test]
 async fn what_was_answered_is_there_after_the_store_is_gone() {
     let database = fresh();

@@ -13,6 +13,7 @@ async fn time_passes(store: &Arc<dyn Store>, from: i64, to: i64) -> u64 {
     released
 }
 
+/// Promise: key-unseen
 pub(crate) async fn a_seat_that_nobody_uses_is_taken_back_after_its_days(store: Arc<dyn Store>) {
     make(&store, NewKey { release_unseen_after: Some(1), ..new_key("a", 3) }).await;
     make_key(&store, "b", 3).await;
@@ -29,6 +30,7 @@ pub(crate) async fn a_seat_that_nobody_uses_is_taken_back_after_its_days(store: 
     assert_eq!((seats(&store, "a").await.used, seats(&store, "b").await.used), (0, 1));
 }
 
+/// Promise: key-unseen
 pub(crate) async fn time_in_which_the_gate_was_down_does_not_count(store: Arc<dyn Store>) {
     make(&store, NewKey { release_unseen_after: Some(1), ..new_key("a", 3) }).await;
     how(&store, 0, asks(1, 1, 1)).await.unwrap();
@@ -43,6 +45,7 @@ pub(crate) async fn time_in_which_the_gate_was_down_does_not_count(store: Arc<dy
     assert_eq!(seats(&store, "a").await.used, 0);
 }
 
+/// Promise: seat-erasure
 pub(crate) async fn machine_ids_are_erased_ninety_days_after_release_also_from_the_trail(store: Arc<dyn Store>) {
     make_key(&store, "a", 3).await;
     how(&store, 0, asks(1, 1, 1)).await.unwrap();
@@ -69,6 +72,7 @@ pub(crate) async fn machine_ids_are_erased_ninety_days_after_release_also_from_t
     assert_eq!(store.housekeeping(at(92 * DAY)).await.unwrap().erased, 0);
 }
 
+/// Promise: seat-erasure
 pub(crate) async fn ids_of_machines_that_hold_seats_are_never_erased(store: Arc<dyn Store>) {
     make_key(&store, "a", 3).await;
     how(&store, 0, asks(1, 1, 1)).await.unwrap();
