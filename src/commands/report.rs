@@ -6,7 +6,7 @@ use super::{Context, is_root};
 use crate::failure::Result;
 use crate::registration::{PENDING, STATE, Standing, State};
 use crate::repo::{self, Present};
-use crate::report::{FileState, Report};
+use crate::report::Report;
 use crate::support::{Answer, FileFacts, MachineIds, Registered, Support};
 use crate::{backend, checks, messages};
 

@@ -12,6 +12,7 @@ const MEGABYTE: u64 = 1_000_000;
 /// The limits that README promises.
 const LARGEST_PROGRAM: u64 = 2_500_000;
 const MOST_MEMORY: u64 = 8 * MEGABYTE;
+const MOST_SYSTEM_CALLS: u64 = 600;
 
 /// What strace saw of one run of the agent.
 struct Trace {
@@ -110,6 +111,23 @@ fn registering_makes_one_put_and_one_probe_runs_no_program_and_needs_little_memo
 }
 
 /// Promise: register-two-requests
+#[test]
+fn registering_makes_few_system_calls() {
+    let repository = Repository::shared();
+    let backend = Backend::with_repository(&repository.root());
+    let key = backend.key(1);
+    let machine = Machine::configured_for(&backend, &repository);
+    let trace = machine.path("/root/trace");
+    let mut command = Command::new(program("strace"));
+    // Variables of a test's environment make the loader search folders and the agent read other certificates.
+    command.env_clear().args(["-f", "-c", "-o"]).arg(&trace);
+    run(command.arg(release_agent()).arg("--root").arg(machine.root()).args(["--key", &key.key])).succeeds();
+    let text = fs::read_to_string(&trace).expect("the summary");
+    let total = text.lines().find(|line| line.ends_with(" total")).expect("the last line");
+    let calls: u64 = total.split_whitespace().nth(3).and_then(|calls| calls.parse().ok()).expect("a number");
+    assert!(calls <= MOST_SYSTEM_CALLS, "{text}");
+}
+
 #[test]
 fn the_other_actions_run_no_program_and_need_little_memory_either() {
     let repository = Repository::shared();
