@@ -406,6 +406,7 @@ mod tests {
         Cli::read(line.split(' ').map(OsString::from))
     }
 
+    /// Promise: backend-environment
     #[test]
     fn the_command_line_is_consistent_and_every_option_has_a_name_in_the_environment() {
         command().debug_assert();
@@ -425,6 +426,7 @@ mod tests {
         assert!(seen > 30, "{seen}");
     }
 
+    /// Promise: backend-no-secret
     #[test]
     fn a_key_in_a_wrong_place_is_not_repeated_in_the_error() {
         let key = "ELS-00000-00000-00000-00000-00000";
@@ -438,6 +440,8 @@ mod tests {
         assert!(read("els-backend key create --sets 5").unwrap_err().to_string().contains("--sets"));
     }
 
+    /// Promise: key-unseen
+    /// Promise: backend-exit-statuses
     #[test]
     fn values_that_make_no_sense_are_usage_errors() {
         for line in [

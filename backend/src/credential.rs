@@ -95,6 +95,7 @@ mod tests {
         Credentials::read(&headers(&[&format!("Basic {}", STANDARD.encode(user_and_password))]))
     }
 
+    /// Promise: seat-hashes
     #[test]
     fn a_credential_is_read_as_id_and_hash_of_the_token() {
         let token = Token::from_random([7; 32]);
@@ -108,6 +109,7 @@ mod tests {
         }
     }
 
+    /// Promise: gate-malformed
     #[test]
     fn a_header_that_no_agent_sends_is_malformed() {
         let token = Token::from_random([7; 32]);

@@ -137,6 +137,7 @@ mod tests {
 
     use super::*;
 
+    /// Promise: no-secret-logged
     #[test]
     fn metrics_are_openmetrics_text_with_fixed_labels() {
         let metrics = Metrics::new();

@@ -216,11 +216,13 @@ prefixes = ["/almalinux/9"]
         RequestPath::parse(target.as_bytes()).unwrap()
     }
 
+    /// Promise: products-file
     #[test]
     fn the_products_compiled_in_are_valid() {
         assert!(Products::embedded().unwrap().iter().all(|product| !product.prefixes.is_empty()));
     }
 
+    /// Promise: products-file
     #[test]
     fn a_version_covers_its_minor_releases_and_no_others() {
         let products = parse(GOOD).unwrap();
@@ -239,6 +241,7 @@ prefixes = ["/almalinux/9"]
         }
     }
 
+    /// Promise: gate-product-paths
     #[test]
     fn a_path_is_open_for_a_product_or_public() {
         let products = parse(GOOD).unwrap();
@@ -251,6 +254,7 @@ prefixes = ["/almalinux/9"]
         assert!(!products.is_public(path("/almalinux/9")));
     }
 
+    /// Promise: products-file
     #[test]
     fn errors_name_file_line_key_and_value() {
         for (from, to, expected) in [

@@ -37,6 +37,7 @@ impl fmt::Display for RepoUrl {
 mod tests {
     use super::*;
 
+    /// Promise: serve-whole-service
     #[test]
     fn a_url_that_an_agent_accepts_is_accepted() {
         for (text, url, base) in [
@@ -52,6 +53,7 @@ mod tests {
         }
     }
 
+    /// Promise: serve-whole-service
     #[test]
     fn a_url_that_an_agent_refuses_is_refused() {
         for (text, why) in [

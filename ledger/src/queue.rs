@@ -157,6 +157,7 @@ pub(super) const QUEUE_LIMIT: usize = 65_536;
 mod tests {
     use super::*;
 
+    /// Promise: limit-queues
     #[test]
     fn lanes_take_turns_however_long_one_of_them_is() {
         let queue = FairQueue::new(100, 100);
@@ -170,6 +171,7 @@ mod tests {
         assert_eq!(first, [(1, 0), (2, 0), (3, 0), (1, 1), (2, 1), (1, 2)]);
     }
 
+    /// Promise: limit-queues
     #[test]
     fn a_full_lane_refuses_and_others_do_not() {
         let queue = FairQueue::new(2, 4);

@@ -221,6 +221,7 @@ mod tests {
         while limits.failed(peer, now).is_ok() {}
     }
 
+    /// Promise: limit-failures
     #[test]
     fn failures_are_forgiven_with_time() {
         let (limits, now, peer) = (FailureLimits::new(BUDGET), Instant::now(), address("192.0.2.1"));
@@ -238,6 +239,7 @@ mod tests {
         assert!(limits.failed(peer, much_later).is_err());
     }
 
+    /// Promise: limit-failures
     #[test]
     fn an_ipv6_64_is_one_network() {
         let (limits, now) = (FailureLimits::new(BUDGET), Instant::now());
@@ -272,6 +274,7 @@ mod tests {
         assert!(networks.recent.len() <= NETWORKS_MOST && networks.older.len() <= NETWORKS_MOST);
     }
 
+    /// Promise: limit-good-credential
     #[tokio::test]
     async fn a_network_without_budget_has_one_request_at_a_time() {
         let (limits, now, peer) = (FailureLimits::new(BUDGET), Instant::now(), address("192.0.2.1"));

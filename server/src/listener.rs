@@ -255,6 +255,7 @@ mod tests {
 
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
+    /// Promise: serve-slow-clients
     #[tokio::test]
     async fn idle_connections_close_when_new_ones_need_a_slot() {
         let (address, _stop) = open(2).await;
@@ -273,6 +274,7 @@ mod tests {
         }
     }
 
+    /// Promise: serve-slow-clients
     #[tokio::test(start_paused = true)]
     async fn a_slow_head_is_closed_when_a_slot_is_wanted_and_a_request_under_way_is_not() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -300,6 +302,7 @@ mod tests {
         assert!(answer[..length].ends_with(b"here"), "it was answered");
     }
 
+    /// Promise: serve-slow-clients
     #[tokio::test(start_paused = true)]
     async fn a_head_that_does_not_arrive_in_time_ends_the_connection() {
         let (address, _stop) = open(10).await;

@@ -163,6 +163,7 @@ mod tests {
         Some(path.names().map(|name| String::from_utf8_lossy(&name).into_owned()).collect::<Vec<_>>().join("|"))
     }
 
+    /// Promise: gate-strict-paths
     #[test]
     fn ordinary_targets_are_split_into_names() {
         for (target, expected) in [
@@ -182,6 +183,7 @@ mod tests {
         }
     }
 
+    /// Promise: gate-strict-paths
     #[test]
     fn a_target_that_two_programs_could_read_in_two_ways_is_refused() {
         for target in [
@@ -249,6 +251,7 @@ mod tests {
         assert_eq!(RequestPath::parse(b"/a\xff"), None);
     }
 
+    /// Promise: gate-one-header
     #[test]
     fn a_target_has_at_most_4096_bytes() {
         let mut target = vec![b'a'; TARGET_LIMIT];
@@ -260,6 +263,7 @@ mod tests {
         assert!(RequestPath::parse(&target).is_none(), "the query counts too");
     }
 
+    /// Promise: gate-product-paths
     #[test]
     fn prefixes_are_compared_by_whole_decoded_segments() {
         let prefix = Prefix::parse("/almalinux/9").unwrap();
@@ -283,6 +287,7 @@ mod tests {
         }
     }
 
+    /// Promise: gate-repo-url
     #[test]
     fn the_rest_of_a_path_below_a_base_has_its_names() {
         let base = Prefix::parse("/repo").unwrap();
@@ -306,6 +311,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
+        /// Promise: gate-strict-paths
         #[test]
         fn every_server_resolves_an_accepted_path_to_the_same_names(
             pieces in prop::collection::vec(

@@ -67,6 +67,7 @@ mod tests {
         proxies.peer(socket.parse().unwrap(), &headers).to_string()
     }
 
+    /// Promise: serve-trusted-proxy
     #[test]
     fn only_entries_of_trusted_proxies_count() {
         for (trusted, socket, forwarded, expected) in [

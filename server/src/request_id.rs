@@ -34,6 +34,7 @@ impl RequestIds {
 mod tests {
     use super::*;
 
+    /// Promise: wire-headers
     #[test]
     fn request_ids_are_unique_and_short() {
         let (one, other) = (RequestIds::start(), RequestIds::start());

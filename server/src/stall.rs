@@ -77,6 +77,7 @@ mod tests {
 
     use super::*;
 
+    /// Promise: serve-slow-clients
     #[tokio::test(start_paused = true)]
     async fn a_write_fails_when_the_client_reads_nothing_and_not_when_it_reads_slowly() {
         let (near, mut far) = tokio::io::duplex(8);

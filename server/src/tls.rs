@@ -112,6 +112,7 @@ mod tests {
         (made.cert.pem(), made.signing_key.serialize_pem())
     }
 
+    /// Promise: serve-certificates
     #[test]
     fn an_error_names_the_file_and_does_not_show_the_key() {
         let folder = tempfile::tempdir().unwrap();
@@ -130,6 +131,7 @@ mod tests {
         assert!(error().contains("contains no certificate"), "{}", error());
     }
 
+    /// Promise: serve-certificates
     #[tokio::test]
     async fn a_renewed_certificate_is_used_and_one_that_cannot_be_used_is_not() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
 //! What the description of the protocol (`GET /openapi.json`) says about all routes.
 //!
-//! A test compares the committed copy, docs/openapi.json, with the code.
+//! `cargo xtask` writes the committed copy, docs/openapi.json, and checks it.
 
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};

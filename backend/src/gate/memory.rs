@@ -253,6 +253,7 @@ mod tests {
         memory.recall(id, |_, key| key.terms.state)
     }
 
+    /// Promise: gate-overtaken
     #[test]
     fn a_lookup_that_is_older_than_a_change_is_not_kept() {
         let memory = Memory::new(Cursor(10), 1000);
@@ -277,6 +278,7 @@ mod tests {
         assert!(key_state(&memory, &id(1)).is_none());
     }
 
+    /// Promise: gate-overtaken
     #[test]
     fn the_newest_facts_of_a_key_count_in_any_order() {
         let memory = Memory::new(Cursor(10), 1000);
@@ -313,6 +315,7 @@ mod tests {
         assert!(!memory.knows_key(KeyNumber(1)));
     }
 
+    /// Promise: gate-last-seen
     #[test]
     fn one_use_a_minute_is_noted() {
         let memory = Memory::new(Cursor(0), 1000);

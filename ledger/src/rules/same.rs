@@ -109,6 +109,7 @@ mod tests {
         Some((id.as_bytes()[0] - 100, likeness))
     }
 
+    /// Promise: seat-match-rules
     #[test]
     fn the_three_rules_and_their_order() {
         use Likeness::*;

@@ -81,6 +81,7 @@ mod tests {
         select(&headers, &Validators { tag: "\"x\"".parse().unwrap(), modified }, 100)
     }
 
+    /// Promise: gate-files
     #[test]
     fn conditions_and_ranges_select_what_rfc_9110_says() {
         // 1_800_000_000 is Fri, 15 Jan 2027 08:00:00 GMT.
