@@ -35,7 +35,7 @@ use self::problem::Refused;
 use crate::gate::Gate;
 use crate::metrics::Metrics;
 use crate::products::Products;
-use els_ledger::Store;
+use els_ledger::{Actor, By, Origin, Store};
 use els_server::files::Folder;
 use els_server::limits::FailureLimits;
 use els_server::path::Prefix;
@@ -81,6 +81,17 @@ pub struct Api {
 #[derive(Debug, Clone, Copy)]
 struct Client(IpAddr);
 
+/// The request's id, for handlers: the audit log has it.
+#[derive(Debug, Clone)]
+struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// `actor`, by this request.
+    fn by(&self, actor: Actor) -> By {
+        By { request: self.0.to_str().ok().map(str::to_owned), ..By::new(actor, Origin::Api) }
+    }
+}
+
 impl Api {
     /// The whole wire over `app`.
     pub fn new(app: Arc<App>) -> Self {
@@ -123,6 +134,7 @@ impl Api {
             }
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(Client(client));
+            request.extensions_mut().insert(RequestId(id.clone()));
             let Ok(response) = self.router.clone().call(request).await;
             response
         };

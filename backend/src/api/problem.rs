@@ -1,6 +1,6 @@
 //! Every error of the wire, as a problem document.
 //!
-//! Owns the way from a refusal, a failed store or a malformed request to status, code and headers. Texts that come from a
+//! Owns the way from a denial, a failed store or a malformed request to status, code and headers. Texts that come from a
 //! client go back to it cleaned; what a store says of its troubles goes to the log alone.
 
 use std::borrow::Cow;
@@ -14,7 +14,7 @@ use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, StatusCode};
 
 use els_ledger::StoreError;
-use els_ledger::rules::Refusal;
+use els_ledger::rules::Denied;
 
 /// An answer that is an error of the contract.
 #[derive(Debug)]
@@ -75,14 +75,25 @@ pub(super) enum Scheme {
     Bearer,
 }
 
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
-        match refusal.code {
-            Code::CredentialInvalid => {
-                Refused::unauthenticated(Scheme::Basic, "The token is not the one of this registration.")
+impl From<Denied> for Refused {
+    fn from(denied: Denied) -> Self {
+        let code = match denied {
+            Denied::WrongToken => {
+                return Refused::unauthenticated(Scheme::Basic, "The token is not the one of this registration.");
             }
-            code => Refused { seats: refusal.seats, ..Refused::new(code) },
-        }
+            Denied::KeyFull { seats } => return Refused { seats: Some(seats), ..Refused::new(Code::NoFreeSeat) },
+            Denied::UnknownKey => Code::UnknownKey,
+            Denied::KeyNotYetValid => Code::KeyNotYetValid,
+            Denied::KeyExpired => Code::KeyExpired,
+            Denied::KeySuspended => Code::KeySuspended,
+            Denied::KeyRevoked => Code::KeyRevoked,
+            Denied::ReleaseNotAllowed => Code::KeyReleaseDenied,
+            Denied::SystemNotCovered => Code::SystemNotCovered,
+            Denied::UnknownRegistration => Code::UnknownRegistration,
+            Denied::RegistrationConflict => Code::RegistrationConflict,
+            Denied::RegistrationReleased => Code::RegistrationReleased,
+        };
+        Refused::new(code)
     }
 }
 

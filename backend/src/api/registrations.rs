@@ -14,9 +14,9 @@ use http::{HeaderMap, Request, StatusCode};
 
 use super::body::{json, no_content, read};
 use super::problem::{Refused, Scheme};
-use super::{App, Client};
-use els_ledger::rules::{Judged, Refusal, RegisterCommand};
-use els_ledger::{Deleted, How, RegistrationView, StoreError};
+use super::{App, Client, RequestId};
+use els_ledger::rules::{Denied, Judged, RegisterCommand};
+use els_ledger::{Actor, How, RegistrationView, ReleaseOutcome, StoreError};
 use els_server::credential::{Credentials, Presented};
 use els_server::limits::{Admission, Crowded};
 
@@ -50,6 +50,7 @@ use els_server::limits::{Admission, Crowded};
 pub(super) async fn put(
     State(app): State<Arc<App>>,
     Extension(Client(client)): Extension<Client>,
+    Extension(request_id): Extension<RequestId>,
     Path(id): Path<String>,
     request: Request<Body>,
 ) -> Result<Response, Refused> {
@@ -58,12 +59,13 @@ pub(super) async fn put(
     let command = command(id, read(&head.headers, body).await?)?;
     let key_hash = command.key_hash;
     let admission = admit(&app, client, || app.limits.knows_key(&key_hash)).await?;
+    let by = request_id.by(Actor::Machine);
     let registered = carried_out(admission, {
         let app = app.clone();
-        async move { app.store.register((app.clock)(), command).await }
+        async move { app.store.register((app.clock)(), by, command).await }
     })
     .await?;
-    if !matches!(registered, Err(Refusal { code: Code::UnknownKey, .. })) {
+    if !matches!(registered, Err(Denied::UnknownKey)) {
         app.limits.key_is_known(&key_hash);
     }
     let registered = judged(&app, client, registered)?;
@@ -97,15 +99,17 @@ pub(super) async fn put(
 pub(super) async fn get(
     State(app): State<Arc<App>>,
     Extension(Client(client)): Extension<Client>,
+    Extension(request_id): Extension<RequestId>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let presented = own_credential(registration_id(&id)?, &headers)?;
     let admission = admit(&app, client, || app.gate.knows(&presented)).await?;
+    let by = request_id.by(Actor::Machine);
     let found = carried_out(admission, {
         let app = app.clone();
         // It may write: a superseded credential after its hour is decided upon.
-        async move { app.store.registration((app.clock)(), presented.id, presented.token_hash).await }
+        async move { app.store.registration((app.clock)(), by, presented.id, presented.token_hash).await }
     })
     .await?;
     Ok(json(StatusCode::OK, &registration(&app, judged(&app, client, found)?)?))
@@ -134,17 +138,19 @@ pub(super) async fn get(
 pub(super) async fn delete(
     State(app): State<Arc<App>>,
     Extension(Client(client)): Extension<Client>,
+    Extension(request_id): Extension<RequestId>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let presented = own_credential(registration_id(&id)?, &headers)?;
     let admission = admit(&app, client, || app.gate.knows(&presented)).await?;
-    let deleted = carried_out(admission, {
+    let by = request_id.by(Actor::Machine);
+    let released = carried_out(admission, {
         let app = app.clone();
-        async move { app.store.delete((app.clock)(), presented.id, presented.token_hash, client).await }
+        async move { app.store.unregister((app.clock)(), by, presented.id, presented.token_hash, client).await }
     })
     .await?;
-    if judged(&app, client, deleted)? == Deleted::NeverSeen {
+    if judged(&app, client, released)? == ReleaseOutcome::RememberedEarly {
         // It may be a guess, and it is written down: it counts, though the answer stays what the contract says.
         let _ = app.limits.failed(client, Instant::now());
     }
@@ -191,15 +197,15 @@ pub(super) async fn carried_out<T: Send + 'static>(
 /// Turns a "no" into its answer. Where it may be a guess, it counts against the address; where the address has failed
 /// too often, it is answered with 429.
 pub(super) fn judged<T>(app: &App, client: IpAddr, judged: Judged<T>) -> Result<T, Refused> {
-    judged.map_err(|refusal| {
-        if matches!(refusal.code, Code::UnknownKey | Code::CredentialInvalid | Code::UnknownRegistration)
+    judged.map_err(|denied| {
+        if matches!(denied, Denied::UnknownKey | Denied::WrongToken | Denied::UnknownRegistration)
             && let Err(exhausted) = app.limits.failed(client, Instant::now())
         {
             app.metrics.limited.inc();
             return Refused::rate_limited(exhausted.retry_after)
                 .detail("Too many requests with unknown keys or credentials come from this address.");
         }
-        refusal.into()
+        denied.into()
     })
 }
 

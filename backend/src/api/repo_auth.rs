@@ -41,6 +41,7 @@ pub(super) fn refusal(app: &App, verdict: Verdict) -> Option<Refused> {
                 }),
             )
         }
+        Verdict::Denied(denied) => (&answers.forbidden, Some(denied.into())),
         Verdict::Unknown => (&answers.unknown, Some(Refused::new(Code::Unavailable))),
     };
     counter.inc();

@@ -6,15 +6,16 @@ use axum::Extension;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
-use els_protocol::{Code, LicenseKey, Problem, RegistrationId, wire};
+use els_protocol::{LicenseKey, Problem, RegistrationId, wire};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 use super::body::{json, no_content};
 use super::problem::{Refused, Scheme};
 use super::registrations::{admit, carried_out, judged, product, registration_id};
-use super::{App, Client};
-use els_ledger::rules::Refusal;
+use super::{App, Client, RequestId};
+use els_ledger::rules::Denied;
+use els_ledger::{Actor, Scope};
 use els_server::credential::bearer_key;
 
 /// Which page of a seat list.
@@ -73,7 +74,7 @@ pub(super) async fn list(
     let admission = admit(&app, client, || app.limits.knows_key(&key_hash)).await?;
     let page = carried_out(admission, {
         let app = app.clone();
-        async move { app.store.seats((app.clock)(), key_hash, after, limit).await }
+        async move { app.store.seat_page((app.clock)(), key_hash, after, limit).await }
     })
     .await?;
     let page = judged(&app, client, page)?;
@@ -113,18 +114,20 @@ pub(super) async fn list(
 pub(super) async fn release(
     State(app): State<Arc<App>>,
     Extension(Client(client)): Extension<Client>,
+    Extension(request_id): Extension<RequestId>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let key_hash = key(&headers)?.hash();
     let id = registration_id(&id)?;
     let admission = admit(&app, client, || app.limits.knows_key(&key_hash)).await?;
+    let by = request_id.by(Actor::KeyHolder);
     let released = carried_out(admission, {
         let app = app.clone();
-        async move { app.store.release((app.clock)(), key_hash, id).await }
+        async move { app.store.release_seat((app.clock)(), Scope::Key(key_hash), by, id).await }
     })
     .await?;
-    if !matches!(released, Err(Refusal { code: Code::UnknownKey, .. })) {
+    if !matches!(released, Err(Denied::UnknownKey)) {
         app.limits.key_is_known(&key_hash);
     }
     judged(&app, client, released)?;

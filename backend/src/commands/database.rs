@@ -17,7 +17,7 @@ pub(super) async fn check(desk: Desk, json: bool) -> Done {
     if json {
         output::json(&json!({ "disagreements": disagreements }))?;
     } else if disagreements.is_empty() {
-        output::line("Seats, registrations and trail agree.")?;
+        output::line("Seats, registrations and audit log agree.")?;
     } else {
         for sentence in &disagreements {
             output::line(els_protocol::clean(sentence, 1024))?;
@@ -60,7 +60,7 @@ pub(super) async fn copied(from: &DatabaseUrl, to: &DatabaseUrl) -> Done {
         output::line(format_args!("{rows:>12} {table}"))?;
     }
     output::line(
-        "Seats, registrations and trail agree. Start `els-backend serve` on the new database, never again on the old one.",
+        "Seats, registrations and audit log agree. Start `els-backend serve` on the new database, never again on the old one.",
     )?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! `events`: the audit trail.
+//! `events`: the audit log.
 
 use std::process::ExitCode;
 
@@ -8,12 +8,12 @@ use super::{Desk, Done, no_such_key};
 use crate::cli;
 use crate::failure::Failure;
 use crate::output::{self, JsonList};
-use els_ledger::{Cursor, Event, EventFilter};
+use els_ledger::{Cursor, Event, EventFilter, Scope};
 
-/// Prints the trail as it is read: it may be longer than memory.
+/// Prints the audit log as it is read: it may be larger than memory.
 pub(super) async fn events(desk: Desk, options: cli::Events, since: Option<Timestamp>) -> Done {
     if let Some(key) = &options.key
-        && desk.store.key(key).await?.is_none()
+        && desk.store.key(desk.now, Scope::Vendor, key).await?.is_none()
     {
         return Err(no_such_key(key));
     }
@@ -26,7 +26,7 @@ pub(super) async fn events(desk: Desk, options: cli::Events, since: Option<Times
     let mut document = if options.output.json { Some(JsonList::begin("events")?) } else { None };
     let mut after = Cursor(0);
     loop {
-        let page = desk.store.events(filter.clone(), after, PAGE).await?;
+        let page = desk.store.events(desk.now, Scope::Vendor, filter.clone(), after, PAGE).await?;
         for event in &page {
             match &mut document {
                 Some(document) => document.item(event)?,
@@ -45,7 +45,7 @@ pub(super) async fn events(desk: Desk, options: cli::Events, since: Option<Times
 }
 
 fn sentence(event: &Event) -> String {
-    let mut text = format!("{}  {:<15} {}", event.at, event.event.as_str(), event.key_id);
+    let mut text = format!("{}  {:<15} {}", event.at, clean(&event.event, 64), event.key_id);
     let mut add = |name: &str, value: Option<String>| {
         if let Some(value) = value {
             text.push_str(&format!("  {name}{}", clean(&value, 512)));
@@ -55,6 +55,9 @@ fn sentence(event: &Event) -> String {
     add("other ", event.other.map(|id| id.to_string()));
     add("machine ", event.machine.map(|id| id.to_string()));
     add("hardware ", event.hardware.map(|id| id.to_string()));
+    add("by ", event.actor.clone());
+    add("through ", event.origin.clone());
+    add("request ", event.request.clone());
     add("- ", event.detail.clone());
     text
 }

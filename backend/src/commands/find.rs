@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use super::{Desk, Done, key_list, seat};
 use crate::failure::Failure;
 use crate::output::{self, Table};
+use els_ledger::Scope;
 
 /// Keys and registrations that a text leads to.
 pub(super) async fn find(desk: Desk, text: String, json: bool) -> Done {
@@ -12,7 +13,7 @@ pub(super) async fn find(desk: Desk, text: String, json: bool) -> Done {
     if text.is_empty() {
         return Err(Failure::Usage("there is nothing to look for".into()));
     }
-    let found = desk.store.find(text, MOST).await?;
+    let found = desk.store.find(desk.now, Scope::Vendor, text, MOST).await?;
     let count = found.keys.len().max(found.registrations.len());
     if json {
         output::json(&found)?;

@@ -13,7 +13,7 @@ use crate::dates::{self, Edge};
 use crate::failure::Failure;
 use crate::output;
 use els_ledger::rules::KeyState;
-use els_ledger::{KeyChange, KeyId, Rotation};
+use els_ledger::{By, KeyChange, KeyId, KeyUpdate, Rotation, Scope, StateChange};
 
 /// Checks what is to be changed.
 pub(super) fn prepare(options: &UpdateKey, zone: &TimeZone, products: &[String]) -> Result<KeyChange, Failure> {
@@ -51,10 +51,12 @@ pub(super) fn prepare(options: &UpdateKey, zone: &TimeZone, products: &[String])
 
 /// Changes a key.
 pub(super) async fn update(desk: Desk, key: KeyId, change: KeyChange, json: bool) -> Done {
-    match desk.store.update_key(desk.now, &key, change).await? {
-        None => Err(no_such_key(&key)),
-        Some(Err(taken)) => Err(Failure::failed(format!("this contract is key {}'s; nothing was changed", taken.0))),
-        Some(Ok(record)) => {
+    match desk.store.update_key(desk.now, Scope::Vendor, By::vendor(), &key, change).await? {
+        KeyUpdate::NoSuchKey => Err(no_such_key(&key)),
+        KeyUpdate::ContractTaken(other) => {
+            Err(Failure::failed(format!("this contract is key {other}'s; nothing was changed")))
+        }
+        KeyUpdate::Updated(record) => {
             let (used, total) = (record.seats.used, record.seats.total);
             key_list::print(&record, desk.now, json)?;
             if used > total {
@@ -74,10 +76,12 @@ pub(super) async fn update(desk: Desk, key: KeyId, change: KeyChange, json: bool
 
 /// Suspends, resumes or revokes a key.
 pub(super) async fn set_state(desk: Desk, key: KeyId, state: KeyState) -> Done {
-    match desk.store.set_key_state(desk.now, &key, state).await? {
-        None => Err(no_such_key(&key)),
-        Some(Err(_)) => Err(Failure::failed(format!("key {key} is revoked, for good; make another with `key create`"))),
-        Some(Ok(_)) => {
+    match desk.store.set_key_state(desk.now, Scope::Vendor, By::vendor(), &key, state).await? {
+        StateChange::NoSuchKey => Err(no_such_key(&key)),
+        StateChange::Revoked => {
+            Err(Failure::failed(format!("key {key} is revoked, for good; make another with `key create`")))
+        }
+        StateChange::Done(_) => {
             output::line(match state {
                 KeyState::Active => format!("Key {key} is active."),
                 KeyState::Suspended => format!("Key {key} is suspended; `els-backend key resume {key}` ends that."),
@@ -94,15 +98,15 @@ pub(super) async fn rotate(desk: Desk, key: KeyId, old_until: Option<Timestamp>,
         return Err(Failure::Usage("--old-until lies in the past; without it the old key ends now".into()));
     }
     let new = secrets::new_key()?;
-    match desk.store.rotate_key(desk.now, &key, new.hash(), old_until).await? {
-        None => return Err(no_such_key(&key)),
-        Some(Rotation::Revoked) => {
+    match desk.store.rotate_key(desk.now, Scope::Vendor, By::vendor(), &key, new.hash(), old_until).await? {
+        Rotation::NoSuchKey => return Err(no_such_key(&key)),
+        Rotation::Revoked => {
             return Err(Failure::failed(format!("key {key} is revoked, for good; make another with `key create`")));
         }
-        Some(Rotation::SecretTaken(other)) => {
+        Rotation::SecretTaken(other) => {
             return Err(Failure::failed(format!("the new key is {other}'s; run it again")));
         }
-        Some(Rotation::Rotated) => {}
+        Rotation::Rotated => {}
     }
     if json {
         output::json(&json!({ "key_id": key, "key": new.expose(), "old_until": old_until.unwrap_or(desk.now) }))?;

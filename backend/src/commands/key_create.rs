@@ -12,7 +12,7 @@ use crate::dates::{self, Edge};
 use crate::failure::Failure;
 use crate::output;
 use els_ledger::rules::KeyState;
-use els_ledger::{Created, KeyId, NewKey};
+use els_ledger::{By, Created, KeyId, NewKey};
 
 /// What is to be made, all values checked.
 pub(super) struct Order {
@@ -65,7 +65,7 @@ pub(super) fn prepare(options: &CreateKey, zone: &TimeZone, products: &[String])
 /// Makes the key.
 pub(super) async fn run(desk: Desk, order: Order) -> Done {
     let imported = order.new.imported;
-    let (record, created) = match desk.store.create_key(desk.now, order.new, order.key.hash()).await? {
+    let (record, created) = match desk.store.create_key(desk.now, By::vendor(), order.new, order.key.hash()).await? {
         Created::New(record) => (record, true),
         Created::Same(record) => (record, false),
         Created::Differs(record, what) => {

@@ -8,7 +8,7 @@ use super::{Desk, Done, no_such_key};
 use crate::failure::Failure;
 use crate::output::{self, JsonList, Table};
 use els_ledger::rules::KeyState;
-use els_ledger::{KeyId, KeyRecord};
+use els_ledger::{KeyId, KeyRecord, Scope};
 
 /// All keys.
 pub(super) async fn list(desk: Desk, json: bool) -> Done {
@@ -16,7 +16,7 @@ pub(super) async fn list(desk: Desk, json: bool) -> Done {
     let mut table = Table::new(HEADINGS);
     let mut after = None;
     loop {
-        let page = desk.store.keys(after, PAGE).await?;
+        let page = desk.store.keys(desk.now, Scope::Vendor, after, PAGE).await?;
         for key in &page {
             match &mut document {
                 Some(document) => document.item(key)?,
@@ -37,7 +37,7 @@ pub(super) async fn list(desk: Desk, json: bool) -> Done {
 
 /// One key.
 pub(super) async fn show(desk: Desk, key: KeyId, json: bool) -> Done {
-    let record = desk.store.key(&key).await?.ok_or_else(|| no_such_key(&key))?;
+    let record = desk.store.key(desk.now, Scope::Vendor, &key).await?.ok_or_else(|| no_such_key(&key))?;
     print(&record, desk.now, json)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -7,11 +7,13 @@ use els_protocol::RegistrationId;
 use super::{Desk, Done, no_such_key};
 use crate::failure::Failure;
 use crate::output::{self, JsonList, Table};
-use els_ledger::{Deleted, Holder, HolderState, KeyId};
+use els_ledger::rules::RegistrationState;
+use els_ledger::{By, Holder, KeyId, ReleaseOutcome, Scope};
 
 /// The registrations of a key that are active or superseded.
 pub(super) async fn list(desk: Desk, key: KeyId, json: bool) -> Done {
-    let mut page = desk.store.holders(&key, None, PAGE).await?.ok_or_else(|| no_such_key(&key))?;
+    let mut page =
+        desk.store.holders(desk.now, Scope::Vendor, &key, None, PAGE).await?.ok_or_else(|| no_such_key(&key))?;
     let mut document = if json { Some(JsonList::begin("registrations")?) } else { None };
     let mut table = Table::new(HEADINGS);
     loop {
@@ -24,7 +26,7 @@ pub(super) async fn list(desk: Desk, key: KeyId, json: bool) -> Done {
         match page.last() {
             Some(last) if page.len() == PAGE as usize => {
                 let after = Some(last.registration);
-                page = desk.store.holders(&key, after, PAGE).await?.unwrap_or_default();
+                page = desk.store.holders(desk.now, Scope::Vendor, &key, after, PAGE).await?.unwrap_or_default();
             }
             _ => break,
         }
@@ -38,15 +40,16 @@ pub(super) async fn list(desk: Desk, key: KeyId, json: bool) -> Done {
 
 /// Frees a seat.
 pub(super) async fn release(desk: Desk, registration: RegistrationId) -> Done {
-    match desk.store.release_seat(desk.now, registration).await? {
-        None | Some(Deleted::NeverSeen) => Err(Failure::NotFound(format!(
+    match desk.store.release_seat(desk.now, Scope::Vendor, By::vendor(), registration).await? {
+        // The vendor's scope is everything: what is denied is not there.
+        Err(_) => Err(Failure::NotFound(format!(
             "there is no registration {registration}; `els-backend find TEXT` looks for one"
         ))),
-        Some(Deleted::Released) => {
+        Ok(ReleaseOutcome::Released) => {
             output::line(format_args!("Registration {registration} is released."))?;
             Ok(ExitCode::SUCCESS)
         }
-        Some(Deleted::Already) => {
+        Ok(ReleaseOutcome::AlreadyReleased | ReleaseOutcome::RememberedEarly) => {
             output::line(format_args!("Registration {registration} had been released before."))?;
             Ok(ExitCode::SUCCESS)
         }
@@ -56,9 +59,9 @@ pub(super) async fn release(desk: Desk, registration: RegistrationId) -> Done {
 /// One line of a table of registrations.
 pub(super) fn row(holder: &Holder) -> [String; 7] {
     let state = match holder.state {
-        HolderState::Active => "active",
-        HolderState::Superseded => "superseded",
-        HolderState::Released => "released",
+        RegistrationState::Active => "active",
+        RegistrationState::Superseded => "superseded",
+        RegistrationState::Released => "released",
     };
     [
         holder.registration.to_string(),

@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::Gate;
 use super::memory::KeyFacts;
-use els_ledger::{Cursor, FeedItem, KeyNumber, StoreError};
+use els_ledger::{Actor, By, Cursor, FeedItem, KeyNumber, Origin, StoreError};
 
 impl Gate {
     /// Follows the feed until the future is dropped.
@@ -79,17 +79,23 @@ impl Gate {
             ticks.tick().await;
             self.memory.sweep_keys();
             self.metrics.gate_remembered.set(i64::try_from(self.memory.len()).unwrap_or(i64::MAX));
-            match self.store.housekeeping(clock()).await {
-                Ok(done) if done == Default::default() => {}
-                Ok(done) => tracing::info!(
-                    released_unseen = done.released,
-                    erased = done.erased,
-                    forgotten = done.forgotten,
-                    "housekeeping"
-                ),
+            match self.upkeep(clock()).await {
+                Ok((0, 0, 0)) => {}
+                Ok((released_unseen, erased, forgotten)) => {
+                    tracing::info!(released_unseen, erased, forgotten, "housekeeping");
+                }
                 Err(error) => tracing::warn!(error = %error, "housekeeping could not be done; it is tried again"),
             }
         }
+    }
+
+    /// How many were released, erased, forgotten.
+    async fn upkeep(&self, now: Timestamp) -> Result<(u64, u64, u64), StoreError> {
+        self.store.gate_is_up(now).await?;
+        let by = By::new(Actor::Backend, Origin::Upkeep);
+        let released = self.store.release_unseen(now, by).await?;
+        let erased = self.store.erase_ids(now).await?;
+        Ok((released, erased, self.store.forget_early_releases(now).await?))
     }
 
     async fn follow_once(&self, cursor: &mut Cursor) -> Result<(), StoreError> {
@@ -110,11 +116,11 @@ impl Gate {
                 }
             }
             for key in keys.into_iter().filter(|key| self.memory.knows_key(*key)) {
-                if let Some(standing) = self.store.key_standing(key).await? {
+                if let Some(gate_key) = self.store.gate_key(key).await? {
                     let facts = KeyFacts {
                         as_of: feed.up_to,
-                        terms: standing.terms(self.grace_seconds),
-                        product: self.products.get(&standing.product).cloned(),
+                        terms: gate_key.terms(self.grace_seconds),
+                        product: self.products.get(&gate_key.product).cloned(),
                     };
                     self.memory.update_key(key, facts);
                 }

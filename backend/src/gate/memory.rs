@@ -14,7 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use els_protocol::{RegistrationId, Sha256Hex, Timestamp};
 
 use crate::products::Product;
-use els_ledger::rules::Terms;
+use els_ledger::rules::KeyTerms;
 use els_ledger::{CredentialState, Cursor, KeyNumber, Lookup};
 
 /// Remembered credentials and keys. Shared by all requests.
@@ -42,7 +42,7 @@ pub(super) struct KeyFacts {
     /// The place in the feed at which this was read.
     pub(super) as_of: Cursor,
     /// State and dates.
-    pub(super) terms: Terms,
+    pub(super) terms: KeyTerms,
     /// The product, unless the file of products no longer has it.
     pub(super) product: Option<Arc<Product>>,
 }
@@ -89,8 +89,8 @@ impl Memory {
 
     /// Keeps what was looked up, unless the feed has overtaken it; says whether it did.
     pub(super) fn remember(&self, id: RegistrationId, lookup: &Lookup, facts: KeyFacts) -> bool {
-        let Some((credential, standing)) = &lookup.found else { return false };
-        let key = self.key_cell(standing.number, facts);
+        let Some((credential, key)) = &lookup.found else { return false };
+        let key = self.key_cell(key.number, facts);
         let mut shard = write(self.shard(&id));
         if lookup.as_of < self.applied() {
             return false;
@@ -226,7 +226,7 @@ const SEEN_EVERY: u32 = 60;
 mod tests {
     use super::*;
     use els_ledger::rules::KeyState;
-    use els_ledger::{Credential, KeyStanding};
+    use els_ledger::{Credential, GateKey};
 
     fn id(number: u32) -> RegistrationId {
         let mut bytes = [0; 16];
@@ -236,13 +236,13 @@ mod tests {
     }
 
     fn facts(as_of: u64, state: KeyState) -> KeyFacts {
-        let terms = Terms { state, starts: None, expires: Timestamp::MAX, grace_seconds: 0 };
+        let terms = KeyTerms { state, starts: None, expires: Timestamp::MAX, grace_seconds: 0 };
         KeyFacts { as_of: Cursor(as_of), terms, product: None }
     }
 
     fn lookup(as_of: u64, state: CredentialState) -> Lookup {
         let credential = Credential { token_hash: Sha256Hex([1; 32]), key: KeyNumber(1), state };
-        let standing = KeyStanding {
+        let key = GateKey {
             number: KeyNumber(1),
             id: els_ledger::KeyId::parse("k-0000000000").unwrap(),
             product: "p".into(),
@@ -250,7 +250,7 @@ mod tests {
             starts: None,
             expires: Timestamp::MAX,
         };
-        Lookup { as_of: Cursor(as_of), found: Some((credential, standing)) }
+        Lookup { as_of: Cursor(as_of), found: Some((credential, key)) }
     }
 
     fn key_state(memory: &Memory, id: &RegistrationId) -> Option<KeyState> {

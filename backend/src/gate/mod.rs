@@ -23,8 +23,8 @@ use self::memory::{KeyFacts, Memory};
 use self::seen::Seen;
 use crate::metrics::Metrics;
 use crate::products::Products;
-use els_ledger::rules::SUPERSEDED_SECONDS;
-use els_ledger::{CredentialState, Lookup, Store, StoreError};
+use els_ledger::rules::{Denied, SUPERSEDED_SECONDS};
+use els_ledger::{Actor, By, CredentialState, GateKey, Lookup, Origin, Store, StoreError};
 use els_server::limits::FailureLimits;
 
 /// What the gate says to one request.
@@ -34,9 +34,10 @@ pub enum Verdict {
     Open,
     /// There is no credential, or it is malformed, unknown, wrong or released: 401.
     Unauthenticated(&'static str),
-    /// The credential is good, but its key is not in force or its product does not open the path: 403. With what the code
-    /// alone does not say.
+    /// The credential is good, but its product does not open the path: 403. With what the code alone does not say.
     Forbidden(Code, Option<&'static str>),
+    /// The credential is good, but its key is not in force.
+    Denied(Denied),
     /// It cannot be known now: 503.
     Unknown,
 }
@@ -154,7 +155,10 @@ impl Gate {
             self.metrics.gate_lookups.inc();
             let question = async {
                 match superseded {
-                    true => self.store.superseded_used(now, presented.id).await,
+                    true => {
+                        let by = By::new(Actor::Machine, Origin::Gate);
+                        self.store.superseded_used(now, by, presented.id).await
+                    }
                     false => self.store.credential(presented.id).await,
                 }
             };
@@ -169,10 +173,10 @@ impl Gate {
                     return Verdict::Unknown;
                 }
             };
-            let Some((credential, standing)) = &lookup.found else {
+            let Some((credential, key)) = &lookup.found else {
                 return self.failed(client, "The registration is not known.");
             };
-            let facts = self.facts(&lookup, standing);
+            let facts = self.facts(&lookup, key);
             match self.weigh(now, presented, path, &credential.token_hash, credential.state, &facts) {
                 Weighed::Superseded if superseded => return Verdict::Unknown,
                 Weighed::Superseded => superseded = true,
@@ -209,8 +213,8 @@ impl Gate {
         if state == CredentialState::Released {
             return Weighed::Verdict(Verdict::Unauthenticated("The registration has been released."));
         }
-        if let Some(code) = key.terms.refuses_credential(now) {
-            return Weighed::Verdict(Verdict::Forbidden(code, None));
+        if let Some(denied) = key.terms.denies_credential(now) {
+            return Weighed::Verdict(Verdict::Denied(denied));
         }
         if let CredentialState::Superseded(since) = state
             && now >= since.plus_seconds(SUPERSEDED_SECONDS)
@@ -223,11 +227,11 @@ impl Gate {
         }
     }
 
-    fn facts(&self, lookup: &Lookup, standing: &els_ledger::KeyStanding) -> KeyFacts {
+    fn facts(&self, lookup: &Lookup, key: &GateKey) -> KeyFacts {
         KeyFacts {
             as_of: lookup.as_of,
-            terms: standing.terms(self.grace_seconds),
-            product: self.products.get(&standing.product).cloned(),
+            terms: key.terms(self.grace_seconds),
+            product: self.products.get(&key.product).cloned(),
         }
     }
 

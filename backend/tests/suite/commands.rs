@@ -9,7 +9,7 @@ use els_protocol::LicenseKey;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::store::{asks, at, how, policy, registration};
+use crate::store::{asks, at, by, how, policy, registration};
 
 /// A folder with a database, gone when the test is.
 struct Site {
@@ -296,7 +296,7 @@ async fn commands_work_beside_a_store_that_is_in_use() {
     assert!(site.line(&format!("seat release {}", registration(2))).ok().stdout.contains("before"));
     assert!(how(&store, 1, register(4)).await.is_ok());
     site.line(&format!("key suspend {id}")).ok();
-    assert_eq!(how(&store, 2, register(1)).await.err(), Some(els_protocol::Code::KeySuspended));
+    assert_eq!(how(&store, 2, register(1)).await.err(), Some(els_ledger::rules::Denied::KeySuspended));
     let found = site.json(&format!("find {}", registration(4)));
     assert_eq!(found["registrations"][0]["state"], "active");
     let trail = site.line(&format!("events --registration {}", registration(2))).ok();
@@ -315,7 +315,7 @@ async fn what_a_key_distrusts_is_shown_and_can_be_forgotten() {
         let asks = els_ledger::rules::RegisterCommand { key_hash: hash, ..asks(number, 7, 0) };
         how(&store, 0, asks).await.unwrap();
     }
-    store.superseded_used(at(2 * 3600), registration(1)).await.unwrap();
+    store.superseded_used(at(2 * 3600), by(), registration(1)).await.unwrap();
     let machine = asks(1, 7, 0).machine.to_string();
     assert!(site.line(&format!("key show {id}")).ok().stdout.contains(&machine));
     assert_eq!(site.json(&format!("key show {id}"))["distrusted"], serde_json::json!([machine]));

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use els_ledger::database::DatabaseUrl;
 use els_ledger::rules::KeyState;
-use els_ledger::{self, KeyChange, KeyId, Opening, Store};
+use els_ledger::{self, By, KeyChange, KeyId, Opening, Scope, Store};
 use els_protocol::wire::{SeatList, seat_path};
 use els_protocol::{Code, LicenseKey, Timestamp};
 use serde_json::Value;
@@ -265,7 +265,7 @@ impl Administrator {
             self_release: true,
             imported: false,
         };
-        self.runtime.block_on(self.store.create_key(Timestamp::from_unix(NOW), new, key.hash())).unwrap();
+        self.runtime.block_on(self.store.create_key(Timestamp::from_unix(NOW), By::vendor(), new, key.hash())).unwrap();
         id
     }
 
@@ -274,11 +274,23 @@ impl Administrator {
         let record = match op {
             Op::Resize { seats } => {
                 let change = KeyChange { seats: Some(seats), ..KeyChange::default() };
-                self.runtime.block_on(self.store.update_key(now, key, change)).unwrap().unwrap().unwrap()
+                super::store::updated(self.runtime.block_on(self.store.update_key(
+                    now,
+                    Scope::Vendor,
+                    By::vendor(),
+                    key,
+                    change,
+                )))
             }
             Op::Suspend { suspended } => {
                 let state = if suspended { KeyState::Suspended } else { KeyState::Active };
-                self.runtime.block_on(self.store.set_key_state(now, key, state)).unwrap().unwrap().unwrap()
+                super::store::state_set(self.runtime.block_on(self.store.set_key_state(
+                    now,
+                    Scope::Vendor,
+                    By::vendor(),
+                    key,
+                    state,
+                )))
             }
             _ => panic!("a client's"),
         };

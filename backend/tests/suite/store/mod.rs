@@ -13,10 +13,13 @@ mod upkeep;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use els_ledger::rules::{Judged, RegisterCommand};
-use els_ledger::{Created, Cursor, EventFilter, How, KeyId, KeyRecord, NewKey, Policy, Registered, Store, StoreError};
+use els_ledger::rules::{Denied, Judged, RegisterCommand};
+use els_ledger::{
+    Actor, By, Created, Cursor, EventFilter, How, KeyId, KeyRecord, KeyUpdate, NewKey, Origin, Policy, Registered,
+    Scope, StateChange, Store, StoreError,
+};
 use els_protocol::wire::{Os, Seats};
-use els_protocol::{Code, Label, MachineId, RegistrationId, Sha256Hex, Timestamp};
+use els_protocol::{Label, MachineId, RegistrationId, Sha256Hex, Timestamp};
 
 /// Runs every case on a database, which `$fresh` makes: `store_tests!(fresh)`.
 macro_rules! store_tests {
@@ -55,6 +58,7 @@ macro_rules! store_tests {
             upkeep::time_in_which_the_gate_was_down_does_not_count,
             upkeep::machine_ids_are_erased_ninety_days_after_release_also_from_the_trail,
             upkeep::ids_of_machines_that_hold_seats_are_never_erased,
+            upkeep::a_job_has_one_holder_at_a_time,
             administration::a_contract_is_made_once,
             administration::a_secret_belongs_to_one_key_for_ever,
             administration::a_rotated_key_keeps_its_machines_and_the_old_secret_its_time,
@@ -63,6 +67,8 @@ macro_rules! store_tests {
             administration::a_change_says_from_what_to_what,
             administration::what_is_known_can_be_found,
             administration::keys_are_listed_in_pages,
+            administration::every_event_says_who_caused_it,
+            administration::a_scope_of_one_key_reaches_no_other,
         }
     };
     ($fresh:path: $($module:ident::$case:ident),* $(,)?) => {
@@ -71,7 +77,7 @@ macro_rules! store_tests {
             async fn $case() {
                 let database = $fresh().await;
                 super::$module::$case(std::sync::Arc::clone(&database.store)).await;
-                // Whatever a case does, counters, registrations and trail agree afterwards.
+                // Whatever a case does, counters, registrations and audit log agree afterwards.
                 assert_eq!(database.store.check().await.unwrap(), [""; 0]);
             }
         )*
@@ -140,7 +146,7 @@ pub(crate) async fn make_key(store: &Arc<dyn Store>, name: &str, seats: u64) -> 
 
 pub(crate) async fn make(store: &Arc<dyn Store>, key: NewKey) -> KeyRecord {
     let hash = secret(key.id.as_str());
-    match store.create_key(at(0), key, hash).await.unwrap() {
+    match store.create_key(at(0), By::vendor(), key, hash).await.unwrap() {
         Created::New(record) => record,
         other => panic!("{other:?}"),
     }
@@ -162,18 +168,18 @@ pub(crate) fn asks(id: u32, machine: u32, hardware: u32) -> RegisterCommand {
 }
 
 pub(crate) async fn put(store: &Arc<dyn Store>, now: i64, command: RegisterCommand) -> Judged<Registered> {
-    store.register(at(now), command).await.unwrap()
+    store.register(at(now), by(), command).await.unwrap()
 }
 
 /// How a PUT ended, and the seats used after it; or the code of its refusal.
-pub(crate) async fn how(store: &Arc<dyn Store>, now: i64, command: RegisterCommand) -> Result<(How, u64), Code> {
-    put(store, now, command).await.map(|done| (done.how, done.view.seats.used)).map_err(|refusal| refusal.code)
+pub(crate) async fn how(store: &Arc<dyn Store>, now: i64, command: RegisterCommand) -> Result<(How, u64), Denied> {
+    put(store, now, command).await.map(|done| (done.how, done.view.seats.used))
 }
 
 /// What a machine's own credential is answered: used seats, or the code of the refusal.
-pub(crate) async fn get(store: &Arc<dyn Store>, now: i64, id: u32) -> Result<u64, Code> {
-    let answer = store.registration(at(now), registration(id), token(id)).await.unwrap();
-    answer.map(|view| view.seats.used).map_err(|refusal| refusal.code)
+pub(crate) async fn get(store: &Arc<dyn Store>, now: i64, id: u32) -> Result<u64, Denied> {
+    let answer = store.registration(at(now), by(), registration(id), token(id)).await.unwrap();
+    answer.map(|view| view.seats.used)
 }
 
 pub(crate) async fn seats(store: &Arc<dyn Store>, name: &str) -> Seats {
@@ -181,14 +187,14 @@ pub(crate) async fn seats(store: &Arc<dyn Store>, name: &str) -> Seats {
 }
 
 pub(crate) async fn record(store: &Arc<dyn Store>, name: &str) -> KeyRecord {
-    store.key(&KeyId::parse(name).unwrap()).await.unwrap().unwrap()
+    store.key(at(0), Scope::Vendor, &KeyId::parse(name).unwrap()).await.unwrap().unwrap()
 }
 
 /// The kinds of all events of one registration.
-pub(crate) async fn story(store: &Arc<dyn Store>, id: u32) -> Vec<&'static str> {
+pub(crate) async fn story(store: &Arc<dyn Store>, id: u32) -> Vec<String> {
     let filter = EventFilter { registration: Some(registration(id)), ..EventFilter::default() };
-    let events = store.events(filter, Cursor(0), 1000).await.unwrap();
-    events.into_iter().map(|event| event.event.as_str()).collect()
+    let events = store.events(at(0), Scope::Vendor, filter, Cursor(0), 1000).await.unwrap();
+    events.into_iter().map(|event| event.event).collect()
 }
 
 pub(crate) fn label(text: &str) -> Option<Label> {
@@ -196,6 +202,37 @@ pub(crate) fn label(text: &str) -> Option<Label> {
 }
 
 /// An answer of the store itself must not fail in these tests.
-pub(crate) fn unwrap<T>(answer: Result<Judged<T>, StoreError>) -> Result<T, Code> {
-    answer.unwrap().map_err(|refusal| refusal.code)
+pub(crate) fn unwrap<T>(answer: Result<Judged<T>, StoreError>) -> Judged<T> {
+    answer.unwrap()
+}
+
+/// The key as it was changed.
+pub(crate) fn updated(outcome: Result<KeyUpdate, StoreError>) -> KeyRecord {
+    match outcome.unwrap() {
+        KeyUpdate::Updated(record) => record,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The key with its new state.
+pub(crate) fn state_set(outcome: Result<StateChange, StoreError>) -> KeyRecord {
+    match outcome.unwrap() {
+        StateChange::Done(record) => record,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What a full key says.
+pub(crate) fn full(total: u64, used: u64) -> Denied {
+    Denied::KeyFull { seats: Seats { total, used } }
+}
+
+/// A machine, by a request of the wire.
+pub(crate) fn by() -> By {
+    By { request: Some("r-1".into()), ..By::new(Actor::Machine, Origin::Api) }
+}
+
+/// The backend, as time passes.
+pub(crate) fn upkeep() -> By {
+    By::new(Actor::Backend, Origin::Upkeep)
 }
