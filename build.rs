@@ -1,6 +1,6 @@
-//! Builds the vendor's own files into the agent: repo files, GPG key, licence text.
+//! Builds the vendor's files into the agent: repo files, GPG key, agreement.
 //!
-//! They come from `dist/` and `EULA.txt`, or, as a whole, from the folder that `ELS_VENDOR_DIR` names.
+//! They come from `dist/` and `EULA.txt`. If `ELS_VENDOR_DIR` is set, they all come from that folder.
 
 #![allow(clippy::disallowed_methods, reason = "these rules are the agent's")]
 

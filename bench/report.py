@@ -1,6 +1,6 @@
 """A table and a plot of what was measured.
 
-Owns how figures are shown. docs/benchmarks.md keeps the text around its table; only what lies between the two marks is written.
+Owns how figures are shown. docs/developer/benchmarks.md keeps the text around its table; only what lies between the two marks is written.
 """
 
 import datetime

@@ -322,7 +322,7 @@ def main():
     parser.add_argument("--runs", type=int, default=5, help="pairs of runs of each figure (5)")
     parser.add_argument("--seconds", type=int, default=5, help="seconds of each run (5)")
     parser.add_argument("--only", action="append", help=f"one of {', '.join(one[0] for one in ROWS)}; may be given again")
-    parser.add_argument("--write", action="store_true", help="put table and plot into docs/benchmarks.md and .svg")
+    parser.add_argument("--write", action="store_true", help="put table and plot into docs/developer/benchmarks.md and .svg")
     options = parser.parse_args()
     for path in (AGENT, BACKEND, ONE_BY_ONE):
         if not path.exists():

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The whole story on this computer, with real parts and in a temporary folder: a vendor with a signed repository and a
-# backend, a customer with one seat and two servers. Nothing outside the folder is changed, and it is removed at the end.
+# Shows the product on this computer, with the real programs and in a temporary folder: a vendor with a signed repository and a
+# backend, and a customer with one seat and two servers. Nothing outside the folder changes, and it is removed at the end.
 #
-# Shown: each command as one would type it on the machine that its prompt names, and what it really printed. License keys
-# are shortened, since a recording of this is no place for one.
+# Each command is shown as it is typed on the machine that the prompt names, with what it printed. License keys are shortened,
+# because the output may be recorded.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -21,11 +21,11 @@ if [[ -z ${ELS_DEMO_BUILT-} ]]; then
     cargo build --quiet --locked -p els-register -p els-backend
 fi
 if ((EUID != 0)); then
-    echo "Machines are mounted and registered by root:"
+    echo "The servers of this demo are mounted, which needs root:"
     exec sudo env ELS_DEMO_BUILT=1 CARGO_TARGET_DIR="$target" "$source/scripts/demo.sh"
 fi
 for tool in dnf rpmbuild rpmsign createrepo_c gpg openssl unshare setpriv strace; do
-    command -v "$tool" >/dev/null || fail "the program $tool is missing: run scripts/install-dependencies"
+    command -v "$tool" >/dev/null || fail "the program $tool is missing: run scripts/install-dependencies demo"
 done
 
 place=$(mktemp -d "${TMPDIR:-/tmp}/els-demo-XXXXXX")
@@ -43,13 +43,13 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 chmod 755 "$place"
 
-# ---- How this script tells its story ----------------------------------------------------------------------------------
+# ---- Output -----------------------------------------------------------------------------------------------------------
 
 if [[ -t 1 && -z ${NO_COLOR-} ]]; then bold=$'\e[1m' dim=$'\e[2m' plain=$'\e[0m'; else bold='' dim='' plain=''; fi
 step=0
 key=
 
-# The next chapter, and what there is to see in it.
+# chapter TITLE LINE...: begins a chapter and says what it shows.
 chapter() {
     step=$((step + 1))
     printf '\n%s%d. %s%s\n' "$bold" "$step" "$1" "$plain"
@@ -58,8 +58,8 @@ chapter() {
     echo
 }
 
-# Text as it may be shown: no key, no name of the temporary folder. dnf tells of one signing key for each section that names
-# it; once is enough.
+# Prints standard input without the key and the name of the temporary folder. dnf reports a signing key once for each section that
+# names it; it is shown once.
 shown() {
     local text
     text=$(awk '
@@ -71,7 +71,7 @@ shown() {
     printf '%s\n' "${text//"$place"/}"
 }
 
-# prompt MACHINE WORD...: a command line.
+# prompt MACHINE WORD...: shows a command line.
 prompt() {
     local machine=$1 line='' word
     shift
@@ -88,7 +88,7 @@ run() {
     shift
     output=$("$@" 2>&1 </dev/null) || status=$?
     [[ -z $output ]] || printf '%s\n' "$output" | shown | sed 's/^/   /'
-    [[ $status == "$expected" ]] || fail "exit status $status, where $expected was expected: $(printf '%s ' "$@" | shown)"
+    [[ $status == "$expected" ]] || fail "exit status $status instead of $expected: $(printf '%s ' "$@" | shown)"
     ((status == 0)) || printf '   %s(exit status %s)%s\n' "$dim" "$status" "$plain"
     echo
 }
@@ -98,7 +98,7 @@ on() {
     local machine=$1 expected=$2
     shift 2
     prompt "$machine" "$@"
-    run "$expected" tests/fixtures/enter-machine "$place/$machine" "$@"
+    run "$expected" testkit/fixtures/enter-machine "$place/$machine" "$@"
 }
 
 # vendor WORD...: shows and runs a command of the backend.
@@ -109,15 +109,15 @@ vendor() {
 
 # ---- The vendor's side ------------------------------------------------------------------------------------------------
 
-# package RELEASE: builds a tiny package and signs it.
+# package RELEASE: builds a small package and signs it.
 package() {
     rpmbuild -bb --quiet --define "_topdir $place/rpmbuild" --define 'tiny_name example' --define "tiny_release $1" \
-        tests/fixtures/tiny.spec
+        testkit/fixtures/tiny.spec
     rpmsign --addsign --define '_gpg_name els@example.com' --define "_gpg_path $place/keys" --define "__gpg $(command -v gpg)" \
         "$place/rpmbuild/RPMS/noarch/example-1.0-$1.noarch.rpm"
 }
 
-# The sections that registering enables, and the folders in which dnf looks for them.
+# Prints the sections that registering enables, and the folders where dnf looks for them.
 sections() {
     awk -F = '
         /^\[/ { section = substr($1, 2, length($1) - 2) }
@@ -152,7 +152,7 @@ make_certificates() {
         -keyout "$place/server.key" -out "$place/server.pem"
 }
 
-# Starts the backend on a port that is free and sets `server`.
+# Starts the backend on a free port and sets `server`.
 start_backend() {
     setpriv --pdeathsig KILL -- "$target/debug/els-backend" serve --database "sqlite://$place/els.db" \
         --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --repo-root "$place/packages" \
@@ -171,64 +171,65 @@ start_backend() {
 
 # ---- The customer's side ----------------------------------------------------------------------------------------------
 
-# new_server NAME: a server with AlmaLinux 9.6, els-register installed and configured as the vendor's RPM would do it.
+# new_server NAME: makes a server with AlmaLinux 9.6, and els-register installed and configured as by the vendor's RPM.
 new_server() {
     local root=$place/$1
-    tests/fixtures/new-machine "$root"
+    testkit/fixtures/new-machine "$root"
     install -D "$target/debug/els-register" "$root/opt/bin/els-register"
     install -D -m 644 "$place/RPM-GPG-KEY-EXAMPLE" "$root/etc/pki/els/RPM-GPG-KEY-EXAMPLE"
-    # The store of CAs where Debian's libraries look for it: the programs in these machines are Debian's.
+    # The CA is where Debian's libraries look for it, because the programs in these machines are Debian's.
     install -D -m 644 "$place/ca.pem" "$root/etc/ssl/certs/ca-certificates.crt"
     printf 'server = "%s"\ngpg_key = "/etc/pki/els/RPM-GPG-KEY-EXAMPLE"\n' "$server" >"$root/etc/els-register.toml"
 }
 
-# ---- The story --------------------------------------------------------------------------------------------------------
+# ---- What is shown ----------------------------------------------------------------------------------------------------
 
-chapter "A vendor has packages ..." \
-    "example-1.0-1 and its update 1.0-2 are built with rpmbuild, signed, and put into a repository whose metadata are" \
-    "signed too. A server gets them only from the sections of dist/repo-files/els-almalinux-9.repo."
+chapter "A vendor has packages" \
+    "example-1.0-1 and its update 1.0-2 are built with rpmbuild and signed. They are in a repository whose metadata is" \
+    "signed too. Servers find it through the sections of dist/repo-files/els-almalinux-9.repo."
 (build_repository) >"$place/build.log" 2>&1 || fail "the repository could not be built: $(cat "$place/build.log")"
 (cd "$place/packages" && find . -name '*.rpm' -o -name 'repomd.xml*' | sort | sed 's/^\./   /')
 
-chapter "... and a backend" \
-    "One program, one database file: it counts seats, and it guards the packages (the gate). Here it serves them as well;" \
-    "a large site puts nginx or Caddy in front."
-make_certificates >"$place/build.log" 2>&1 || fail "no certificates could be made: $(cat "$place/build.log")"
+chapter "The vendor starts the backend" \
+    "els-backend is one program with one database file. It counts seats, and it decides who may fetch packages (the gate)." \
+    "Here it also serves the packages; on a large site, nginx or Caddy serves them and asks the gate."
+make_certificates >"$place/build.log" 2>&1 || fail "the certificates could not be made: $(cat "$place/build.log")"
 prompt vendor els-backend serve --repo-root /srv/packages --tls-cert server.pem --tls-key server.key '&'
 start_backend
 printf '   listening on %s\n' "$server"
 
 chapter "The vendor sells a contract for one server" \
-    "The key is printed once: the backend keeps its hash alone."
+    "The license key is printed once: the backend keeps only its hash."
 sale=(key create --seats 1 --expires 2099-12-31 --contract DEMO-1)
-made=$("$target/debug/els-backend" "${sale[@]}" --database "sqlite://$place/els.db" 2>&1) || fail "no key could be made: $made"
+made=$("$target/debug/els-backend" "${sale[@]}" --database "sqlite://$place/els.db" 2>&1) || fail "the key could not be made: $made"
 key=$(grep -o 'ELS-[0-9A-Z-]*' <<<"$made")
 key_id=$(grep -o 'k-[0-9a-z]*-[0-9a-z]*' <<<"$made")
 prompt vendor els-backend "${sale[@]}"
 shown <<<"$made" | sed 's/^/   /'
 
 chapter "The customer registers a server" \
-    "One request takes the seat; then the agent proves that the repository opens, and writes a repo file, three dnf" \
-    "variables and the signing key. The license key is stored nowhere."
+    "One request takes the seat. Then els-register checks that the repository can be read, and writes a repo file, three" \
+    "dnf variables and the public signing key. It does not store the license key."
 new_server web1
 on web1 0 els-register --key "$key"
 on web1 0 sed -n '/^\[els-updates\]/,/^$/p' /etc/yum.repos.d/els.repo
 on web1 0 els-register --status
 
-chapter "From here on it is plain dnf" \
-    "The real dnf installs a package through the gate, checks both signatures, and finds the update."
+chapter "dnf installs and updates as usual" \
+    "dnf fetches the package through the gate, checks the signatures of metadata and package, and finds the update."
 on web1 0 dnf --quiet --assumeyes install example-1.0-1
 on web1 0 dnf --quiet --assumeyes update
 on web1 0 rpm -q example
 
 chapter "A second server finds no free seat" \
-    "It is told what to do, and stays as it was."
+    "The contract has one seat. The error says what to do, and nothing was written on the server."
 new_server web2
 on web2 6 els-register --key "$key"
 on web2 0 ls /etc/yum.repos.d /etc/dnf/vars
 
-chapter "The seat moves" \
-    "Unregistering gives it back at once, as often as one likes. Installed packages stay."
+chapter "The seat moves to the second server" \
+    "Unregistering releases the seat at once, and another server can take it. This can be repeated without limit." \
+    "Installed packages stay."
 on web1 0 els-register --unregister
 on web1 0 dnf --quiet repolist --all
 on web2 0 els-register --key "$key"
@@ -236,9 +237,9 @@ on web2 0 dnf --quiet --assumeyes install example
 on web2 0 els-register --seats --key "$key"
 on web2 0 els-register --unregister
 
-chapter "A registration is killed in the middle, and simply run again" \
-    "The backend has given the seat, and the power fails before the server has written that down (strace ends the agent" \
-    "with SIGKILL when it renames a file for the third time). The next run takes up the very same seat."
+chapter "A registration is interrupted and run again" \
+    "The backend has assigned the seat, but the server loses power before it has written all its files (here strace kills" \
+    "els-register when it renames a file for the third time). The next run continues with the same seat."
 prompt web1 els-register --key "$key"
 status=0
 (
@@ -247,21 +248,21 @@ status=0
         -- "$target/debug/els-register" --root "$place/web1" --ca-file "$place/ca.pem" --key "$key"
     exit $?
 ) >/dev/null 2>&1 || status=$?
-((status == 137)) || fail "the agent was to be killed, and ended with $status"
+((status == 137)) || fail "els-register was not killed: exit status $status"
 printf '   Killed\n\n'
 vendor seat list "$key_id"
 on web1 0 dnf --quiet repolist
 on web1 0 els-register --key "$key"
 vendor seat list "$key_id"
 seats=$("$target/debug/els-backend" seat list "$key_id" --json --database "sqlite://$place/els.db" | grep -c '"registration"')
-((seats == 1)) || fail "$seats seats are taken, where one machine is registered"
+((seats == 1)) || fail "$seats seats are taken by one registered machine"
 on web1 0 dnf --quiet --assumeyes reinstall example
 
-chapter "In the end, the books balance" \
-    "The seat is given back; the backend recounts seats against registrations and its audit trail."
+chapter "All seats are accounted for" \
+    "The seat is released. \`els-backend check\` compares the seat counts with the registrations and the audit log."
 on web1 0 els-register --unregister
 vendor check
 vendor key show "$key_id"
 
-printf '\n%sdemo: SUCCESS: registered, installed, updated, refused, moved, killed and run again; one seat throughout.%s\n' \
+printf '\n%sdemo: SUCCESS: one seat was registered, used by dnf, refused to a second server, moved, and kept through a crash.%s\n' \
     "$bold" "$plain"

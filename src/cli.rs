@@ -1,4 +1,6 @@
 //! The command line: what was asked for, or a usage error that repeats no value.
+//!
+//! It must not know what an action does.
 
 use std::ffi::OsString;
 
@@ -36,7 +38,7 @@ pub(crate) enum Action {
     group = ArgGroup::new("action").multiple(false),
 )]
 pub(crate) struct Options {
-    /// License key; registers, unless another action stands beside it
+    /// License key; registers unless another action is given
     #[arg(
         long,
         value_name = "KEY",
@@ -44,45 +46,45 @@ pub(crate) struct Options {
         help_heading = "Key (arguments are visible to others: --key-file is safer)"
     )]
     pub(crate) key: Option<String>,
-    /// Read the key from FILE instead; '-': standard input
+    /// Read the key from FILE ('-': standard input)
     #[arg(long, value_name = "FILE", help_heading = "Key (arguments are visible to others: --key-file is safer)")]
     pub(crate) key_file: Option<String>,
 
-    /// Register, the key from ELS_LICENSE_KEY or a systemd credential
+    /// Register with the key in ELS_LICENSE_KEY or a systemd credential
     #[arg(long, group = "action", help_heading = "Actions")]
     register: bool,
     /// Bring the written files up to date; needs no key
     #[arg(long, group = "action", help_heading = "Actions")]
     refresh: bool,
-    /// Give the seat back and remove what registering wrote
+    /// Release the seat and remove what registering wrote
     #[arg(long, group = "action", help_heading = "Actions")]
     unregister: bool,
-    /// Say where this machine stands
+    /// Show whether this machine is registered and in order
     #[arg(long, group = "action", help_heading = "Actions")]
     status: bool,
-    /// List who holds the key's seats; needs no root
+    /// List the machines that hold the key's seats; needs no root
     #[arg(long, group = "action", help_heading = "Actions")]
     seats: bool,
-    /// Free the seat of a machine that is gone; needs no root
+    /// Release the seat of a machine that is gone; needs no root
     #[arg(long, value_name = "ID", group = "action", help_heading = "Actions")]
     pub(crate) release: Option<String>,
-    /// One text for support: state, files, checks; no secrets
+    /// Print a text for support: state, files, checks; no secrets
     #[arg(long, group = "action", help_heading = "Actions")]
     report: bool,
     /// Print the end-user license agreement
     #[arg(long, group = "action", help_heading = "Actions")]
     eula: bool,
 
-    /// Registering: what the list of seats calls this machine (%H: host name)
+    /// Register: name of this machine in the seat list (%H: host name)
     #[arg(long, value_name = "TEXT", help_heading = "For some actions")]
     pub(crate) label: Option<String>,
-    /// Registering: the registered machine on new hardware, no copy of it
+    /// Register: this is the registered machine on new hardware, not a copy
     #[arg(long, help_heading = "For some actions")]
     pub(crate) moved: bool,
-    /// Refresh, status: ask nobody
+    /// Refresh, status: do not ask the backend
     #[arg(long, help_heading = "For some actions")]
     pub(crate) offline: bool,
-    /// Unregister: clean up here even if the seat cannot be given back
+    /// Unregister: remove the files even if the seat cannot be released
     #[arg(long, help_heading = "For some actions")]
     pub(crate) force: bool,
     /// Register, refresh, unregister: only print what would be done
@@ -98,22 +100,22 @@ pub(crate) struct Options {
     /// Configuration [default: /etc/els-register.toml]
     #[arg(long, value_name = "FILE", help_heading = "Settings")]
     pub(crate) config: Option<String>,
-    /// CA certificates (PEM) to trust beside the system's
+    /// CA certificates (PEM) to trust in addition to the system's
     #[arg(long, value_name = "FILE", help_heading = "Settings")]
     pub(crate) ca_file: Option<String>,
     /// HTTP proxy: http://[USER:PASSWORD@]HOST:PORT
     #[arg(long, value_name = "URL", help_heading = "Settings")]
     pub(crate) proxy: Option<String>,
-    /// Most time for all waiting together [default: 60]
+    /// Time limit for all waiting together [default: 60]
     #[arg(long, value_name = "SECONDS", help_heading = "Settings")]
     pub(crate) timeout: Option<String>,
-    /// Take every path that is read or written under DIR
+    /// Read and write all paths below DIR
     #[arg(long, value_name = "DIR", help_heading = "Settings")]
     pub(crate) root: Option<String>,
     /// Print only warnings and errors
     #[arg(short, long, conflicts_with = "verbose", help_heading = "Settings")]
     pub(crate) quiet: bool,
-    /// Say what is being done
+    /// Print each step
     #[arg(short, long, help_heading = "Settings")]
     pub(crate) verbose: bool,
     /// Print this help
@@ -129,23 +131,57 @@ pub(crate) enum Parsed {
     Run(Action, Box<Options>),
     /// `--help` or `--version`: a text for standard output.
     Text(String),
-    /// A usage error: the message and, where one is known, what to type instead.
-    Wrong(String),
+    Wrong(UsageError),
+}
+
+/// What is wrong with the command line. Options are named as they were typed. Values are never repeated: a key that was
+/// typed without `--key` is still a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum UsageError {
+    NoAction,
+    /// `typed` is the option that chose the action.
+    NotWith {
+        option: String,
+        typed: String,
+        only_with: &'static [Action],
+    },
+    BareArgument {
+        suggested: Option<String>,
+    },
+    Unknown {
+        option: String,
+        suggested: Option<String>,
+    },
+    Conflict {
+        option: String,
+        other: String,
+    },
+    Twice {
+        option: String,
+    },
+    NoValue {
+        option: String,
+    },
+    NeedsValue {
+        option: String,
+    },
+    NotUtf8,
 }
 
 /// Reads the arguments, the program's own name first.
 pub(crate) fn parse(arguments: Vec<OsString>) -> Parsed {
-    let parsed = Options::command().try_get_matches_from(arguments).and_then(|found| Options::from_arg_matches(&found));
+    let parsed =
+        Options::command().try_get_matches_from(&arguments).and_then(|found| Options::from_arg_matches(&found));
     match parsed {
         Ok(options) => match options.action() {
             Ok(action) => Parsed::Run(action, Box::new(options)),
-            Err(message) => Parsed::Wrong(message),
+            Err(error) => Parsed::Wrong(error),
         },
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
                 Parsed::Text(error.render().to_string().trim_end().to_owned())
             }
-            _ => Parsed::Wrong(describe(&error)),
+            _ => Parsed::Wrong(describe(&error, &arguments)),
         },
     }
 }
@@ -173,7 +209,7 @@ impl Action {
 
 impl Options {
     /// The one action that was named, if every option that was given means something for it.
-    fn action(&self) -> Result<Action, String> {
+    fn action(&self) -> Result<Action, UsageError> {
         let named = [
             (self.register, Action::Register),
             (self.refresh, Action::Refresh),
@@ -184,15 +220,16 @@ impl Options {
             (self.report, Action::Report),
             (self.eula, Action::Eula),
         ];
-        let has_key = self.key.is_some() || self.key_file.is_some();
-        let action = match named.iter().find(|(given, _)| *given) {
-            Some((_, action)) => *action,
-            None if has_key => Action::Register,
-            None => return Err("no action: name one, for example --key KEY, --status or --unregister".into()),
+        let key = [(self.key.is_some(), "--key"), (self.key_file.is_some(), "--key-file")];
+        let key = key.into_iter().find(|(given, _)| *given).map(|(_, option)| option);
+        let (action, typed) = match (named.iter().find(|(given, _)| *given), key) {
+            (Some((_, action)), _) => (*action, format!("--{}", action.name())),
+            (None, Some(option)) => (Action::Register, option.to_owned()),
+            (None, None) => return Err(UsageError::NoAction),
         };
         use Action::{Refresh, Register, Release, Seats, Status, Unregister};
-        let given: [(bool, &str, &[Action]); 6] = [
-            (has_key, "--key and --key-file", &[Register, Seats, Release]),
+        let given: [(bool, &str, &'static [Action]); 6] = [
+            (key.is_some(), key.unwrap_or_default(), &[Register, Seats, Release]),
             (self.label.is_some(), "--label", &[Register]),
             (self.moved, "--moved", &[Register]),
             (self.offline, "--offline", &[Refresh, Status]),
@@ -200,56 +237,58 @@ impl Options {
             (self.dry_run, "--dry-run", &[Register, Refresh, Unregister]),
         ];
         match given.iter().find(|(given, _, actions)| *given && !actions.contains(&action)) {
-            Some((_, option, actions)) => {
-                let names: Vec<String> = actions.iter().map(|action| format!("--{}", action.name())).collect();
-                Err(format!("{option} means nothing with --{}; with {} it does", action.name(), names.join(", ")))
-            }
+            Some((_, option, only_with)) => Err(UsageError::NotWith { option: (*option).to_owned(), typed, only_with }),
             None => Ok(action),
         }
     }
 }
 
-/// A usage error in one line. Values are never repeated: a key that was typed without `--key` is still a secret.
-fn describe(error: &clap::Error) -> String {
-    let option = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(option_name(text)),
-        Some(ContextValue::Strings(texts)) => {
-            Some(texts.iter().map(|text| option_name(text)).collect::<Vec<_>>().join(", "))
-        }
-        _ => None,
+fn describe(error: &clap::Error, arguments: &[OsString]) -> UsageError {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => vec![bare_name(text)],
+        Some(ContextValue::Strings(texts)) => texts.iter().map(|text| bare_name(text)).collect(),
+        _ => Vec::new(),
+    };
+    let option = |kind| {
+        let names: Vec<String> = text(kind).into_iter().map(|name| as_typed(name, arguments)).collect();
+        (!names.is_empty()).then(|| names.join(", "))
     };
     let argument = option(ContextKind::InvalidArg).unwrap_or_default();
-    let message = match error.kind() {
-        ErrorKind::UnknownArgument if argument.is_empty() => {
-            "an argument without an option before it (not repeated here: it may be a key); keys follow --key".into()
-        }
-        ErrorKind::UnknownArgument => format!("unknown option {argument}"),
+    let suggested =
+        text(ContextKind::SuggestedArg).first().filter(|name| !name.is_empty()).map(|&name| name.to_owned());
+    match error.kind() {
+        ErrorKind::UnknownArgument if argument.is_empty() => UsageError::BareArgument { suggested },
+        ErrorKind::UnknownArgument => UsageError::Unknown { option: argument, suggested },
         ErrorKind::ArgumentConflict => match option(ContextKind::PriorArg).filter(|prior| *prior != argument) {
-            Some(prior) => format!("{argument} and {prior} cannot stand together"),
-            None => format!("{argument} was given more than once"),
+            Some(prior) => UsageError::Conflict { option: argument, other: prior },
+            None => UsageError::Twice { option: argument },
         },
-        ErrorKind::TooManyValues => format!("{argument} takes no value"),
-        ErrorKind::InvalidUtf8 => "an argument is no UTF-8 text".into(),
-        _ => format!("{argument} needs a value"),
-    };
-    match option(ContextKind::SuggestedArg).filter(|suggested| !suggested.is_empty()) {
-        Some(suggested) => format!("{message}; did you mean {suggested}?"),
-        None => message,
+        ErrorKind::TooManyValues => UsageError::NoValue { option: argument },
+        ErrorKind::InvalidUtf8 => UsageError::NotUtf8,
+        _ => UsageError::NeedsValue { option: argument },
     }
 }
 
-/// The option's bare name: without its value, and empty for what is no option.
-fn option_name(text: &str) -> String {
-    if !text.starts_with('-') {
-        return String::new();
+/// The option's bare name: without its value, and empty for what is not an option.
+fn bare_name(text: &str) -> &str {
+    if text.starts_with('-') { text.split(['=', ' ', '[', '<']).next().unwrap_or_default() } else { "" }
+}
+
+/// clap gives the long name also where the short one was typed.
+fn as_typed(name: &str, typed: &[OsString]) -> String {
+    let long = typed.iter().filter_map(|word| word.to_str()).any(|word| word.split('=').next() == Some(name));
+    let command = Options::command();
+    let option = command.get_arguments().find(|option| option.get_long() == name.strip_prefix("--"));
+    match option.and_then(clap::Arg::get_short) {
+        Some(short) if !long => format!("-{short}"),
+        _ => name.to_owned(),
     }
-    text.split(['=', ' ', '[', '<']).next().unwrap_or_default().to_owned()
 }
 
 /// What `--help` says last: the exit statuses in two columns, and examples.
 fn after_help() -> String {
     let (left, right) = MEANINGS.split_at(MEANINGS.len() / 2);
-    let mut text = "Every command can be killed at any instant and simply run again.\n\nExit status:\n".to_owned();
+    let mut text = "Every command can be killed at any time and run again.\n\nExit status:\n".to_owned();
     for (one, other) in left.iter().zip(right) {
         text += &format!("{:>4}  {:<35}{:>2}  {}\n", one.status, one.short, other.status, other.short);
     }
@@ -269,20 +308,23 @@ els-register(8) has files, proxies and recovery.";
 mod tests {
     use super::*;
 
+    fn parsed(arguments: &[&str]) -> Parsed {
+        parse(std::iter::once("els-register").chain(arguments.iter().copied()).map(OsString::from).collect())
+    }
+
     fn wrong(arguments: &[&str]) -> String {
-        let arguments = std::iter::once("els-register").chain(arguments.iter().copied()).map(OsString::from);
-        match parse(arguments.collect()) {
-            Parsed::Wrong(message) => message,
+        match parsed(arguments) {
+            Parsed::Wrong(error) => crate::messages::failure(&crate::failure::Failure::Usage(error)),
             Parsed::Run(action, _) => panic!("understood as {action:?}"),
             Parsed::Text(text) => panic!("printed {text}"),
         }
     }
 
     fn action(arguments: &[&str]) -> Action {
-        let arguments = std::iter::once("els-register").chain(arguments.iter().copied()).map(OsString::from);
-        match parse(arguments.collect()) {
+        match parsed(arguments) {
             Parsed::Run(action, _) => action,
-            Parsed::Wrong(message) | Parsed::Text(message) => panic!("{message}"),
+            Parsed::Wrong(error) => panic!("{error:?}"),
+            Parsed::Text(text) => panic!("printed {text}"),
         }
     }
 
@@ -291,8 +333,9 @@ mod tests {
         Options::command().debug_assert();
     }
 
+    /// Promise: action-named
     #[test]
-    fn a_key_registers_unless_another_action_stands_beside_it() {
+    fn a_key_registers_unless_another_action_is_given() {
         assert_eq!(action(&["--key", "ABCDEFGH"]), Action::Register);
         assert_eq!(action(&["--key-file", "-"]), Action::Register);
         assert_eq!(action(&["--register"]), Action::Register);
@@ -301,27 +344,68 @@ mod tests {
         assert_eq!(action(&["--release", "x", "--key", "ABCDEFGH"]), Action::Release);
     }
 
+    /// Promise: usage-errors
     #[test]
     fn no_action_or_two_is_wrong_usage() {
         assert!(wrong(&[]).contains("no action"));
         assert!(wrong(&["--json"]).contains("no action"));
-        assert!(wrong(&["--status", "--unregister"]).contains("cannot stand together"));
-        assert!(wrong(&["--key", "A", "--key-file", "B"]).contains("cannot stand together"));
+        assert!(wrong(&["--status", "--unregister"]).contains("cannot be used together"));
+        assert!(wrong(&["--key", "A", "--key-file", "B"]).contains("cannot be used together"));
     }
 
+    /// Promise: usage-errors
     #[test]
-    fn an_option_that_would_do_nothing_is_wrong_usage() {
-        for arguments in [
-            &["--status", "--key", "SECRETSECRET"][..],
-            &["--status", "--force"],
-            &["--unregister", "--offline"],
-            &["--refresh", "--moved"],
-            &["--seats", "--key", "SECRETSECRET", "--dry-run"],
+    fn an_option_that_would_do_nothing_is_wrong_usage_and_named_as_it_was_typed() {
+        for (arguments, message) in [
+            (
+                &["--status", "--key", "SECRETSECRET"][..],
+                "--key cannot be used with --status, only with --register, --seats or --release",
+            ),
+            (
+                &["--status", "--key-file", "SECRETSECRET"],
+                "--key-file cannot be used with --status, only with --register, --seats or --release",
+            ),
+            (&["--status", "--force"], "--force cannot be used with --status, only with --unregister"),
+            (
+                &["--unregister", "--offline"],
+                "--offline cannot be used with --unregister, only with --refresh or --status",
+            ),
+            (
+                &["--key", "SECRETSECRET", "--offline"],
+                "--offline cannot be used with --key, only with --refresh or --status",
+            ),
+            (
+                &["--key-file", "SECRETSECRET", "--force"],
+                "--force cannot be used with --key-file, only with --unregister",
+            ),
+            (&["--refresh", "--moved"], "--moved cannot be used with --refresh, only with --register"),
+            (
+                &["--seats", "--key", "SECRETSECRET", "--dry-run"],
+                "--dry-run cannot be used with --seats, only with --register, --refresh or --unregister",
+            ),
         ] {
-            assert!(wrong(arguments).contains("means nothing with"), "{arguments:?}");
+            assert_eq!(wrong(arguments), message, "{arguments:?}");
         }
     }
 
+    #[test]
+    fn other_usage_errors_name_what_was_typed_too() {
+        for (arguments, message) in [
+            (&["--status", "-q", "-v"][..], "-q and -v cannot be used together"),
+            (&["--status", "-qv"], "-q and -v cannot be used together"),
+            (&["--status", "--quiet", "-v"], "--quiet and -v cannot be used together"),
+            (&["--status", "-q", "-q"], "-q was given more than once"),
+            (&["--status", "--status"], "--status was given more than once"),
+            (&["--status", "--quiet=yes"], "--quiet takes no value"),
+            (&["--key"], "--key needs a value"),
+            (&["--quite"], "unknown option --quite; did you mean --quiet?"),
+            (&["-x"], "unknown option -x"),
+        ] {
+            assert_eq!(wrong(arguments), message, "{arguments:?}");
+        }
+    }
+
+    /// Promise: usage-error-no-value
     #[test]
     fn a_usage_error_repeats_no_value() {
         for arguments in [

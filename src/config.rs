@@ -1,19 +1,21 @@
 //! What the administrator set: the configuration file, the flags over it, and where the key comes from.
 
+use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
+use els_host::config;
+use els_host::failure::{Failure as Host, SettingFault};
+use els_host::network::Proxy;
+use els_host::root::{PathError, Root, read_named};
 use els_protocol::{BaseUrl, Label, LicenseKey};
 use nix::errno::Errno;
 use serde::Deserialize;
 
 use crate::cli::Options;
-use crate::error::{Failure, Result};
-use crate::root::{Root, named_is_public, read_named};
+use crate::failure::{Failure, KeyFault, LabelFault, Result};
 
 /// Where the configuration is, unless `--config` names another file.
 pub(crate) const PATH: &str = "/etc/els-register.toml";
-
-const DEFAULT_TIMEOUT: u64 = 60;
 
 /// The configuration file; every member may be absent.
 #[derive(Debug, Default, Deserialize)]
@@ -37,8 +39,7 @@ pub(crate) struct Config {
     pub(crate) server_flag: Option<BaseUrl>,
     /// The file's.
     pub(crate) server: Option<BaseUrl>,
-    /// PEM text of further CA certificates, and the file it came from.
-    pub(crate) extra_certificates: Option<(String, Vec<u8>)>,
+    pub(crate) extra_certificates: Option<CaFile>,
     pub(crate) proxy_flag: Option<String>,
     pub(crate) proxy: Option<String>,
     pub(crate) timeout: Duration,
@@ -50,54 +51,52 @@ pub(crate) struct Config {
     /// Whether others than the owner may read the file.
     pub(crate) public: bool,
     /// What is wrong with the settings, for the one command that goes on without them.
-    pub(crate) problem: Option<String>,
+    pub(crate) problem: Option<Failure>,
+}
+
+/// CA certificates to trust in addition to the system's.
+#[derive(Debug)]
+pub(crate) struct CaFile {
+    /// Where the file was named, for messages.
+    pub(crate) setting: String,
+    pub(crate) path: String,
+    /// PEM text.
+    pub(crate) pem: Vec<u8>,
 }
 
 impl Config {
-    /// Reads the file and puts the flags over it.
+    /// Reads the file and puts the options over it.
     pub(crate) fn load(options: &Options, root: &Root) -> Result<Self> {
         let path = options.config.clone().unwrap_or_else(|| PATH.to_owned());
-        let (content, public) = match &options.config {
-            Some(path) => (Some(read_named(path).map_err(unreadable)?), named_is_public(path)),
-            None => {
-                let public = root.look(PATH).ok().flatten().is_some_and(|found| found.mode & 0o044 != 0);
-                match root.read(PATH) {
-                    // With a proxy's password in it the file is root's alone; other users have the defaults.
-                    Err(error) if error.errno == Errno::EACCES && !nix::unistd::geteuid().is_root() => (None, public),
-                    content => (content.map_err(unreadable)?, public),
-                }
-            }
-        };
-        let file = match content {
-            Some(content) => parse(&path, &content)?,
-            None => File::default(),
-        };
-        let wrong = |key: &'static str| {
-            let path = path.clone();
-            move |why: String| Failure::usage(format!("{path}: {key}: {why}"))
-        };
-        let server = file.server.as_deref().map(BaseUrl::parse).transpose().map_err(wrong("server"))?;
-        let server_flag = options.server.as_deref().map(BaseUrl::parse).transpose();
-        let server_flag = server_flag.map_err(|why| Failure::usage(format!("--server: {why}")))?;
-        let timeout = match &options.timeout {
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(in_range)
-                .ok_or_else(|| Failure::usage("--timeout: it is no number of seconds from 1 to 86400"))?,
-            None => match file.timeout {
-                Some(seconds) if !in_range(&seconds) => {
-                    return Err(wrong("timeout")("it is no number of seconds from 1 to 86400".into()));
-                }
-                timeout => timeout.unwrap_or(DEFAULT_TIMEOUT),
+        let found = match &options.config {
+            Some(path) => Some(read_named(path).map_err(wrong_path("--config"))?),
+            None => match root.read_with_mode(PATH) {
+                // With a proxy's password in it the file is root's alone; other users have the defaults.
+                Err(error) if error.errno == Errno::EACCES && !nix::unistd::geteuid().is_root() => None,
+                found => found.map_err(Host::Named)?,
             },
         };
+        let public = found.as_ref().is_some_and(|(_, mode)| mode & 0o044 != 0);
+        let file = found.map(|(content, _)| parse(&path, &content)).transpose()?.unwrap_or_default();
+        let named = |key: &str| format!("{path}: {key}");
+        let url = |name: String, text: &Option<String>| {
+            let wrong = |why| Host::setting(name, SettingFault::Url { why });
+            text.as_deref().map(BaseUrl::parse).transpose().map_err(wrong)
+        };
+        let server = url(named("server"), &file.server)?;
+        let server_flag = url("--server".to_owned(), &options.server)?;
+        let timeout = config::timeout(("--timeout", options.timeout.as_deref()), (&named("timeout"), file.timeout))?;
         let extra_certificates = match (&options.ca_file, &file.ca_file) {
-            (Some(named), _) => Some((named.clone(), read_named(named).map_err(unreadable)?)),
+            (Some(path), _) => {
+                let (pem, _) = read_named(path).map_err(wrong_path("--ca-file"))?;
+                Some(CaFile { setting: "--ca-file".to_owned(), path: path.clone(), pem })
+            }
             (None, Some(below)) => {
-                let content = root.read(below).map_err(unreadable)?;
-                let missing = || wrong("ca_file")(format!("there is no file {below}"));
-                Some((below.clone(), content.ok_or_else(missing)?))
+                let setting = named("ca_file");
+                let missing = SettingFault::MissingFile { path: below.clone() };
+                let pem = root.read(below).map_err(wrong_path(&setting))?;
+                let pem = pem.ok_or_else(|| Host::setting(&*setting, missing))?;
+                Some(CaFile { setting, path: below.clone(), pem })
             }
             (None, None) => None,
         };
@@ -108,7 +107,7 @@ impl Config {
             extra_certificates,
             proxy_flag: options.proxy.clone(),
             proxy: file.proxy.filter(|proxy| !proxy.trim().is_empty()),
-            timeout: Duration::from_secs(timeout),
+            timeout,
             gpg_key: file.gpg_key,
             label: file.label,
             support: file.support.map(|support| els_protocol::clean(&support, 200)),
@@ -118,17 +117,17 @@ impl Config {
     }
 
     /// The defaults, and what is wrong with the settings.
-    pub(crate) fn without(problem: &Failure, options: &Options) -> Self {
+    pub(crate) fn without(problem: Failure, options: &Options) -> Self {
         Config {
             path: options.config.clone().unwrap_or_else(|| PATH.to_owned()),
-            timeout: Duration::from_secs(DEFAULT_TIMEOUT),
-            problem: Some(problem.message.clone()),
+            timeout: Duration::from_secs(config::DEFAULT_TIMEOUT),
+            problem: Some(problem),
             ..Config::default()
         }
     }
 }
 
-/// The label to send: the flag's, else the configuration's. `%H` in it becomes the host name.
+/// The label to send: the option's, else the configuration's. `%H` in it becomes the host name.
 pub(crate) fn label(
     options: &Options,
     config: &Config,
@@ -139,74 +138,69 @@ pub(crate) fn label(
         (None, Some(text)) => (text, format!("{}: label", config.path)),
         (None, None) => return Ok(None),
     };
+    let wrong = |fault| Failure::Label { source: source.clone(), fault };
     let text = if text.contains("%H") {
-        let name = host_name().ok_or_else(|| Failure::usage(format!("{source}: %H: this machine has no host name")))?;
-        text.replace("%H", &name)
+        text.replace("%H", &host_name().ok_or_else(|| wrong(LabelFault::NoHostName))?)
     } else {
         text.clone()
     };
-    Label::parse(&text).map(Some).map_err(|why| Failure::usage(format!("{source}: {why}")))
+    Label::parse(&text).map(Some).map_err(|why| wrong(LabelFault::Wrong(why)))
 }
 
 /// The license key: from `--key`, `--key-file`, `ELS_LICENSE_KEY`, or the systemd credential `els.key`. A source that is
-/// named but unreadable or empty is an error, never a fall-through.
+/// named but unreadable or empty is an error; the next source is not tried.
 pub(crate) fn license_key(options: &Options) -> Result<LicenseKey> {
-    let read = |path: &str| -> Result<String> {
-        let content = read_named(path).map_err(unreadable)?;
-        String::from_utf8(content).map_err(|_| Failure::usage(format!("{path}: the key file is no UTF-8 text")))
-    };
-    let credentials =
-        std::env::var_os("CREDENTIALS_DIRECTORY").map(|folder| std::path::Path::new(&folder).join("els.key"));
-    let (text, source) = if let Some(key) = &options.key {
-        (key.clone(), "--key".to_owned())
+    let (content, source) = if let Some(key) = &options.key {
+        (key.clone().into_bytes(), "--key".to_owned())
     } else if let Some(path) = &options.key_file {
-        (read(path)?, format!("--key-file {path}"))
+        let (content, _) = read_named(path).map_err(wrong_path("--key-file"))?;
+        (content, format!("--key-file {path}"))
     } else if let Some(value) = std::env::var_os("ELS_LICENSE_KEY") {
-        let text = value.into_string().map_err(|_| Failure::usage("ELS_LICENSE_KEY: it is no UTF-8 text"))?;
-        (text, "ELS_LICENSE_KEY".to_owned())
-    } else if let Some(path) = credentials.as_ref().and_then(|path| path.to_str()).filter(|path| named_exists(path)) {
-        (read(path)?, path.to_owned())
+        (value.into_vec(), "ELS_LICENSE_KEY".to_owned())
     } else {
-        return Err(Failure::usage("no license key was given").hint(
-            "name it with --key KEY or --key-file FILE, in the environment as ELS_LICENSE_KEY, or as the systemd credential els.key",
-        ));
+        credential()?.ok_or(Failure::NoKey)?
     };
-    LicenseKey::parse(&text).map_err(|error| {
-        Failure::usage(format!("{source}: {error}")).hint("copy the key once more from where you were sent it")
-    })
+    let wrong = |fault| Failure::Key { source: source.clone(), fault };
+    let text = String::from_utf8(content).map_err(|_| wrong(KeyFault::NotUtf8))?;
+    LicenseKey::parse(&text).map_err(|error| wrong(KeyFault::Wrong(error)))
 }
 
-/// Whether anything stands at a path of the running system, readable or not.
-fn named_exists(path: &str) -> bool {
-    !matches!(read_named(path), Err(error) if error.errno == Errno::ENOENT)
+/// The systemd credential, and its path; `None` if there is none.
+fn credential() -> Result<Option<(Vec<u8>, String)>> {
+    const NAME: &str = "CREDENTIALS_DIRECTORY";
+    let Some(folder) = std::env::var_os(NAME) else { return Ok(None) };
+    let folder = folder.into_string().map_err(|_| Host::setting(NAME, SettingFault::NotUtf8))?;
+    let path = format!("{folder}/els.key");
+    match read_named(&path) {
+        Err(error) if error.errno == Errno::ENOENT => Ok(None),
+        found => Ok(Some((found.map_err(Host::Named)?.0, path))),
+    }
 }
 
-fn in_range(seconds: &u64) -> bool {
-    (1..=86_400).contains(seconds)
+/// Reads the file's text.
+pub(crate) fn parse(path: &str, content: &[u8]) -> els_host::failure::Result<File> {
+    config::parse(path, content)
 }
 
-/// Reads the file's text. Errors name the place and the key, never a value: one may be a proxy's password.
-pub(crate) fn parse(path: &str, content: &[u8]) -> Result<File> {
-    let text = std::str::from_utf8(content).map_err(|_| Failure::usage(format!("{path}: it is no UTF-8 text")))?;
-    toml::from_str(text).map_err(|error| {
-        let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-        let place = line.map_or_else(|| path.to_owned(), |line| format!("{path}: line {line}"));
-        let message = error.message().split(": ").next().unwrap_or_default();
-        let key = line.and_then(|line| text.lines().nth(line - 1)).and_then(|line| line.split_once('='));
-        let key = key.map(|(key, _)| key.trim()).filter(|key| !key.is_empty() && key.bytes().all(is_key_byte));
-        match key {
-            Some(key) => Failure::usage(format!("{place}: {key}: {message}")),
-            None => Failure::usage(format!("{place}: {message}")),
-        }
-    })
+/// Checks the text of a configuration file as [`Config::load`] does before it looks at other files. Returns the server.
+pub(crate) fn check(path: &str, content: &[u8]) -> Result<Option<BaseUrl>> {
+    let file = parse(path, content)?;
+    let named = |key: &str| format!("{path}: {key}");
+    let wrong = |key: &str, fault| Host::setting(named(key), fault);
+    let server = file.server.as_deref().map(BaseUrl::parse).transpose();
+    let server = server.map_err(|why| wrong("server", SettingFault::Url { why }))?;
+    config::timeout(("", None), (&named("timeout"), file.timeout))?;
+    if let Some(proxy) = file.proxy.as_deref().filter(|proxy| !proxy.trim().is_empty()) {
+        Proxy::parse(proxy).map_err(|fault| wrong("proxy", SettingFault::Proxy(fault)))?;
+    }
+    let config = Config { path: path.to_owned(), label: file.label, ..Config::default() };
+    label(&Options::default(), &config, || Some("host.example".to_owned()))?;
+    Ok(server)
 }
 
-fn is_key_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
-}
-
-fn unreadable(error: crate::root::PathError) -> Failure {
-    Failure::usage(error.to_string())
+fn wrong_path(setting: &str) -> impl FnOnce(PathError) -> Host {
+    let setting = setting.to_owned();
+    move |error| Host::setting(setting, SettingFault::Path(error))
 }
 
 #[cfg(test)]
@@ -214,9 +208,10 @@ mod tests {
     use super::*;
 
     fn wrong(text: &str) -> String {
-        parse("/etc/els-register.toml", text.as_bytes()).unwrap_err().message
+        els_host::messages::failure(&parse("/etc/els-register.toml", text.as_bytes()).unwrap_err())
     }
 
+    /// Promise: config-errors
     #[test]
     fn a_mistake_in_the_file_is_named_by_line_and_key_without_its_value() {
         assert_eq!(
@@ -229,6 +224,7 @@ mod tests {
         assert!(message.contains("line 1") && !message.contains("hunter2"), "{message}");
     }
 
+    /// Promise: config-errors
     #[test]
     fn every_member_is_read() {
         let text = "server='https://a'\nca_file='/b'\nproxy='c'\ntimeout=9\ngpg_key='/d'\nlabel='e'\nsupport='f'\n";
@@ -236,8 +232,9 @@ mod tests {
         assert_eq!((file.timeout, file.support.as_deref()), (Some(9), Some("f")));
     }
 
+    /// Promise: pages-match-code
     #[test]
-    fn the_shipped_file_tells_of_every_member_and_sets_none() {
+    fn the_shipped_file_names_every_member_and_sets_none() {
         let shipped = include_str!("../dist/els-register.toml");
         let nothing = format!("{:?}", parse("x", shipped.as_bytes()).unwrap());
         assert_eq!(nothing, format!("{:?}", File::default()));

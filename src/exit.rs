@@ -1,20 +1,20 @@
-//! The exit statuses in words. `error` says which failure has which; help, manual and README say what each means, from here.
+//! The exit statuses in words, for help, manual and README. `failure` says which failure has which.
 
-/// What an exit status tells whoever called.
-pub(crate) struct Meaning {
-    pub(crate) status: u8,
+/// What an exit status means.
+pub struct Meaning {
+    pub status: u8,
     /// For `--help`: at most 35 characters.
-    pub(crate) short: &'static str,
-    /// For the manual, and README's table.
-    pub(crate) long: &'static str,
+    pub short: &'static str,
+    /// For the manual, and the table in README.
+    pub long: &'static str,
 }
 
 const fn meaning(status: u8, short: &'static str, long: &'static str) -> Meaning {
     Meaning { status, short, long }
 }
 
-/// All statuses that the program exits with, in their order. Scripts rely on them: additions only.
-pub(crate) const MEANINGS: [Meaning; 12] = [
+/// All statuses, in their order. Scripts rely on them: additions only.
+pub const MEANINGS: [Meaning; 12] = [
     meaning(0, "done, or nothing to do", "done, or nothing to do"),
     meaning(
         1,

@@ -1,49 +1,70 @@
-//! `els-register`: takes a seat of a license key for this machine, sets up dnf's repositories, and gives the seat back.
+//! `els-register`: takes a seat of a license key for this machine, configures dnf, and releases the seat again.
 //!
-//! Parse, run, print: all else is in the modules. See ARCHITECTURE.md for the data's way through them. It is a library so that
-//! the fuzz targets in `fuzz/` reach the parsers of the very code that ships; its one function for others is [`run`].
+//! Parse, run, print; everything else is in the modules. It is a library so that the fuzz targets in `fuzz/` reach the
+//! parsers of the code that ships. Its one function for others is [`run`].
 
+#![allow(missing_docs, reason = "it is a program")]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make the files that they read"))]
 
 mod backend;
 mod checks;
+pub mod chores;
 mod cli;
-mod clock;
 mod commands;
 mod config;
-mod confine;
-mod error;
-#[allow(dead_code, reason = "the long form is the manual's, which xtask makes")]
 mod exit;
+mod failure;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
-mod ini;
-mod machine;
-mod output;
+mod messages;
 mod registration;
 mod repo;
-mod root;
+mod report;
+mod support;
 mod vendor;
+mod warning;
 
 use std::ffi::OsString;
 
-use cli::Parsed;
-use error::Failure;
-use output::{Printer, Report};
+use els_host::output::{Error, Outcome, Printer, Warning};
 
-/// Does what these arguments (the program's name first) ask for. What comes back is the exit status.
+use cli::{Action, Parsed};
+use failure::Failure;
+use report::Report;
+
+/// Runs the program with these arguments (its own name first). Returns the exit status.
 pub fn run(arguments: Vec<OsString>) -> i32 {
-    let json = arguments.iter().any(|argument| argument == "--json");
+    let plain = Printer { json: arguments.iter().any(|argument| argument == "--json"), ..Printer::default() };
     match cli::parse(arguments) {
         Parsed::Run(action, options) => {
-            let printer = Printer::new(&options);
+            let printer = Printer { json: options.json, quiet: options.quiet, verbose: options.verbose };
             let (report, failure) = commands::run(action, &options, printer);
-            printer.finish(Some(action), report, failure)
+            finish(printer, Some(action), report, failure)
         }
-        Parsed::Text(text) => Printer::plain(json).finish(None, Report::text(text), None),
-        Parsed::Wrong(message) => {
-            let failure = Failure::usage(message).hint("els-register --help lists what there is");
-            Printer::plain(json).finish(None, Report::default(), Some(failure))
-        }
+        Parsed::Text(text) => finish(plain, None, Report::text(text), None),
+        Parsed::Wrong(error) => finish(plain, None, Report::default(), Some(Failure::Usage(error))),
     }
+}
+
+fn finish(printer: Printer, action: Option<Action>, report: Report, failure: Option<Failure>) -> i32 {
+    let warnings = report.warnings.iter();
+    let warnings = warnings.map(|warning| Warning { code: warning.code(), message: messages::warning(warning) });
+    printer.finish(Outcome {
+        action: action.map(Action::name),
+        status: failure.as_ref().map_or(0, |failure| failure.exit_status(action)),
+        lines: report.lines.iter().map(messages::line).collect(),
+        always: matches!(action, Some(Action::Eula | Action::Report | Action::Seats)),
+        warnings: warnings.collect(),
+        error: failure.map(|failure| {
+            let support = report.support.as_ref().map(|support| messages::support_contact(support));
+            let hint: Vec<String> = messages::hint(&failure).into_iter().chain(support).collect();
+            Error {
+                code: failure.code().to_owned(),
+                message: messages::failure(&failure),
+                hint: (!hint.is_empty()).then(|| hint.join("\n  ")),
+                request_id: failure.request_id().map(str::to_owned),
+            }
+        }),
+        body: report,
+    })
 }

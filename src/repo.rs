@@ -1,17 +1,19 @@
-//! From a registration to the files that dnf reads: which ones, with what in them, and the list of changes that makes it
-//! so. Decides alone; nothing here writes.
+//! From a registration to the files that dnf reads: which files, their content, and the list of changes that leads there.
+//! It decides and writes nothing.
 //!
-//! One order runs through all of it: the repo file goes aside before a variable changes, and comes back last, so that dnf
-//! never sees an enabled section with a credential that is not whole.
+//! One order holds for all lists: the repo file is moved aside before a variable changes, and comes back last, so that dnf
+//! never sees an enabled section with a credential that is not complete.
 
 use std::collections::BTreeMap;
 
 use els_protocol::Sha256Hex;
 
-use crate::backend::Credential;
-pub(crate) use crate::ini::sections;
-use crate::output::FileState;
-use crate::root::{Change, Found, Result, Root};
+use crate::report::FileState;
+pub(crate) use els_host::ini::sections;
+use els_host::network::Credential;
+use els_host::root::{Change, Found, Result, Root};
+
+use crate::warning::FileKept;
 
 /// A file with one fixed place.
 #[derive(Debug, Clone, Copy)]
@@ -28,13 +30,13 @@ const KEYS: &str = "/etc/pki/rpm-gpg";
 
 /// The repo file.
 pub(crate) const REPO: File = File { path: "/etc/yum.repos.d/els.repo", mode: 0o644, staging: REPOS };
-/// Where it is while its credential is not whole.
+/// Its place while its credential is not complete.
 pub(crate) const REPO_OFF: File = File { path: "/etc/yum.repos.d/els.repo.els-off", ..REPO };
-/// A newer shipped one, beside one that the administrator edited.
+/// A newer shipped one, next to one that the administrator edited.
 pub(crate) const REPO_NEW: File = File { path: "/etc/yum.repos.d/els.repo.els-new", ..REPO };
-/// One that is not ours, or was edited and is no longer used.
+/// A repo file that is not ours, or was edited and is no longer used.
 const REPO_SAVE: &str = "/etc/yum.repos.d/els.repo.els-save";
-/// `$els_url`. dnf reads every file in `vars`, so temporary files are made beside that folder.
+/// `$els_url`. dnf reads every file in `vars`, so temporary files are made in the folder above.
 pub(crate) const URL: File = File { path: "/etc/dnf/vars/els_url", mode: 0o644, staging: DNF };
 /// `$els_id`.
 pub(crate) const ID: File = File { path: "/etc/dnf/vars/els_id", mode: 0o644, staging: DNF };
@@ -50,9 +52,9 @@ pub(crate) const FOLDERS: [&str; 4] = [REPOS, DNF, "/etc/dnf/vars", KEYS];
 pub(crate) const STAGING: [&str; 3] = [REPOS, DNF, KEYS];
 
 /// The section whose metadata is probed at registration.
-pub(crate) const PROBED_SECTION: &str = "els-updates";
+pub const PROBED_SECTION: &str = "els-updates";
 
-/// What is to stand in the files.
+/// What the files must hold.
 pub(crate) struct Wanted<'a> {
     pub(crate) repo_url: &'a str,
     pub(crate) credential: &'a Credential,
@@ -60,7 +62,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) gpg_key: &'a [u8],
 }
 
-/// What stands there now.
+/// The files as they are now.
 pub(crate) struct Present {
     repo: Option<Found>,
     repo_off: Option<Found>,
@@ -79,11 +81,11 @@ pub(crate) struct Present {
 pub(crate) struct Plan {
     pub(crate) first: Vec<Change>,
     pub(crate) last: Vec<Change>,
-    /// SHA-256 of each file as it should stand; for the repo file, of the shipped one.
+    /// SHA-256 of each file as it should be; for the repo file, of the shipped one.
     pub(crate) hashes: BTreeMap<String, Sha256Hex>,
     /// What becomes of each file.
     pub(crate) files: Vec<(String, FileState)>,
-    pub(crate) warnings: Vec<String>,
+    pub(crate) warnings: Vec<FileKept>,
 }
 
 type Hashes = BTreeMap<String, Sha256Hex>;
@@ -173,8 +175,7 @@ impl Present {
         plan
     }
 
-    /// The changes of `--refresh --offline`: the shipped files alone. The repo file comes back only to a credential that is
-    /// whole.
+    /// The changes of `--refresh --offline`: only the shipped files. The repo file comes back only with a complete credential.
     pub(crate) fn plan_shipped(&self, repo_file: &str, gpg_key: &[u8], whole: bool, recorded: &Hashes) -> Plan {
         let mut plan = Plan { hashes: recorded.clone(), ..Plan::default() };
         self.plan_key(gpg_key, Some(recorded), &mut plan);
@@ -189,7 +190,7 @@ impl Present {
         match &self.key {
             Some(found) if found.is(key, KEY.mode) => return plan.file(KEY.path, FileState::Unchanged),
             Some(found) if recorded.is_none() && found.content.as_deref() != Some(key) => {
-                plan.warn(format!("{} was there already, with another key; it is now {}", KEY.path, self.key_save));
+                plan.warn(FileKept::OtherKey { path: KEY.path, to: self.key_save.clone() });
                 plan.first.push(KEY.rename(&self.key_save));
             }
             _ => {}
@@ -198,7 +199,7 @@ impl Present {
         plan.file(KEY.path, FileState::Written);
     }
 
-    /// `aside`: at this point of the plan no file stands at the repo file's own path.
+    /// `aside`: at this point of the plan no file is at the repo file's own path.
     fn plan_repo(&self, shipped: &str, aside: bool, recorded: Option<&Hashes>, plan: &mut Plan) {
         let shipped = shipped.as_bytes();
         let shipped_hash = Sha256Hex::of(shipped);
@@ -207,7 +208,7 @@ impl Present {
         let standing = if aside { REPO_OFF } else { REPO };
         let current = self.current();
         let content = current.and_then(|found| found.content.as_deref());
-        // Both there: the repo file is the later one, the other a leftover of a run that was killed.
+        // Both exist: the repo file is the later one, the other a leftover of a run that was killed.
         let leftover = self.repo.is_some() && self.repo_off.is_some() && !aside;
         let mut edited = false;
         let put_back = |plan: &mut Plan| {
@@ -227,18 +228,15 @@ impl Present {
                 put_back(plan);
                 plan.file(REPO.path, FileState::Kept);
                 if recorded == Some(shipped_hash) {
-                    plan.warn(format!("{} was edited here; it is kept", REPO.path));
+                    plan.warn(FileKept::Edited { path: REPO.path });
                 } else {
                     plan.last.push(REPO_NEW.write(shipped));
                     plan.file(REPO_NEW.path, FileState::Written);
-                    plan.warn(format!(
-                        "{} was edited here and is kept; the shipped one has changed since and is {}: compare the two",
-                        REPO.path, REPO_NEW.path
-                    ));
+                    plan.warn(FileKept::EditedBesideNew { path: REPO.path, new: REPO_NEW.path });
                 }
             }
             (Some(_), Some(hash)) if recorded.is_none() && hash != shipped_hash => {
-                plan.warn(format!("{} was there already and is not ours; it is now {}", REPO.path, self.repo_save));
+                plan.warn(FileKept::NotOurs { path: REPO.path, to: self.repo_save.clone() });
                 plan.last.push(standing.rename(&self.repo_save));
                 plan.last.push(REPO.write(shipped));
                 plan.file(&self.repo_save.clone(), FileState::Kept);
@@ -255,7 +253,7 @@ impl Present {
         if leftover {
             plan.last.push(REPO_OFF.remove());
         }
-        // What was offered beside an edited file has been taken up, or is no longer needed.
+        // The new file next to an edited one has been adopted, or is no longer needed.
         let offered = self.repo_new.as_ref().and_then(|found| found.content.as_deref());
         let ours = |content: &[u8]| [Some(shipped_hash), recorded].contains(&Some(Sha256Hex::of(content)));
         if !edited && offered.is_some_and(ours) {
@@ -264,7 +262,7 @@ impl Present {
         }
     }
 
-    /// The change that keeps dnf from using the credential while it is being given back, and the one that undoes it.
+    /// The change that keeps dnf from using the credential while it is being released, and the one that undoes it.
     pub(crate) fn switch_off(&self) -> Option<(Change, Change)> {
         self.repo.is_some().then(|| {
             let back = Change::Rename { from: REPO_OFF.path.to_owned(), to: REPO.path.to_owned() };
@@ -272,9 +270,9 @@ impl Present {
         })
     }
 
-    /// The changes after a registration has been given back: all that was written goes, an edited repo file stays under
-    /// another name. `shipped`: texts that the repo file may have without being edited; `key`: the GPG key that was installed,
-    /// where no state tells. To be called on what is present after [`Present::switch_off`].
+    /// The changes after a registration was released: all that was written is removed, an edited repo file stays under another
+    /// name. `shipped`: texts that the repo file may have without being edited; `key`: the GPG key that was installed, for
+    /// the case without a state. To be called on what is present after [`Present::switch_off`].
     pub(crate) fn plan_removal(&self, recorded: Option<&Hashes>, shipped: &[&str], key: &[u8]) -> Plan {
         let mut plan = Plan::default();
         let ours =
@@ -293,7 +291,7 @@ impl Present {
             } else if recorded.is_some() || file.path == REPO_OFF.path || uses_our_token(content) {
                 plan.last.push(file.rename(&self.repo_save));
                 plan.file(&self.repo_save.clone(), FileState::Kept);
-                plan.warn(format!("{} was edited here; it is now {}", REPO.path, self.repo_save));
+                plan.warn(FileKept::EditedAndMoved { path: REPO.path, to: self.repo_save.clone() });
             }
         }
         for (file, found) in [(TOKEN, &self.token), (ID, &self.id), (URL, &self.url)] {
@@ -309,7 +307,7 @@ impl Present {
                 plan.file(KEY.path, FileState::Removed);
             } else {
                 plan.file(KEY.path, FileState::Kept);
-                plan.warn(format!("{} is not the key that was installed; it is kept", KEY.path));
+                plan.warn(FileKept::NotTheInstalledKey { path: KEY.path });
             }
         }
         if let Some(found) = &self.repo_new {
@@ -322,7 +320,7 @@ impl Present {
         plan
     }
 
-    /// How each recorded file stands: unchanged, missing, altered, or (the repo file) edited and kept.
+    /// The state of each recorded file: unchanged, missing, altered, or (the repo file) edited and kept.
     pub(crate) fn compare(&self, recorded: &Hashes) -> Vec<(String, FileState)> {
         let files = [(REPO, &self.repo), (URL, &self.url), (ID, &self.id), (TOKEN, &self.token), (KEY, &self.key)];
         let state = |file: &File, found: &Option<Found>| {
@@ -353,12 +351,12 @@ impl Plan {
         self.files.push((path.to_owned(), state));
     }
 
-    fn warn(&mut self, message: String) {
-        self.warnings.push(message);
+    fn warn(&mut self, kept: FileKept) {
+        self.warnings.push(kept);
     }
 }
 
-/// The base URL that is probed: that of `els-updates` in a repo file, its variables put in. `None` if the file has none.
+/// The base URL that is probed: that of `els-updates` in a repo file, with its variables replaced.
 pub(crate) fn probe_url(repo_file: &str, repo_url: &str, base_architecture: &str) -> Option<String> {
     let sections = sections(repo_file);
     let url = sections.iter().find(|section| section.id == PROBED_SECTION)?.get("baseurl")?;

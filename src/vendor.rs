@@ -24,6 +24,7 @@ mod tests {
     use super::*;
     use crate::repo::{PROBED_SECTION, sections};
 
+    /// Promise: files-shipped-repos
     #[test]
     fn every_shipped_repo_file_keeps_the_promises_on_repositories() {
         for (name, text) in built_in::REPO_FILES {
@@ -53,6 +54,7 @@ mod tests {
         }
     }
 
+    /// Promise: files-shipped-repos
     #[test]
     fn the_shipped_key_is_public() {
         assert!(GPG_KEY.contains("BEGIN PGP PUBLIC KEY BLOCK") && !GPG_KEY.contains("PRIVATE"));

@@ -429,6 +429,7 @@ mod tests {
         Cli::read(line.split(' ').map(OsString::from))
     }
 
+    /// Promise: backend-environment
     #[test]
     fn the_command_line_is_sound_and_every_option_has_a_name_in_the_environment() {
         command().debug_assert();
@@ -448,6 +449,7 @@ mod tests {
         assert!(seen > 30, "{seen}");
     }
 
+    /// Promise: backend-no-secret
     #[test]
     fn a_key_in_the_wrong_place_is_not_repeated() {
         let key = "ELS-00000-00000-00000-00000-00000";
@@ -461,6 +463,8 @@ mod tests {
         assert!(read("els-backend key create --sets 5").unwrap_err().to_string().contains("--sets"));
     }
 
+    /// Promise: key-unseen
+    /// Promise: backend-exit-statuses
     #[test]
     fn values_that_cannot_be_meant_are_usage_errors() {
         for line in [

@@ -57,6 +57,7 @@ mod tests {
         parse(text, &zone(zone_name).unwrap(), edge).map(|time| time.to_string())
     }
 
+    /// Promise: key-dates
     #[test]
     fn a_day_ends_and_begins_where_its_zone_says() {
         use Edge::*;
@@ -78,6 +79,7 @@ mod tests {
         }
     }
 
+    /// Promise: key-dates
     #[test]
     fn a_time_is_itself_in_every_zone() {
         for edge in [Edge::Beginning, Edge::End] {
@@ -87,6 +89,7 @@ mod tests {
         }
     }
 
+    /// Promise: key-dates
     #[test]
     fn what_is_no_date_is_refused_with_an_example() {
         for bad in ["", "tomorrow", "2027-02-29", "31.03.2027", "2027-3-31", "2027-03-31T12:00:00", "2027-13-01"] {

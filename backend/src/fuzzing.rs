@@ -61,6 +61,7 @@ mod replay;
 mod tests {
     use super::*;
 
+    /// Promise: parsers-robust
     #[test]
     fn every_target_holds_for_its_corpus_and_seeded_changes_of_it() {
         replay::all("backend", TARGETS);

@@ -156,6 +156,7 @@ const BUCKETS: [f64; 9] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 
 mod tests {
     use super::*;
 
+    /// Promise: no-secret-logged
     #[test]
     fn metrics_are_openmetrics_text_with_fixed_labels() {
         let metrics = Metrics::new();

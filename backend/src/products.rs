@@ -224,11 +224,13 @@ prefixes = ["/almalinux/9"]
         RequestPath::parse(target.as_bytes()).unwrap()
     }
 
+    /// Promise: products-file
     #[test]
     fn the_products_compiled_in_are_valid() {
         assert!(!Products::embedded().unwrap().default_product().prefixes.is_empty());
     }
 
+    /// Promise: products-file
     #[test]
     fn a_version_covers_its_minor_releases_and_no_others() {
         let products = parse(GOOD).unwrap();
@@ -247,6 +249,7 @@ prefixes = ["/almalinux/9"]
         }
     }
 
+    /// Promise: gate-product-paths
     #[test]
     fn paths_are_opened_by_product_or_to_everybody() {
         let products = parse(GOOD).unwrap();
@@ -259,6 +262,7 @@ prefixes = ["/almalinux/9"]
         assert!(!products.is_public(path("/almalinux/9")));
     }
 
+    /// Promise: products-file
     #[test]
     fn errors_name_file_line_key_and_value() {
         for (from, to, expected) in [

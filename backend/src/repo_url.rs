@@ -37,6 +37,7 @@ impl fmt::Display for RepoUrl {
 mod tests {
     use super::*;
 
+    /// Promise: serve-whole-service
     #[test]
     fn what_an_agent_accepts_is_accepted() {
         for (text, url, base) in [
@@ -52,6 +53,7 @@ mod tests {
         }
     }
 
+    /// Promise: serve-whole-service
     #[test]
     fn what_an_agent_refuses_is_refused_at_the_start() {
         for (text, why) in [

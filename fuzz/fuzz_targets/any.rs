@@ -11,6 +11,7 @@ static TARGET: LazyLock<fn(&[u8])> = LazyLock::new(|| {
     let all = [
         els_protocol::fuzzing::TARGETS,
         els_register::fuzzing::TARGETS,
+        els_host::fuzzing::TARGETS,
         els_ledger::fuzzing::TARGETS,
         els_server::fuzzing::TARGETS,
         els_backend::fuzzing::TARGETS,

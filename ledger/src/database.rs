@@ -67,6 +67,7 @@ pub fn become_owner(url: &DatabaseUrl) -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
+    /// Promise: backend-no-secret
     #[test]
     fn sqlite_is_named_by_a_path_and_others_are_refused_without_repeating_them() {
         assert_eq!(DatabaseUrl::parse("sqlite:///a/b.db"), Ok(DatabaseUrl::Sqlite("/a/b.db".into())));

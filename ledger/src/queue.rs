@@ -169,6 +169,7 @@ pub(super) const QUEUE_LIMIT: usize = 65_536;
 mod tests {
     use super::*;
 
+    /// Promise: limit-queues
     #[test]
     fn lanes_take_turns_however_long_one_of_them_is() {
         let queue = FairQueue::new(100, 100);
@@ -215,6 +216,7 @@ mod tests {
         }
     }
 
+    /// Promise: limit-queues
     #[test]
     fn a_full_lane_refuses_and_others_do_not() {
         let queue = FairQueue::new(2, 4);

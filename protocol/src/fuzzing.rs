@@ -141,6 +141,7 @@ mod replay;
 mod tests {
     use super::*;
 
+    /// Promise: parsers-robust
     #[test]
     fn every_target_stands_its_corpus_and_seeded_changes_of_it() {
         replay::all("protocol", TARGETS);

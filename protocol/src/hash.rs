@@ -117,6 +117,7 @@ mod tests {
         );
     }
 
+    /// Promise: wire-forms
     #[test]
     fn only_64_lower_case_digits_are_a_hash() {
         let hash = Sha256Hex::of(b"abc");

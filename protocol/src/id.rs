@@ -105,6 +105,7 @@ pub fn application_specific_id(id: &[u8; 16]) -> MachineId {
 mod tests {
     use super::*;
 
+    /// Promise: wire-forms
     #[test]
     fn only_lower_case_dashed_uuids_are_ids() {
         let text = "1b4e28ba-2fa1-41d2-883f-0016d3cca427";

@@ -204,6 +204,8 @@ mod tests {
         LicenseKey::parse(text).map(|key| key.expose().to_owned())
     }
 
+    /// Promise: key-spelling
+    /// Promise: key-form
     #[test]
     fn a_key_of_our_making_is_read_in_any_spelling() {
         let key = LicenseKey::from_random([0x5a; 15]);
@@ -223,6 +225,7 @@ mod tests {
         }
     }
 
+    /// Promise: key-spelling
     #[test]
     fn letters_that_look_like_digits_are_read_as_digits_in_the_body_alone() {
         // 24 zeros have the check symbol 0.
@@ -234,6 +237,8 @@ mod tests {
         assert_eq!(clear("E1S-00000-00000-00000-00000-00000").as_deref(), Ok("E1S-00000-00000-00000-00000-00000"));
     }
 
+    /// Promise: key-mistyped
+    /// Promise: key-form
     #[test]
     fn every_single_mistyped_symbol_and_most_swaps_are_caught() {
         let key = LicenseKey::from_random([7, 99, 3, 250, 18, 77, 4, 6, 200, 91, 33, 5, 61, 170, 2]);
@@ -251,6 +256,7 @@ mod tests {
         }
     }
 
+    /// Promise: key-spelling
     #[test]
     fn other_keys_count_byte_for_byte() {
         for key in ["abcdefgh", "ELS-1234", "TUX_care-KEY-0O1l", "ELS-U0000-00000-00000-00000-0000", &"k".repeat(128)] {
@@ -258,6 +264,7 @@ mod tests {
         }
     }
 
+    /// Promise: key-mistyped
     #[test]
     fn what_is_no_key_is_named() {
         assert_eq!(clear(" \n"), Err(KeyError::Empty));
@@ -279,6 +286,7 @@ mod tests {
         }
     }
 
+    /// Promise: ids-check-value
     #[test]
     fn the_check_value_is_twelve_digits_and_needs_the_token() {
         let key = LicenseKey::parse("TEST-KEY-1").unwrap();

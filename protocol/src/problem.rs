@@ -130,6 +130,7 @@ impl Problem {
 mod tests {
     use super::*;
 
+    /// Promise: wire-problems
     #[test]
     fn codes_read_back_and_have_an_error_status() {
         for code in Code::ALL {
@@ -143,9 +144,12 @@ mod tests {
 
     #[test]
     fn the_manual_of_errors_has_each_code_with_its_status() {
-        let manual = include_str!("../../docs/errors.md");
+        let manual = include_str!("../../docs/customer/errors.md");
         for code in Code::ALL {
-            assert!(manual.contains(&format!("\n### `{code}` ({}", code.status())), "{code} in docs/errors.md");
+            assert!(
+                manual.contains(&format!("\n### `{code}` ({}", code.status())),
+                "{code} in docs/customer/errors.md"
+            );
         }
     }
 }

@@ -39,6 +39,7 @@ impl Eq for Secret {}
 mod tests {
     use super::*;
 
+    /// Promise: no-secret-shown
     #[test]
     fn debug_output_hides_the_secret() {
         assert_eq!(format!("{:?}", Secret::new("hunter2")), "REDACTED");

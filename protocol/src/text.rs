@@ -107,6 +107,7 @@ fn is_unsafe(c: char) -> bool {
 mod tests {
     use super::*;
 
+    /// Promise: label
     #[test]
     fn labels_are_short_and_plain() {
         assert_eq!(Label::parse("web 1 (Tōkyō)").unwrap().as_str(), "web 1 (Tōkyō)");
@@ -115,6 +116,7 @@ mod tests {
         }
     }
 
+    /// Promise: files-backend-names
     #[test]
     fn repo_file_names_cannot_leave_their_folder() {
         assert!(RepoFile::parse("els-almalinux-9.6").is_some());
@@ -123,6 +125,7 @@ mod tests {
         }
     }
 
+    /// Promise: terminal-safe
     #[test]
     fn cleaned_text_cannot_steer_a_terminal() {
         assert_eq!(clean("a\u{1b}[2Jb\u{9b}c\u{202e}d\n", 99), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}d\u{fffd}");

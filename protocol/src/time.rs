@@ -89,6 +89,7 @@ impl<'de> Deserialize<'de> for Timestamp {
 mod tests {
     use super::*;
 
+    /// Promise: wire-forms
     #[test]
     fn times_read_back_and_only_utc_is_read() {
         let time = Timestamp::parse("2027-03-31T23:59:59Z").unwrap();

@@ -62,6 +62,7 @@ fn is_token(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// Promise: ids-token-form
     #[test]
     fn a_token_reads_back_and_strangers_do_not() {
         let token = Token::from_random([0xab; 32]);

@@ -118,6 +118,7 @@ impl fmt::Display for BaseUrl {
 mod tests {
     use super::*;
 
+    /// Promise: https-only
     #[test]
     fn urls_of_servers_are_read() {
         let url = BaseUrl::parse("https://Els.Example.com:8443/els/ ").unwrap();
@@ -131,6 +132,7 @@ mod tests {
         }
     }
 
+    /// Promise: https-only
     #[test]
     fn what_could_do_harm_is_refused() {
         for bad in [
@@ -164,6 +166,7 @@ mod tests {
         assert!(!message.contains("hunter2"));
     }
 
+    /// Promise: files-backend-names
     #[test]
     fn plain_http_repositories_need_a_backend_on_loopback() {
         let (local, remote) =

@@ -29,6 +29,7 @@ const REQUEST: &str = include_str!("fixtures/register-request.json");
 const REGISTRATION: &str = include_str!("fixtures/registration.json");
 const SEATS: &str = include_str!("fixtures/seat-list.json");
 
+/// Promise: wire-members
 #[test]
 fn documents_of_version_1_are_read_and_written_byte_for_byte() {
     assert!(same::<RegisterRequest>(REQUEST).moved);
@@ -42,6 +43,7 @@ fn documents_of_version_1_are_read_and_written_byte_for_byte() {
     assert_eq!(Code::parse(&problem.code), Some(Code::NoFreeSeat));
 }
 
+/// Promise: wire-unknown-members
 #[test]
 fn members_of_later_versions_are_ignored() {
     let new = || json!({"whatever": [1, null]});
@@ -52,6 +54,7 @@ fn members_of_later_versions_are_ignored() {
     assert!(reads::<SeatList>(SEATS, "/new", new()) && reads::<SeatList>(SEATS, "/registrations/0/new", new()));
 }
 
+/// Promise: wire-forms
 #[test]
 fn values_that_break_a_rule_are_refused() {
     for (pointer, value) in [

@@ -97,6 +97,7 @@ mod tests {
         Credentials::read(&headers(&[&format!("Basic {}", STANDARD.encode(user_and_password))]))
     }
 
+    /// Promise: seat-hashes
     #[test]
     fn a_credential_is_read_and_only_its_hash_goes_on() {
         let token = Token::from_random([7; 32]);
@@ -110,6 +111,7 @@ mod tests {
         }
     }
 
+    /// Promise: gate-malformed
     #[test]
     fn what_no_agent_sends_is_malformed_and_never_looked_up() {
         let token = Token::from_random([7; 32]);

@@ -84,6 +84,7 @@ mod tests {
         path.split('/').map(|name| name.as_bytes().to_vec()).collect()
     }
 
+    /// Promise: gate-repo-root
     #[test]
     fn only_regular_files_below_the_folder_are_opened() {
         let outside = tempfile::tempdir().unwrap();

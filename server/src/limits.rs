@@ -220,6 +220,7 @@ mod tests {
         while limits.failed(client, now).is_ok() {}
     }
 
+    /// Promise: limit-failures
     #[test]
     fn failures_are_forgiven_with_time() {
         let (limits, now, client) = (FailureLimits::new(BUDGET), Instant::now(), address("192.0.2.1"));
@@ -237,6 +238,7 @@ mod tests {
         assert!(limits.failed(client, much_later).is_err());
     }
 
+    /// Promise: limit-failures
     #[test]
     fn one_ipv6_site_is_one_client() {
         let (limits, now) = (FailureLimits::new(BUDGET), Instant::now());
@@ -271,6 +273,7 @@ mod tests {
         assert!(clients.recent.len() <= CLIENTS_MOST && clients.older.len() <= CLIENTS_MOST);
     }
 
+    /// Promise: limit-good-credential
     #[tokio::test]
     async fn an_address_without_budget_is_heard_one_question_at_a_time() {
         let (limits, now, client) = (FailureLimits::new(BUDGET), Instant::now(), address("192.0.2.1"));

@@ -256,6 +256,7 @@ mod tests {
 
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
+    /// Promise: serve-slow-clients
     #[tokio::test]
     async fn idle_connections_make_room_for_new_ones() {
         let (address, _stop) = open(2).await;
@@ -274,6 +275,7 @@ mod tests {
         }
     }
 
+    /// Promise: serve-slow-clients
     #[tokio::test(start_paused = true)]
     async fn a_head_that_drips_gives_way_and_a_request_under_way_does_not() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -301,6 +303,7 @@ mod tests {
         assert!(answer[..length].ends_with(b"here"), "it was answered all the same");
     }
 
+    /// Promise: serve-slow-clients
     #[tokio::test(start_paused = true)]
     async fn a_head_that_drips_ends_the_connection() {
         let (address, _stop) = open(10).await;

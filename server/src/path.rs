@@ -163,6 +163,7 @@ mod tests {
         Some(path.names().map(|name| String::from_utf8_lossy(&name).into_owned()).collect::<Vec<_>>().join("|"))
     }
 
+    /// Promise: gate-strict-paths
     #[test]
     fn ordinary_targets_are_taken_apart() {
         for (target, expected) in [
@@ -182,6 +183,7 @@ mod tests {
         }
     }
 
+    /// Promise: gate-strict-paths
     #[test]
     fn whatever_two_programs_could_read_in_two_ways_is_refused() {
         for target in [
@@ -249,6 +251,7 @@ mod tests {
         assert_eq!(RequestPath::parse(b"/a\xff"), None);
     }
 
+    /// Promise: gate-one-header
     #[test]
     fn a_target_may_have_4096_bytes_and_no_more() {
         let mut target = vec![b'a'; TARGET_LIMIT];
@@ -260,6 +263,7 @@ mod tests {
         assert!(RequestPath::parse(&target).is_none(), "the query counts too");
     }
 
+    /// Promise: gate-product-paths
     #[test]
     fn prefixes_are_compared_by_whole_decoded_segments() {
         let prefix = Prefix::parse("/almalinux/9").unwrap();
@@ -283,6 +287,7 @@ mod tests {
         }
     }
 
+    /// Promise: gate-repo-url
     #[test]
     fn the_rest_below_a_base_keeps_its_names() {
         let base = Prefix::parse("/repo").unwrap();
@@ -306,6 +311,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
+        /// Promise: gate-strict-paths
         #[test]
         fn no_server_resolves_an_accepted_path_to_another_one(
             pieces in prop::collection::vec(

@@ -67,6 +67,7 @@ mod tests {
         proxies.client(peer.parse().unwrap(), &headers).to_string()
     }
 
+    /// Promise: serve-trusted-proxy
     #[test]
     fn only_what_trusted_proxies_say_counts() {
         for (trusted, peer, forwarded, expected) in [

@@ -12,7 +12,8 @@ pub struct RequestIds {
 }
 
 impl RequestIds {
-    /// A process of its own: four random bytes stand first, so that nodes and restarts do not share names.
+    /// Ids of this process: they begin with four random bytes, so that nodes and restarts do not share ids.
+    #[expect(clippy::new_without_default, reason = "each call makes other ids")]
     pub fn new() -> Self {
         let mut bytes = [0; 4];
         #[expect(clippy::disallowed_methods, reason = "a name is no secret and no key")]
@@ -34,6 +35,7 @@ impl RequestIds {
 mod tests {
     use super::*;
 
+    /// Promise: wire-headers
     #[test]
     fn names_are_unique_and_plain() {
         let (one, other) = (RequestIds::new(), RequestIds::new());

@@ -77,6 +77,7 @@ mod tests {
 
     use super::*;
 
+    /// Promise: serve-slow-clients
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_is_given_up_and_a_slow_one_is_not() {
         let (near, mut far) = tokio::io::duplex(8);

@@ -108,6 +108,7 @@ mod tests {
         (made.cert.pem(), made.signing_key.serialize_pem())
     }
 
+    /// Promise: serve-certificates
     #[test]
     fn bad_files_are_named_and_the_key_is_not_shown() {
         let folder = tempfile::tempdir().unwrap();
@@ -126,6 +127,7 @@ mod tests {
         assert!(error().contains("holds no certificate"), "{}", error());
     }
 
+    /// Promise: serve-certificates
     #[tokio::test]
     async fn a_renewed_certificate_is_taken_up_and_a_bad_one_is_not() {
         let folder = tempfile::tempdir().unwrap();

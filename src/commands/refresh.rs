@@ -1,26 +1,21 @@
-//! `--refresh`: the files as a registration would write them today, asked for with the machine's own credential.
+//! `--refresh`: the files as a registration would write them today, with the machine's own credential.
 
+use els_host::network::Credential;
+use els_host::root::Change;
 use els_protocol::wire::registration_path;
 use els_protocol::{Code, MachineId};
 
+use super::dry_run::{say_files, say_request};
 use super::register::checked_url;
-use super::{
-    Context, copied, not_registered, random, request_view, say_files, say_registration, say_request, show_network,
-    show_plan,
-};
-use crate::backend::Credential;
-use crate::checks;
-use crate::error::{Failure, Kind, Result};
-use crate::output::{FileState, Report, State as Stands};
+use super::{Context, copied, not_registered, random, repo_file, say_registration, show_network, show_plan};
+use crate::failure::{Damage, Failure, Result};
 use crate::registration::{self, Identity, Standing, State};
 use crate::repo::{Plan, Present, Wanted};
-use crate::root::Change;
+use crate::report::{DryRun, FileState, Headline, Report, State as Stands};
+use crate::{backend, checks};
 
 pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
-    let _lock = if context.options.dry_run { None } else { Some(context.lock()?) };
-    if !context.options.dry_run {
-        context.sweep()?;
-    }
+    let _lock = context.begin()?;
     let standing = context.standing(report)?;
     if !standing.is_registered() {
         return Err(not_registered(report));
@@ -35,62 +30,61 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     }
     let Some(credential) = &standing.credential else {
         report.state = Some(Stands::Damaged);
-        return Err(token_lost());
+        return Err(Failure::Damaged(Damage::Token));
     };
-    online(context, &standing, credential, report)
-}
-
-fn online(context: &Context<'_>, standing: &Standing, credential: &Credential, report: &mut Report) -> Result<()> {
     let state = standing.state.as_ref();
-    let server = context.server_of(state)?;
     let gpg_key = context.gpg_key()?;
-    if context.options.dry_run {
-        let path = registration_path(&credential.id);
-        say_request(request_view("GET", &server, &path, Some("Basic <redacted>"), None), report);
-    }
-    let (repo_url, repo_file, fresh_state) = if context.options.dry_run {
+    let fresh = if context.options.dry_run {
+        let server = context.server_of(state)?;
+        say_request("GET", &server, &registration_path(&credential.id), Some("Basic <redacted>"), None, report);
         let Some(state) = state else {
             report.changed = Some(true);
-            report.say("the state is lost: all files would be written anew, with values <from the backend>");
-            report.say("(dry run: nothing was sent, nothing was written)");
+            report.dry_run(DryRun::AllFiles);
+            report.dry_run(DryRun::End);
             return Ok(());
         };
-        (state.repo_url.clone(), context.repo_file(state.repo_file.as_str())?, state.clone())
+        state.clone()
     } else {
-        let client = context.client()?;
-        let answer = client.registration(&server, credential);
-        show_network(context, &client, report);
-        let mut answer = answer.map_err(|error| refused(error.failure, report))?;
-        report.seats = Some(answer.seats);
-        let repo_file = context.repo_file(answer.repo.file.as_str())?;
-        answer.repo.url = checked_url(&answer, &server)?.as_str().to_owned();
-        let identity = match state {
-            Some(state) => state.identity,
-            None => Identity::of(&context.machine()?, None, || MachineId::from_random(random())),
-        };
-        let check = state.and_then(|state| state.key_check.clone());
-        let mut fresh = State::new(&answer, &server, check, identity, context.clock.now(), Default::default());
-        fresh.folders = state.map(|state| state.folders.clone()).unwrap_or_default();
-        (answer.repo.url, repo_file, fresh)
+        ask(context, state, credential, report)?
     };
     let present = Present::look(&context.root)?;
-    let wanted = Wanted { repo_url: &repo_url, credential, repo_file, gpg_key: &gpg_key };
+    let repo_file = repo_file(fresh.repo_file.as_str())?;
+    let wanted = Wanted { repo_url: &fresh.repo_url, credential, repo_file, gpg_key: &gpg_key };
     let plan = present.plan(&wanted, state.map(|state| &state.files));
-    let new = fresh_state.with_files(plan.hashes.clone());
+    let new = fresh.with_files(plan.hashes.clone());
     report.registration = Some(new.view());
     apply(context, state, &new, &plan, report)?;
     checks::expiry(new.expires, context.clock.now(), true, report);
     Ok(())
 }
 
-/// Only the shipped files: what an upgrade of this program brings. Asks nobody.
+/// The state as the backend's answer makes it, without files.
+fn ask(context: &Context<'_>, state: Option<&State>, credential: &Credential, report: &mut Report) -> Result<State> {
+    let server = context.server_of(state)?;
+    let client = context.client()?;
+    let answer = backend::registration(&client, &server, credential);
+    show_network(context, &client, report);
+    let mut answer = answer.map_err(|error| refused(error.failure.into(), report))?;
+    report.seats = Some(answer.seats);
+    repo_file(answer.repo.file.as_str())?;
+    answer.repo.url = checked_url(&answer, &server)?.as_str().to_owned();
+    let identity = match state {
+        Some(state) => state.identity,
+        None => Identity::of(&context.machine()?, None, || MachineId::from_random(random())),
+    };
+    let check = state.and_then(|state| state.key_check.clone());
+    let mut fresh = State::new(&answer, &server, check, identity, context.clock.now(), Default::default());
+    fresh.folders = state.map(|state| state.folders.clone()).unwrap_or_default();
+    Ok(fresh)
+}
+
+/// Only the shipped files: what an upgrade of this program brings. The backend is not asked.
 fn offline(context: &Context<'_>, standing: &Standing, report: &mut Report) -> Result<()> {
     let Some(state) = &standing.state else {
         report.state = Some(Stands::Damaged);
-        return Err(Failure::new(Kind::Damaged, format!("{} is lost", registration::STATE.path))
-            .hint("'els-register --refresh' (without --offline) makes it anew from the credential"));
+        return Err(Failure::Damaged(Damage::StateFile { path: registration::STATE.path }));
     };
-    let repo_file = context.repo_file(state.repo_file.as_str())?;
+    let repo_file = repo_file(state.repo_file.as_str())?;
     let present = Present::look(&context.root)?;
     let whole = standing.credential.as_ref().is_some_and(|credential| present.holds(credential));
     let plan = present.plan_shipped(repo_file, &context.gpg_key()?, whole, &state.files);
@@ -98,13 +92,7 @@ fn offline(context: &Context<'_>, standing: &Standing, report: &mut Report) -> R
     apply(context, Some(state), &new, &plan, report)?;
     if !whole {
         report.state = Some(Stands::Damaged);
-        return Err(Failure::new(
-            Kind::Damaged,
-            "the credential in /etc/dnf/vars is not whole, so the repositories stay off",
-        )
-        .hint(
-            "'els-register --refresh' (without --offline) restores it; if the token is lost, 'els-register --key KEY'",
-        ));
+        return Err(Failure::Damaged(Damage::Variables));
     }
     Ok(())
 }
@@ -116,7 +104,7 @@ fn apply(context: &Context<'_>, old: Option<&State>, new: &State, plan: &Plan, r
         let mut changes: Vec<Change> = plan.first.clone();
         changes.push(new.write());
         changes.extend(plan.last.iter().cloned());
-        context.root.apply(&changes)?.keep();
+        context.root.apply(&changes)?;
     }
     report.changed = Some(changed);
     report.state = Some(Stands::Registered);
@@ -124,30 +112,27 @@ fn apply(context: &Context<'_>, old: Option<&State>, new: &State, plan: &Plan, r
     report.file(registration::STATE.path, if same { FileState::Unchanged } else { FileState::Written });
     if context.options.dry_run {
         say_files(report);
-        report.say("(dry run: nothing was sent, nothing was written)");
+        report.dry_run(DryRun::End);
         return Ok(());
     }
-    report.say(if changed { "Refreshed." } else { "All is in order, nothing was changed." });
+    report.headline(if changed { Headline::Refreshed } else { Headline::InOrder });
     say_registration(new, report);
     Ok(())
 }
 
-/// Marks the state of a machine whose registration the backend no longer accepts.
+/// Sets the state of a machine whose registration the backend may no longer accept.
 pub(super) fn refused(failure: Failure, report: &mut Report) -> Failure {
-    let no_longer = [
-        Code::KeyExpired,
-        Code::KeySuspended,
-        Code::KeyRevoked,
-        Code::RegistrationReleased,
-        Code::UnknownRegistration,
-        Code::CredentialInvalid,
-    ];
-    let is_refusal = no_longer.iter().any(|code| failure.kind == Kind::Wire(*code));
-    report.state = Some(if is_refusal { Stands::Refused } else { Stands::Registered });
+    let no_longer = matches!(
+        failure.denial(),
+        Some(
+            Code::KeyExpired
+                | Code::KeySuspended
+                | Code::KeyRevoked
+                | Code::RegistrationReleased
+                | Code::UnknownRegistration
+                | Code::CredentialInvalid
+        )
+    );
+    report.state = Some(if no_longer { Stands::Refused } else { Stands::Registered });
     failure
-}
-
-pub(super) fn token_lost() -> Failure {
-    Failure::new(Kind::Damaged, "the token of this machine's registration is lost or was altered")
-        .hint("'els-register --key KEY' makes a new one; it takes no second seat")
 }

@@ -1,33 +1,27 @@
-//! `--release`: frees the seat of a machine that is gone.
+//! `--release`: releases the seat of a machine that is gone.
 
 use els_protocol::RegistrationId;
 
 use super::Context;
-use crate::checks;
-use crate::config;
-use crate::error::{Failure, Result};
-use crate::output::Report;
+use crate::failure::{Failure, Result};
 use crate::registration::Standing;
+use crate::report::{Headline, Report};
+use crate::warning::Warning;
+use crate::{backend, checks, config};
 
 pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let text = context.options.release.as_deref().unwrap_or_default().trim().to_ascii_lowercase();
-    let id = RegistrationId::parse(&text).ok_or_else(|| {
-        Failure::usage("--release: it is no registration id").hint("'els-register --seats --key KEY' lists the ids")
-    })?;
+    let id = RegistrationId::parse(&text).ok_or(Failure::ReleaseId)?;
     let key = config::license_key(context.options)?;
-    let standing = Standing::read(&context.root).ok();
-    let server = context.server_for_registering(standing.as_ref().and_then(|standing| standing.state.as_ref()))?;
+    let (standing, server) = context.standing_and_server()?;
     let client = context.client()?;
-    let released = client.release(&server, &key, &id);
+    let released = backend::release_seat(&client, &server, &key, &id);
     checks::clock(&client, report);
     released?;
     report.changed = Some(true);
-    report.say(format!("Released: registration {id} holds no seat."));
+    report.headline(Headline::Released { id });
     if standing.as_ref().and_then(Standing::id) == Some(id) {
-        report.warn(
-            "this-machine",
-            "that was this machine's own registration: 'els-register --unregister' removes its files",
-        );
+        report.warn(Warning::ReleasedThisMachine);
     }
     Ok(())
 }

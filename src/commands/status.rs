@@ -1,26 +1,26 @@
-//! `--status`: where this machine stands. Never writes.
+//! `--status`: whether this machine is registered and in order. Never writes.
 
 use els_protocol::wire::Seats;
 
-use super::refresh::{refused, token_lost};
+use super::refresh::refused;
 use super::register::checked_url;
-use super::{Context, copied, is_root, not_registered, say_registration, show_network};
-use crate::checks;
-use crate::error::{Failure, Kind, Result};
-use crate::output::{FileState, Report, State as Stands};
+use super::{Context, copied, is_root, not_registered, show_network};
+use crate::failure::{Damage, Failure, Result};
 use crate::registration::{Standing, State};
 use crate::repo::Present;
+use crate::report::{FileState, Headline, Line, Report, State as Stands, StatusLine};
+use crate::warning::Warning;
+use crate::{backend, checks};
 
 pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let standing = context.standing(report)?;
     let asks = !context.options.offline && is_root();
     if !context.options.offline && !asks {
-        report.warn("offline", "not run by root, so the backend was not asked: only what is known here is shown");
+        report.warn(Warning::Offline);
     }
     if !standing.is_registered() {
-        let interrupted = !standing.pending.is_empty();
-        if interrupted {
-            report.warn("interrupted", "an earlier run did not end: run the same command again, or --unregister");
+        if !standing.pending.is_empty() {
+            report.warn(Warning::Interrupted);
         }
         return Err(not_registered(report));
     }
@@ -28,24 +28,20 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     report.registration = state.map(State::view);
     let damage = damage(context, state, report);
     if standing.is_copy(&context.machine()?) {
-        say(&standing, "copied", report);
+        say(StatusLine::Copied, report);
         return Err(copied(&standing, report));
     }
     if asks && standing.credential.is_some() {
         ask(context, &standing, report)?;
     }
+    let damage = damage.or((asks && standing.credential.is_none()).then_some(Damage::Token));
     if let Some(damage) = damage {
         report.state = Some(Stands::Damaged);
-        say(&standing, "registered, but damaged", report);
-        return Err(damage);
-    }
-    if asks && standing.credential.is_none() {
-        report.state = Some(Stands::Damaged);
-        say(&standing, "registered, but damaged", report);
-        return Err(token_lost());
+        say(StatusLine::Damaged, report);
+        return Err(Failure::Damaged(damage));
     }
     report.state = Some(Stands::Registered);
-    say(&standing, "registered", report);
+    say(StatusLine::Registered, report);
     Ok(())
 }
 
@@ -54,8 +50,8 @@ fn ask(context: &Context<'_>, standing: &Standing, report: &mut Report) -> Resul
     let Some(credential) = &standing.credential else { return Ok(()) };
     let server = context.server_of(standing.state.as_ref())?;
     let client = context.client()?;
-    let answer = client.registration(&server, credential).map_err(Failure::from);
-    // What a refresh would refuse is no good answer here either.
+    let answer = backend::registration(&client, &server, credential).map_err(Failure::from);
+    // An answer that a refresh would refuse is not accepted here either.
     let answer = answer.and_then(|answer| checked_url(&answer, &server).map(|_| answer));
     show_network(context, &client, report);
     match answer {
@@ -74,47 +70,37 @@ fn ask(context: &Context<'_>, standing: &Standing, report: &mut Report) -> Resul
         }
         Err(error) => {
             let failure = refused(error, report);
-            let headline = match report.state {
-                Some(Stands::Refused) => "registered, but no longer accepted",
-                _ => "registered, as far as is known here",
-            };
-            say(standing, headline, report);
+            let refused = report.state == Some(Stands::Refused);
+            say(if refused { StatusLine::NoLongerAccepted } else { StatusLine::AsKnownHere }, report);
             Err(failure)
         }
     }
 }
 
-/// What of the written files is missing or altered.
-fn damage(context: &Context<'_>, state: Option<&State>, report: &mut Report) -> Option<Failure> {
-    let heal = "'els-register --refresh' heals that; if the token is lost, 'els-register --key KEY'";
-    let Some(state) = state else {
-        return Some(Failure::new(Kind::Damaged, "the state of this machine's registration is lost").hint(heal));
-    };
+/// Which of the written files are missing or altered.
+fn damage(context: &Context<'_>, state: Option<&State>, report: &mut Report) -> Option<Damage> {
+    let Some(state) = state else { return Some(Damage::State) };
     if context.options.offline || !is_root() {
         checks::expiry(state.expires, context.clock.now(), false, report);
     }
     let present = match Present::look(&context.root) {
         Ok(present) => present,
-        Err(error) => return Some(Failure::new(Kind::Damaged, error.to_string()).hint(heal)),
+        Err(error) => return Some(Damage::Unreadable(error)),
     };
     let mut damaged = Vec::new();
     for (path, file) in present.compare(&state.files) {
         report.file(&path, file);
-        match file {
-            FileState::Missing => damaged.push(format!("{path} is missing")),
-            FileState::Altered => damaged.push(format!("{path} was altered")),
-            _ => {}
+        if matches!(file, FileState::Missing | FileState::Altered) {
+            damaged.push((path, file));
         }
     }
-    (!damaged.is_empty()).then(|| Failure::new(Kind::Damaged, damaged.join(", ")).hint(heal))
+    (!damaged.is_empty()).then_some(Damage::Files(damaged))
 }
 
-fn say(standing: &Standing, headline: &str, report: &mut Report) {
-    report.say(headline);
-    if let Some(mut state) = standing.state.clone() {
-        if let Some(expires) = report.registration.as_ref().and_then(|view| view.expires) {
-            state.expires = expires;
-        }
-        say_registration(&state, report);
+fn say(status: StatusLine, report: &mut Report) {
+    report.headline(Headline::Status(status));
+    if let Some(view) = report.registration.clone() {
+        let seats = report.seats;
+        report.say(Line::Registration(Box::new(view), seats));
     }
 }

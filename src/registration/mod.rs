@@ -1,8 +1,8 @@
-//! What a machine remembers of its registration, and of one that is being made or given back.
+//! What a machine remembers of its registration, and of registrations that are being made or released.
 //!
 //! Two files. `registration.json` is the state: readable by all, no secret. `pending.json` is the journal: what must be
-//! known to finish after a crash, tokens included, readable by root alone. Both are versioned; a file of a newer version is
-//! refused, one that cannot be read is taken as lost (the credential is in dnf's variables too).
+//! known to finish after a crash, with tokens, readable only by root. Both have a version; a file of a newer version is
+//! refused, one that cannot be parsed is taken as lost (the credential is in dnf's variables too).
 
 mod journal;
 
@@ -16,12 +16,13 @@ use els_protocol::{BaseUrl, LicenseKey, MachineId, RegistrationId, RepoFile, Sha
 
 pub(crate) use journal::{Making, Pending};
 
-use crate::backend::Credential;
-use crate::error::{Failure, Kind, Result};
-use crate::machine::Machine;
-use crate::output::RegistrationView;
+use crate::failure::{Failure, Result};
 use crate::repo::{self, File};
-use crate::root::{Change, Root};
+use crate::report::RegistrationView;
+use crate::warning::Lost;
+use els_host::machine::Machine;
+use els_host::network::Credential;
+use els_host::root::{Change, Root};
 
 /// The folder of both files.
 pub(crate) const FOLDER: &str = "/var/lib/els-register";
@@ -38,7 +39,7 @@ pub(crate) struct State {
     version: u32,
     pub(crate) registration: RegistrationId,
     pub(crate) key_id: String,
-    /// Tells whether a key is the one of this registration; unknown after a refresh that found only the variables.
+    /// Shows whether a key is the one of this registration; unknown after a refresh that found only the variables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) key_check: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,14 +65,14 @@ pub(crate) struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
     pub(crate) machine: MachineId,
-    /// The machine had no id: this one is made up, and kept as long as the file that holds it.
+    /// The machine had no id: this one is random, and kept as long as the file that holds it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) machine_is_random: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) hardware: Option<MachineId>,
 }
 
-/// All that this machine knows of itself before anybody is asked.
+/// All that this machine knows before the backend is asked.
 #[derive(Debug)]
 pub(crate) struct Standing {
     pub(crate) state: Option<State>,
@@ -79,8 +80,8 @@ pub(crate) struct Standing {
     /// The credential of the state's registration; without a state, the one in dnf's variables. `None` if the token is
     /// lost, or this user may not read it.
     pub(crate) credential: Option<Credential>,
-    /// What was found in place of a state or a journal that cannot be read.
-    pub(crate) lost: Vec<String>,
+    /// Files that cannot be parsed.
+    pub(crate) lost: Vec<Lost>,
 }
 
 impl Standing {
@@ -91,9 +92,9 @@ impl Standing {
         let pending: Pending = load(root, &PENDING, &mut lost)?.unwrap_or_default();
         let variable = |file: &File| -> Result<Option<(Sha256Hex, String)>> {
             let found = match root.look(file.path) {
-                // Something else stands in its place: the variable is lost, and whoever writes will say so.
+                // Something else is in its place: the variable is lost, and what writes it will report that.
                 Err(error) if matches!(error.errno, Errno::ELOOP | Errno::EISDIR | Errno::ENOTSUP) => None,
-                // A disk that does not answer has lost nothing: to go on without the token would lose the seat.
+                // An I/O error is not absence: to go on without the token would lose the seat.
                 found => found?,
             };
             let text = |content: Vec<u8>| String::from_utf8_lossy(&content).trim().to_owned();
@@ -115,7 +116,7 @@ impl Standing {
         Ok(Standing { state, pending, credential, lost })
     }
 
-    /// Whether this machine holds a registration, as far as it knows.
+    /// Whether this machine holds a registration, as far as is known here.
     pub(crate) fn is_registered(&self) -> bool {
         self.state.is_some() || self.credential.is_some()
     }
@@ -126,8 +127,8 @@ impl Standing {
         of_state.or_else(|| self.credential.as_ref().map(|credential| credential.id))
     }
 
-    /// The journal, if it is the one of the machine `now`. That of an image belongs to the machine that the image was taken
-    /// from, and nothing in it may be given back here. A copy that has begun a registration of its own has its own journal.
+    /// The journal, if it is the one of the machine `now`. The journal of an image belongs to the machine that the image was
+    /// taken from, and nothing in it may be released here. A copy that has begun a registration of its own has its own journal.
     pub(crate) fn journal_of(&self, now: &Machine) -> Pending {
         let foreign = match &self.pending.making {
             Some(making) => making.identity.differs_from(now),
@@ -206,7 +207,7 @@ impl State {
 }
 
 impl Identity {
-    /// The ids to send for `now`. A made-up machine id is kept from `kept`; where there is none, `random` makes one.
+    /// The ids to send for `now`. A random machine id is kept from `kept`; where there is no id, `random` makes one.
     pub(crate) fn of(now: &Machine, kept: Option<&Identity>, random: impl FnOnce() -> MachineId) -> Self {
         let kept = kept.filter(|kept| kept.machine_is_random);
         let (machine, machine_is_random) = match (kept, now.machine) {
@@ -217,7 +218,7 @@ impl Identity {
         Identity { machine, machine_is_random, hardware: now.hardware }
     }
 
-    /// Whether an id that both sides have differs. An id that is absent on one side, or made up, is no difference.
+    /// Whether an id that both sides have differs. An id that is absent on one side, or random, is no difference.
     pub(crate) fn differs_from(&self, now: &Machine) -> bool {
         let machine = now.machine.is_some_and(|machine| !self.machine_is_random && machine != self.machine);
         let hardware = self.hardware.zip(now.hardware).is_some_and(|(then, now)| then != now);
@@ -225,8 +226,8 @@ impl Identity {
     }
 }
 
-/// A file of a version that this program knows; `None` if it is missing, unreadable for this user, or lost.
-fn load<T: for<'de> Deserialize<'de>>(root: &Root, file: &File, lost: &mut Vec<String>) -> Result<Option<T>> {
+/// A file of a known version; `None` if it is missing, lost, or this user may not read it.
+fn load<T: for<'de> Deserialize<'de>>(root: &Root, file: &File, lost: &mut Vec<Lost>) -> Result<Option<T>> {
     match root.look(file.path)?.and_then(|found| found.content) {
         Some(content) => decode(file.path, &content, lost),
         None => Ok(None),
@@ -237,7 +238,7 @@ fn load<T: for<'de> Deserialize<'de>>(root: &Root, file: &File, lost: &mut Vec<S
 pub(crate) fn decode<T: for<'de> Deserialize<'de>>(
     path: &str,
     content: &[u8],
-    lost: &mut Vec<String>,
+    lost: &mut Vec<Lost>,
 ) -> Result<Option<T>> {
     #[derive(Deserialize)]
     struct Versioned {
@@ -246,18 +247,13 @@ pub(crate) fn decode<T: for<'de> Deserialize<'de>>(
     if let Ok(Versioned { version }) = serde_json::from_slice(content)
         && version > VERSION
     {
-        return Err(Failure::new(
-            Kind::Io,
-            format!("{path} is of version {version}; this els-register knows version {VERSION}"),
-        )
-        .hint("update els-register: a newer one has been used on this machine"));
+        return Err(Failure::NewerFile { path: path.to_owned(), version, known: VERSION });
     }
     match serde_json::from_slice(content) {
         Ok(found) => Ok(Some(found)),
         Err(error) => {
-            // The category alone: serde's messages may repeat what they could not read, and a journal holds tokens.
-            let what = if error.is_data() { "has other members than it should" } else { "is no JSON document" };
-            lost.push(format!("{path} {what} (line {}); it is taken as lost", error.line()));
+            // Only the category: serde's messages may repeat what they could not read, and a journal holds tokens.
+            lost.push(Lost { path: path.to_owned(), line: error.line(), is_json: error.is_data() });
             Ok(None)
         }
     }
@@ -306,8 +302,9 @@ mod tests {
         MachineId::from_random([byte; 16])
     }
 
+    /// Promise: copy-recognised
     #[test]
-    fn a_copy_shows_by_an_id_that_both_sides_have() {
+    fn a_copy_has_another_id_than_the_state() {
         let here = Identity { machine: id(1), machine_is_random: false, hardware: Some(id(2)) };
         for (machine, hardware, differs) in [
             (Some(1), Some(2), false),
@@ -325,8 +322,9 @@ mod tests {
         assert!(!made_up.differs_from(&Machine { machine: Some(id(9)), hardware: Some(id(9)) }));
     }
 
+    /// Promise: ids-random
     #[test]
-    fn a_made_up_machine_id_is_kept() {
+    fn a_random_machine_id_is_kept() {
         let now = Machine { machine: None, hardware: None };
         let first = Identity::of(&now, None, || id(7));
         assert!(first.machine_is_random);

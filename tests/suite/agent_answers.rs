@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::harness::Machine;
-use crate::harness::scripted::{Answer, Scripted, answer, problem, problem_document, raw, registration};
+use els_testkit::Machine;
+use els_testkit::scripted::{Answer, Scripted, answer, problem, problem_document, raw, registration};
 
 const KEY: &str = "TEST-KEY-0001";
 
@@ -13,6 +13,8 @@ fn machine_of(server: &Scripted) -> Machine {
     machine
 }
 
+/// Promise: register-two-requests
+/// Promise: register-put-content
 #[test]
 fn registering_sends_one_put_and_one_probe_and_nothing_else() {
     let server = Scripted::backend(|_| None);
@@ -40,6 +42,9 @@ fn registering_sends_one_put_and_one_probe_and_nothing_else() {
     assert!(!put.body.replace('-', "").contains(machine_id.trim()), "the raw machine id stays here");
 }
 
+/// Promise: error-content
+/// Promise: exit-statuses
+/// Promise: network-retry
 #[test]
 fn each_error_of_the_backend_has_its_exit_code() {
     for (status, code, exit) in [
@@ -75,6 +80,8 @@ fn each_error_of_the_backend_has_its_exit_code() {
     }
 }
 
+/// Promise: answer-not-ours
+/// Promise: network-no-redirect
 #[test]
 fn what_is_no_answer_of_a_backend_is_never_taken_for_one() {
     let html = "<html><body>Please sign in</body></html>";
@@ -109,6 +116,7 @@ fn what_is_no_answer_of_a_backend_is_never_taken_for_one() {
     }
 }
 
+/// Promise: answer-not-ours
 #[test]
 fn the_right_answer_without_the_protocols_header_is_a_strangers() {
     let stranger = Scripted::backend(|request| {
@@ -134,6 +142,7 @@ fn the_right_answer_without_the_protocols_header_is_a_strangers() {
     assert!(machine.has("/etc/dnf/vars/els_token"), "never done, never gone");
 }
 
+/// Promise: files-backend-names
 #[test]
 fn members_of_the_wrong_type_or_with_a_harmful_value_are_refused() {
     for (pointer, value) in [
@@ -165,6 +174,7 @@ fn members_of_the_wrong_type_or_with_a_harmful_value_are_refused() {
     }
 }
 
+/// Promise: register-unsupported
 #[test]
 fn a_repo_file_that_is_not_shipped_needs_a_newer_version_and_the_seat_goes_back() {
     let server = Scripted::backend(|request| {
@@ -181,10 +191,13 @@ fn a_repo_file_that_is_not_shipped_needs_a_newer_version_and_the_seat_goes_back(
     assert_eq!(machine.files(), before);
 }
 
+/// Promise: register-probe
+/// Promise: network-failure-named
+/// Promise: network-no-redirect
 #[test]
 fn a_repository_that_does_not_answer_right_is_named_and_the_seat_goes_back() {
     for (status, body, words) in [
-        (200, "<html>", "no repomd document"),
+        (200, "<html>", "not a repomd document"),
         (401, "", "401"),
         (403, "", "403"),
         (404, "", "404"),
@@ -202,6 +215,7 @@ fn a_repository_that_does_not_answer_right_is_named_and_the_seat_goes_back() {
     }
 }
 
+/// Promise: register-failure-releases
 #[test]
 fn a_registration_that_is_held_survives_a_repository_that_does_not_answer() {
     let broken = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
@@ -220,6 +234,7 @@ fn a_registration_that_is_held_survives_a_repository_that_does_not_answer() {
     assert!(!server.log().iter().any(|line| line.starts_with("DELETE")), "{:?}", server.log());
 }
 
+/// Promise: register-conflict
 #[test]
 fn a_conflict_or_a_released_id_is_answered_once_with_a_fresh_id() {
     for (status, code) in [(409, "registration-conflict"), (410, "registration-released")] {
@@ -244,6 +259,7 @@ fn a_conflict_or_a_released_id_is_answered_once_with_a_fresh_id() {
     }
 }
 
+/// Promise: network-retry
 #[test]
 fn busy_and_unavailable_are_tried_again_within_the_timeout_and_nothing_else_is() {
     for (status, code) in [(429, "rate-limited"), (503, "unavailable")] {
@@ -267,6 +283,7 @@ fn busy_and_unavailable_are_tried_again_within_the_timeout_and_nothing_else_is()
     assert_eq!(server.log().len(), 1);
 }
 
+/// Promise: terminal-safe
 #[test]
 fn nothing_from_the_network_reaches_the_terminal_with_its_control_characters() {
     let server = Scripted::backend(|request| {
@@ -297,6 +314,7 @@ fn nothing_from_the_network_reaches_the_terminal_with_its_control_characters() {
     }
 }
 
+/// Promise: status-not-accepted
 #[test]
 fn status_and_refresh_tell_what_the_backend_no_longer_accepts() {
     for (status, code) in [
@@ -326,6 +344,7 @@ fn status_and_refresh_tell_what_the_backend_no_longer_accepts() {
     }
 }
 
+/// Promise: status-backend-down
 #[test]
 fn a_backend_that_is_down_is_said_to_be_and_what_is_known_is_shown() {
     let server = Scripted::backend(|_| None);
@@ -340,6 +359,7 @@ fn a_backend_that_is_down_is_said_to_be_and_what_is_known_is_shown() {
     machine.agent(&["--status", "--server", &url, "--timeout", "1"]).exits(7).says("TCP").says("k-test");
 }
 
+/// Promise: network-timeout
 #[test]
 fn the_timeout_bounds_all_waiting_together() {
     let server = Scripted::backend(|request| (request.method == "PUT").then_some(Answer::Silence));

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::scripted::{Answer, Scripted, problem};
-use crate::harness::{Machine, Run, agent_program, program, run, wait_until};
+use els_testkit::scripted::{Answer, Scripted, problem};
+use els_testkit::{Machine, Run, agent_program, program, run, wait_until};
 
 const KEY: &str = "TEST-KEY-0001";
 const ID: &str = "1b4e28ba-2fa1-41d2-883f-0016d3cca427";
@@ -54,11 +54,12 @@ fn document(run: &Run) -> Value {
     document
 }
 
+/// Promise: json-one-document
 #[test]
 fn json_is_one_document_on_every_way_out() {
     let server = Scripted::backend(|request| {
         (request.method == "GET" && request.path.starts_with("/v1/seats")).then(|| {
-            crate::harness::scripted::answer(
+            els_testkit::scripted::answer(
                 200,
                 &json!({
                     "key_id": "k", "product": {"id": "p", "name": "P"}, "expires": "2099-12-31T23:59:59Z",
@@ -115,6 +116,8 @@ fn json_is_one_document_on_every_way_out() {
     }
 }
 
+/// Promise: root-needed
+/// Promise: json-one-document
 #[test]
 fn json_is_one_document_for_an_ordinary_user_too() {
     let machine = Machine::new();
@@ -127,6 +130,8 @@ fn json_is_one_document_for_an_ordinary_user_too() {
     }
 }
 
+/// Promise: output-streams
+/// Promise: error-content
 #[test]
 fn results_go_to_standard_output_and_all_else_to_standard_error() {
     let server = Scripted::backend(|_| None);
@@ -140,9 +145,10 @@ fn results_go_to_standard_output_and_all_else_to_standard_error() {
     assert!(run.stdout.is_empty() && run.stderr.starts_with("error: "), "{run}");
     // What fails says what to type next, and whom to ask.
     machine.write("/etc/els-register.toml", &format!("server = \"{}\"\nsupport = \"els@example.com\"\n", server.url()));
-    machine.agent(&["--key", "short"]).exits(2).says("copy the key once more").says("support: els@example.com");
+    machine.agent(&["--key", "short"]).exits(2).says("copy the key again").says("support: els@example.com");
 }
 
+/// Promise: output-plain
 #[test]
 fn colours_are_for_terminals_alone_and_no_color_switches_them_off() {
     let machine = Machine::new();
@@ -153,6 +159,7 @@ fn colours_are_for_terminals_alone_and_no_color_switches_them_off() {
     assert!(!in_shell(&machine, "$AGENT --status").exits(3).text().contains('\u{1b}'));
 }
 
+/// Promise: output-full-disk
 #[test]
 fn a_full_disk_behind_the_output_is_a_failure_and_a_reader_that_goes_away_is_none() {
     let machine = Machine::new();
@@ -165,6 +172,7 @@ fn a_full_disk_behind_the_output_is_a_failure_and_a_reader_that_goes_away_is_non
     in_shell(&machine, "$AGENT --status --json >/dev/full").exits(3);
 }
 
+/// Promise: signals
 #[test]
 fn interrupt_and_terminate_end_it_by_that_signal_and_the_next_run_goes_on() {
     let server = Scripted::backend(|_| None);
@@ -188,6 +196,8 @@ fn interrupt_and_terminate_end_it_by_that_signal_and_the_next_run_goes_on() {
     }
 }
 
+/// Promise: root-option
+/// Promise: json-paths
 #[test]
 fn the_root_may_be_named_relative_to_where_one_stands_and_must_be_a_folder() {
     let server = Scripted::backend(|_| None);
@@ -207,6 +217,7 @@ fn the_root_may_be_named_relative_to_where_one_stands_and_must_be_a_folder() {
     }
 }
 
+/// Promise: help-complete
 #[test]
 fn help_names_every_option_and_exit_code() {
     let machine = Machine::new();

@@ -3,8 +3,8 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
-use crate::harness::scripted::Scripted;
-use crate::harness::{Machine, agent_program, program, run};
+use els_testkit::scripted::Scripted;
+use els_testkit::{Machine, agent_program, program, run};
 
 const KEY: &str = "TEST-KEY-0001";
 const REPO: &str = "/etc/yum.repos.d/els.repo";
@@ -20,13 +20,16 @@ fn machine_of(server: &Scripted) -> Machine {
 }
 
 /// Runs the agent with a shell's help: limits, umask, mounts.
-fn in_shell(machine: &Machine, script: &str, arguments: &[&str]) -> crate::harness::Run {
+fn in_shell(machine: &Machine, script: &str, arguments: &[&str]) -> els_testkit::Run {
     let mut command = Command::new(program("unshare"));
     command.args(["--mount", "sh", "-c", &format!("{script}; exec \"$@\""), "sh"]);
     command.arg(agent_program()).arg("--root").arg(machine.root()).args(arguments);
     run(command.env("MACHINE", machine.root()))
 }
 
+/// Promise: unregister-cleans
+/// Promise: ids-token-form
+/// Promise: files-and-modes
 #[test]
 fn the_files_are_those_of_the_contract_with_their_modes_whatever_the_umask() {
     for umask in ["000", "022", "077", "277"] {
@@ -58,6 +61,9 @@ fn the_files_are_those_of_the_contract_with_their_modes_whatever_the_umask() {
     }
 }
 
+/// Promise: register-repairs
+/// Promise: refresh
+/// Promise: status-damage
 #[test]
 fn what_is_missing_or_altered_is_damage_and_is_repaired_by_refresh_and_by_register() {
     for action in [&["--refresh", "--json"][..], &["--key", KEY, "--json"]] {
@@ -85,6 +91,7 @@ fn what_is_missing_or_altered_is_damage_and_is_repaired_by_refresh_and_by_regist
     }
 }
 
+/// Promise: status-damage
 #[test]
 fn a_token_that_others_can_read_is_damage() {
     let server = Scripted::backend(|_| None);
@@ -96,6 +103,8 @@ fn a_token_that_others_can_read_is_damage() {
     assert_eq!(machine.mode(TOKEN), 0o600);
 }
 
+/// Promise: status-damage
+/// Promise: files-edited-repo
 #[test]
 fn a_repo_file_that_the_administrator_edited_is_kept() {
     let server = Scripted::backend(|_| None);
@@ -118,6 +127,7 @@ fn a_repo_file_that_the_administrator_edited_is_kept() {
     assert!(!machine.has(REPO));
 }
 
+/// Promise: files-edited-repo
 #[test]
 fn where_the_shipped_file_has_changed_it_is_put_beside_an_edited_one_once() {
     let server = Scripted::backend(|_| None);
@@ -143,6 +153,7 @@ fn where_the_shipped_file_has_changed_it_is_put_beside_an_edited_one_once() {
     assert!(!machine.has("/etc/yum.repos.d/els.repo.els-new"));
 }
 
+/// Promise: refresh-offline
 #[test]
 fn a_shipped_file_of_an_earlier_version_is_replaced_offline() {
     let server = Scripted::backend(|_| None);
@@ -166,6 +177,7 @@ fn a_shipped_file_of_an_earlier_version_is_replaced_offline() {
     machine.agent(&["--status", "--offline"]).succeeds();
 }
 
+/// Promise: files-edited-repo
 #[test]
 fn a_repo_file_and_a_key_that_are_not_ours_are_moved_aside_at_the_first_registration() {
     let server = Scripted::backend(|_| None);
@@ -182,6 +194,8 @@ fn a_repo_file_and_a_key_that_are_not_ours_are_moved_aside_at_the_first_registra
     assert!(machine.has("/etc/yum.repos.d/els.repo.els-save.1"));
 }
 
+/// Promise: refresh-offline
+/// Promise: files-order
 #[test]
 fn the_repositories_stay_off_while_the_credential_is_not_whole() {
     let server = Scripted::backend(|_| None);
@@ -195,6 +209,8 @@ fn the_repositories_stay_off_while_the_credential_is_not_whole() {
     assert!(machine.has(REPO));
 }
 
+/// Promise: register-folders-first
+/// Promise: files-links
 #[test]
 fn nothing_is_written_through_a_symbolic_link() {
     for path in ["/etc/yum.repos.d", "/etc/dnf/vars", REPO, TOKEN, "/var/lib/els-register", STATE, "/etc/pki/rpm-gpg"] {
@@ -225,6 +241,8 @@ fn nothing_is_written_through_a_symbolic_link() {
     }
 }
 
+/// Promise: root-option
+/// Promise: files-links
 #[test]
 fn links_may_be_read_but_never_lead_out_of_the_root() {
     let server = Scripted::backend(|_| None);
@@ -241,6 +259,7 @@ fn links_may_be_read_but_never_lead_out_of_the_root() {
     assert_eq!(state["machine_is_random"], true, "the file outside was not read");
 }
 
+/// Promise: register-folders-first
 #[test]
 fn a_folder_a_pipe_or_a_device_in_the_way_is_an_error_and_not_a_wait() {
     for path in [REPO, TOKEN, STATE, "/etc/pki/rpm-gpg/RPM-GPG-KEY-ELS"] {
@@ -258,6 +277,7 @@ fn a_folder_a_pipe_or_a_device_in_the_way_is_an_error_and_not_a_wait() {
     machine.agent(&["--status"]).exits(2).says("/etc/els-register.toml");
 }
 
+/// Promise: register-folders-first
 #[test]
 fn a_read_only_or_full_file_system_is_noticed_before_a_seat_is_taken() {
     for (folder, mount, words) in [
@@ -276,6 +296,7 @@ fn a_read_only_or_full_file_system_is_noticed_before_a_seat_is_taken() {
     }
 }
 
+/// Promise: files-leftovers
 #[test]
 fn leftovers_of_a_run_that_was_killed_are_swept_and_nothing_else_is() {
     let server = Scripted::backend(|_| None);
@@ -290,6 +311,7 @@ fn leftovers_of_a_run_that_was_killed_are_swept_and_nothing_else_is() {
     assert!(machine.has("/etc/yum.repos.d/.elsewhere"));
 }
 
+/// Promise: files-selinux
 #[test]
 fn written_files_take_the_selinux_label_of_their_folder() {
     let server = Scripted::backend(|_| None);
@@ -301,6 +323,7 @@ fn written_files_take_the_selinux_label_of_their_folder() {
     assert_eq!(xattr::get(machine.path(TOKEN), "security.selinux").unwrap(), None);
 }
 
+/// Promise: lock
 #[test]
 fn a_lock_that_is_held_is_waited_for_and_then_named() {
     let server = Scripted::backend(|_| None);
@@ -318,6 +341,7 @@ fn a_lock_that_is_held_is_waited_for_and_then_named() {
     assert!(!machine.has("/run/els-register.lock"));
 }
 
+/// Promise: lock
 #[test]
 fn two_at_once_take_turns_and_one_seat() {
     let server = Scripted::backend(|_| None);
@@ -336,6 +360,7 @@ fn two_at_once_take_turns_and_one_seat() {
     assert_eq!(ids.len(), 1);
 }
 
+/// Promise: files-confined
 #[test]
 fn the_agent_gives_up_what_it_does_not_need_and_older_kernels_do_not_stop_it() {
     let strace = |machine: &Machine, file: &std::path::Path, inject: &[&str], arguments: &[&str]| {
@@ -365,6 +390,7 @@ fn the_agent_gives_up_what_it_does_not_need_and_older_kernels_do_not_stop_it() {
     }
 }
 
+/// Promise: unregister-cleans
 #[test]
 fn folders_that_registering_made_go_again() {
     let server = Scripted::backend(|_| None);

@@ -3,8 +3,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::harness::scripted::Scripted;
-use crate::harness::{Machine, Run, run, run_with_input};
+use els_testkit::scripted::Scripted;
+use els_testkit::{Machine, Run, run, run_with_input};
 
 const KEY: &str = "TEST-KEY-0001";
 
@@ -19,6 +19,9 @@ fn as_nobody(machine: &Machine, arguments: &[&str]) -> Run {
     run(&mut machine.agent_command_as_nobody(arguments))
 }
 
+/// Promise: usage-errors
+/// Promise: help-complete
+/// Promise: json-one-document
 #[test]
 fn wrong_usage_is_exit_2_and_json_where_json_was_asked_for() {
     let machine = Machine::new();
@@ -37,6 +40,7 @@ fn wrong_usage_is_exit_2_and_json_where_json_was_asked_for() {
     machine.agent(&["--version"]).succeeds().says(&format!("els-register {}\n", env!("CARGO_PKG_VERSION")));
 }
 
+/// Promise: key-mistyped
 #[test]
 fn a_malformed_key_is_named_before_anything_is_sent_and_never_repeated() {
     let server = Scripted::backend(|_| None);
@@ -55,6 +59,7 @@ fn a_malformed_key_is_named_before_anything_is_sent_and_never_repeated() {
     assert!(server.requests().is_empty());
 }
 
+/// Promise: key-sources
 #[test]
 fn a_key_comes_from_the_first_source_that_is_named_and_an_empty_one_is_no_fall_through() {
     let server = Scripted::backend(|_| None);
@@ -89,6 +94,9 @@ fn a_key_comes_from_the_first_source_that_is_named_and_an_empty_one_is_no_fall_t
     assert_eq!(server.requests().len(), count);
 }
 
+/// Promise: root-needed
+/// Promise: report-content
+/// Promise: status-without-root
 #[test]
 fn ordinary_users_may_look_but_not_change() {
     let server = Scripted::backend(|_| None);
@@ -110,6 +118,9 @@ fn ordinary_users_may_look_but_not_change() {
     as_nobody(&machine, &["--release", "1b4e28ba-2fa1-41d2-883f-0016d3cca427", "--key", KEY]).succeeds();
 }
 
+/// Promise: root-option
+/// Promise: config-errors
+/// Promise: https-only
 #[test]
 fn a_wrong_configuration_is_named_by_file_line_and_key() {
     let machine = Machine::new();
@@ -143,6 +154,8 @@ fn a_wrong_configuration_is_named_by_file_line_and_key() {
         .does_not_say("hunter2");
 }
 
+/// Promise: register-unsupported
+/// Promise: ids-as-system
 #[test]
 fn a_system_that_is_not_supported_is_said_to_be() {
     let server = Scripted::backend(|_| None);
@@ -167,6 +180,7 @@ fn a_system_that_is_not_supported_is_said_to_be() {
     machine.agent(&["--key", KEY]).exits(1).says("/etc/os-release");
 }
 
+/// Promise: label
 #[test]
 fn the_label_is_sent_only_when_it_is_given_and_the_host_name_only_when_it_is_asked_for() {
     let server = Scripted::backend(|_| None);
@@ -186,6 +200,7 @@ fn the_label_is_sent_only_when_it_is_given_and_the_host_name_only_when_it_is_ask
     machine.agent(&["--key", KEY, "--label", "a\nb"]).exits(2).says("control");
 }
 
+/// Promise: dry-run
 #[test]
 fn dry_run_sends_and_writes_nothing_and_hides_what_is_secret() {
     let server = Scripted::backend(|_| None);
@@ -222,6 +237,8 @@ fn dry_run_sends_and_writes_nothing_and_hides_what_is_secret() {
     assert_eq!((machine.files(), server.requests().len()), (files, count));
 }
 
+/// Promise: no-secret-shown
+/// Promise: report-content
 #[test]
 fn no_secret_is_printed_whatever_is_done() {
     let server = Scripted::backend(|_| None);

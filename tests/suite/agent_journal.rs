@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::harness::Machine;
-use crate::harness::scripted::{Answer, Request, Scripted, answer, problem, raw, registration};
+use els_testkit::Machine;
+use els_testkit::scripted::{Answer, Request, Scripted, answer, problem, raw, registration};
 
 const KEY: &str = "TEST-KEY-0001";
 const OTHER_KEY: &str = "TEST-KEY-0002";
@@ -41,6 +41,8 @@ fn json_of(machine: &Machine, path: &str) -> Value {
     serde_json::from_str(&machine.read(path)).expect("a JSON document")
 }
 
+/// Promise: lost-answer
+/// Promise: files-and-modes
 #[test]
 fn a_request_whose_answer_was_lost_is_sent_again_as_it_was() {
     let (server, lost) = backend_with_switch(|request| (request.method == "PUT").then_some(Answer::Hangup));
@@ -56,6 +58,7 @@ fn a_request_whose_answer_was_lost_is_sent_again_as_it_was() {
     assert!(!machine.has(PENDING));
 }
 
+/// Promise: journal-other-key
 #[test]
 fn what_was_being_made_for_another_key_or_server_is_given_back() {
     let (server, lost) = backend_with_switch(|request| (request.method == "PUT").then_some(Answer::Hangup));
@@ -78,6 +81,8 @@ fn what_was_being_made_for_another_key_or_server_is_given_back() {
     assert_eq!(count(&elsewhere, "DELETE", &first), 0);
 }
 
+/// Promise: journal-other-key
+/// Promise: unregister-not-registered
 #[test]
 fn unregistering_gives_back_what_was_being_made() {
     let (server, lost) = backend_with_switch(|request| (request.method == "PUT").then_some(Answer::Hangup));
@@ -85,13 +90,15 @@ fn unregistering_gives_back_what_was_being_made() {
     let before = machine.files();
     lost.store(true, Ordering::SeqCst);
     machine.agent(&["--key", KEY]).exits(7);
-    machine.agent(&["--status"]).exits(3).says("did not end");
+    machine.agent(&["--status"]).exits(3).says("was interrupted");
     machine.agent(&["--unregister"]).succeeds();
     assert_eq!(count(&server, "DELETE", server.requests()[0].id()), 1);
     assert_eq!(machine.files(), before);
     machine.agent(&["--unregister"]).succeeds().says("not registered");
 }
 
+/// Promise: register-other-key
+/// Promise: ids-check-value
 #[test]
 fn another_key_takes_its_seat_before_the_old_one_is_given_back() {
     let (server, refuse) =
@@ -114,6 +121,7 @@ fn another_key_takes_its_seat_before_the_old_one_is_given_back() {
     assert!(!machine.has(PENDING));
 }
 
+/// Promise: register-other-key
 #[test]
 fn an_old_seat_that_cannot_be_given_back_is_warned_of_and_tried_again() {
     let (server, down) = backend_with_switch(|request| (request.method == "DELETE").then_some(Answer::Hangup));
@@ -131,6 +139,7 @@ fn an_old_seat_that_cannot_be_given_back_is_warned_of_and_tried_again() {
     assert!(!machine.has(PENDING));
 }
 
+/// Promise: state-lost
 #[test]
 fn a_lost_state_is_made_anew_from_the_variables_without_a_second_id() {
     let server = Scripted::backend(|_| None);
@@ -146,6 +155,7 @@ fn a_lost_state_is_made_anew_from_the_variables_without_a_second_id() {
     }
 }
 
+/// Promise: state-unreadable
 #[test]
 fn a_state_that_cannot_be_read_needs_no_hand_to_remove_it() {
     let server = Scripted::backend(|_| None);
@@ -165,6 +175,7 @@ fn a_state_that_cannot_be_read_needs_no_hand_to_remove_it() {
     }
 }
 
+/// Promise: state-unreadable
 #[test]
 fn a_state_of_a_newer_version_is_left_alone() {
     let server = Scripted::backend(|_| None);
@@ -183,6 +194,7 @@ fn a_state_of_a_newer_version_is_left_alone() {
     assert_eq!(server.requests().len(), count);
 }
 
+/// Promise: state-lost
 #[test]
 fn a_lost_token_needs_the_key_and_a_new_id() {
     let server = Scripted::backend(|_| None);
@@ -198,6 +210,8 @@ fn a_lost_token_needs_the_key_and_a_new_id() {
     machine.agent(&["--status"]).succeeds();
 }
 
+/// Promise: unregister-refused
+/// Promise: unregister-not-registered
 #[test]
 fn unregistering_puts_everything_back_when_it_was_certainly_not_carried_out() {
     for (status, code, exit) in [(401, "credential-invalid", 5), (429, "rate-limited", 7), (400, "invalid-request", 1)]
@@ -222,6 +236,7 @@ fn unregistering_puts_everything_back_when_it_was_certainly_not_carried_out() {
     assert_eq!(machine.files(), before);
 }
 
+/// Promise: unregister-unknown
 #[test]
 fn unregistering_that_may_have_been_carried_out_stays_off_and_is_finished_by_the_next_run() {
     type Fault = fn() -> Answer;
@@ -251,6 +266,7 @@ fn unregistering_that_may_have_been_carried_out_stays_off_and_is_finished_by_the
     }
 }
 
+/// Promise: unregister-unknown
 #[test]
 fn a_refusal_after_an_unavailable_is_no_proof_that_nothing_was_done() {
     let asked = std::sync::atomic::AtomicUsize::new(0);
@@ -267,6 +283,7 @@ fn a_refusal_after_an_unavailable_is_no_proof_that_nothing_was_done() {
     assert!(!machine.has("/etc/yum.repos.d/els.repo") && machine.has(PENDING));
 }
 
+/// Promise: unregister-unknown
 #[test]
 fn what_an_earlier_run_may_have_given_back_stays_off_whatever_a_later_one_is_told() {
     let asked = std::sync::atomic::AtomicUsize::new(0);
@@ -287,6 +304,7 @@ fn what_an_earlier_run_may_have_given_back_stays_off_whatever_a_later_one_is_tol
     assert!(!machine.has(PENDING));
 }
 
+/// Promise: unregister-unknown
 #[test]
 fn an_unregistration_in_doubt_can_be_taken_back_by_registering() {
     let (server, lost) = backend_with_switch(|request| (request.method == "DELETE").then_some(Answer::Hangup));
@@ -302,6 +320,8 @@ fn an_unregistration_in_doubt_can_be_taken_back_by_registering() {
     assert_eq!(count(&server, "DELETE", &old), 1, "what is held is never given back");
 }
 
+/// Promise: unregister-cleans
+/// Promise: unregister-not-registered
 #[test]
 fn a_registration_that_is_gone_is_cleaned_up() {
     for (status, code) in [(404, "unknown-registration"), (410, "registration-released")] {
@@ -316,6 +336,7 @@ fn a_registration_that_is_gone_is_cleaned_up() {
     }
 }
 
+/// Promise: unregister-force
 #[test]
 fn force_cleans_up_whatever_the_backend_says_and_names_the_way_to_free_the_seat() {
     let (server, lost) = backend_with_switch(|request| (request.method == "DELETE").then_some(Answer::Hangup));
@@ -329,6 +350,7 @@ fn force_cleans_up_whatever_the_backend_says_and_names_the_way_to_free_the_seat(
     assert_eq!(machine.files(), before);
 }
 
+/// Promise: unregister-force
 #[test]
 fn force_cleans_up_also_where_no_server_is_known_or_the_token_is_lost() {
     let server = Scripted::backend(|_| None);
@@ -347,6 +369,7 @@ fn force_cleans_up_also_where_no_server_is_known_or_the_token_is_lost() {
     }
 }
 
+/// Promise: register-failure-releases
 #[test]
 fn a_failure_after_the_backend_said_yes_gives_the_seat_back_also_later() {
     let (server, down) = backend_with_switch(|request| match request.method.as_str() {
@@ -364,6 +387,8 @@ fn a_failure_after_the_backend_said_yes_gives_the_seat_back_also_later() {
     assert!(!machine.has(PENDING));
 }
 
+/// Promise: register-other-key
+/// Promise: state-server
 #[test]
 fn the_server_in_the_state_is_asked_until_a_flag_says_otherwise() {
     let (first, second) = (Scripted::backend(|_| None), Scripted::backend(|_| None));
@@ -382,6 +407,7 @@ fn the_server_in_the_state_is_asked_until_a_flag_says_otherwise() {
     assert_eq!(second.log().last().map(String::as_str), Some("DELETE /v1/registrations/ID"));
 }
 
+/// Promise: refresh
 #[test]
 fn a_renewal_and_a_new_url_arrive_with_a_refresh() {
     let (server, renewed) = backend_with_switch(|request| {
@@ -404,7 +430,7 @@ fn a_renewal_and_a_new_url_arrive_with_a_refresh() {
 
 #[test]
 fn a_token_that_cannot_be_read_for_the_moment_is_not_taken_as_lost() {
-    use crate::harness::{agent_program, program, run};
+    use els_testkit::{agent_program, program, run};
     let server = Scripted::backend(|_| None);
     let machine = machine_of(&server);
     machine.registers(KEY);

@@ -4,8 +4,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::scripted::{Answer, Scripted, problem};
-use crate::harness::{Machine, program, run};
+use els_testkit::scripted::{Answer, Scripted, problem};
+use els_testkit::{Machine, program, run};
 
 const KEY: &str = "TEST-KEY-0001";
 const UUID: &str = "/sys/class/dmi/id/product_uuid";
@@ -36,6 +36,7 @@ fn systemd_id128(id: &str) -> String {
     run(&mut command).succeeds().stdout.trim().to_owned()
 }
 
+/// Promise: ids-systemd
 #[test]
 fn machine_and_hardware_ids_are_what_systemd_makes_of_them() {
     let server = Scripted::backend(|_| None);
@@ -47,6 +48,7 @@ fn machine_and_hardware_ids_are_what_systemd_makes_of_them() {
     assert_eq!(sent(&server)["hardware"], systemd_id128("4c4c4544004235108051b4c04f4e3231"));
 }
 
+/// Promise: ids-random
 #[test]
 fn a_machine_without_an_id_gets_one_that_it_keeps() {
     let server = Scripted::backend(|_| None);
@@ -65,6 +67,7 @@ fn a_machine_without_an_id_gets_one_that_it_keeps() {
     }
 }
 
+/// Promise: ids-not-hardware
 #[test]
 fn a_container_and_a_bogus_mainboard_have_no_hardware_id() {
     let server = Scripted::backend(|_| None);
@@ -78,6 +81,8 @@ fn a_container_and_a_bogus_mainboard_have_no_hardware_id() {
     assert_eq!(sent(&server)["hardware"], Value::Null);
 }
 
+/// Promise: copy-recognised
+/// Promise: copy-own-machine
 #[test]
 fn a_copy_is_told_by_its_ids_and_never_touches_the_original() {
     let server = Scripted::backend(|_| None);
@@ -104,6 +109,7 @@ fn a_copy_is_told_by_its_ids_and_never_touches_the_original() {
     }
 }
 
+/// Promise: copy-own-machine
 #[test]
 fn unregistering_a_copy_removes_its_files_and_frees_no_seat() {
     let server = Scripted::backend(|_| None);
@@ -117,6 +123,7 @@ fn unregistering_a_copy_removes_its_files_and_frees_no_seat() {
     assert!(!server.requests().iter().any(|request| request.method == "DELETE"), "{:?}", server.log());
 }
 
+/// Promise: moved
 #[test]
 fn a_moved_machine_keeps_its_seat_and_id() {
     let server = Scripted::backend(|_| None);
@@ -133,6 +140,7 @@ fn a_moved_machine_keeps_its_seat_and_id() {
     assert_eq!(server.log().last().map(String::as_str), Some("DELETE /v1/registrations/ID"));
 }
 
+/// Promise: journal-of-copy
 #[test]
 fn the_journal_of_an_image_is_dropped_and_nothing_in_it_is_deleted() {
     let server = Scripted::backend(|request| (request.method == "PUT").then(|| problem(500, "internal")));
@@ -157,6 +165,7 @@ fn the_journal_of_an_image_is_dropped_and_nothing_in_it_is_deleted() {
     assert!(!server.requests().iter().any(|request| request.method == "DELETE"), "{:?}", server.log());
 }
 
+/// Promise: journal-of-copy
 #[test]
 fn what_a_copy_began_to_register_is_its_own_and_is_resumed_or_given_back() {
     for action in [&["--key", KEY][..], &["--unregister"], &["--unregister", "--force"]] {
@@ -188,6 +197,7 @@ fn what_a_copy_began_to_register_is_its_own_and_is_resumed_or_given_back() {
     }
 }
 
+/// Promise: register-conflict
 #[test]
 fn a_copy_whose_state_was_lost_says_which_seat_it_left_alone() {
     let lost = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
@@ -208,6 +218,7 @@ fn a_copy_whose_state_was_lost_says_which_seat_it_left_alone() {
     assert!(!server.log().iter().any(|line| line.starts_with("DELETE")), "{:?}", server.log());
 }
 
+/// Promise: copy-recognised
 #[test]
 fn an_id_that_is_absent_on_one_side_is_no_difference() {
     let server = Scripted::backend(|_| None);

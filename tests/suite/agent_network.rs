@@ -5,8 +5,8 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::harness::scripted::Scripted;
-use crate::harness::{Authority, Machine, agent_program, ends_with_its_thread, program, run, wait_until};
+use els_testkit::scripted::Scripted;
+use els_testkit::{Authority, Machine, agent_program, ends_with_its_thread, program, run, wait_until};
 
 const KEY: &str = "TEST-KEY-0001";
 
@@ -14,6 +14,7 @@ fn closed_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 
+/// Promise: network-failure-named
 #[test]
 fn a_machine_without_a_network_is_told_that_the_name_is_not_found() {
     let machine = Machine::new();
@@ -24,6 +25,8 @@ fn a_machine_without_a_network_is_told_that_the_name_is_not_found() {
     assert_eq!(run.json()["error"]["code"], "unreachable", "{run}");
 }
 
+/// Promise: error-content
+/// Promise: network-failure-named
 #[test]
 fn a_port_that_nobody_listens_on_and_one_that_speaks_no_tls_are_told_apart() {
     let machine = Machine::new();
@@ -33,8 +36,7 @@ fn a_port_that_nobody_listens_on_and_one_that_speaks_no_tls_are_told_apart() {
         .exits(7)
         .says("TCP")
         .says("connection refused");
-    let plain =
-        Scripted::start(|_| crate::harness::scripted::Answer::Raw(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()));
+    let plain = Scripted::start(|_| els_testkit::scripted::Answer::Raw(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()));
     let url = plain.url().replace("http:", "https:");
     let run = machine.agent(&["--key", KEY, "--server", &url, "--timeout", "2"]).exits(7).says("TLS");
     assert!(!run.text().contains("TCP"), "{run}");
@@ -42,6 +44,7 @@ fn a_port_that_nobody_listens_on_and_one_that_speaks_no_tls_are_told_apart() {
     assert!(!before.iter().any(|path| path.contains("els")), "nothing was sent, so nothing is left: {before:?}");
 }
 
+/// Promise: clock-warning
 #[test]
 fn a_certificate_that_does_not_fit_the_clock_points_at_the_clock() {
     let authority = Authority::new("An authority");
@@ -64,6 +67,7 @@ fn a_certificate_that_does_not_fit_the_clock_points_at_the_clock() {
     run.exits(7).says("TLS").says("has expired").says("this machine's clock says").says("timedatectl");
 }
 
+/// Promise: network-retry
 #[test]
 fn a_connection_that_cannot_be_made_is_tried_again_within_the_timeout() {
     let server = Scripted::backend(|_| None);

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::scripted::{Request, Scripted, answer, problem};
-use crate::harness::{Machine, run};
+use els_testkit::scripted::{Request, Scripted, answer, problem};
+use els_testkit::{Machine, run};
 
 const KEY: &str = "TEST-KEY-0001";
 
@@ -39,6 +39,8 @@ fn asks_for_seats(request: &Request) -> bool {
     request.method == "GET" && request.path.starts_with("/v1/seats")
 }
 
+/// Promise: no-secret-shown
+/// Promise: seats-list
 #[test]
 fn the_pages_of_a_seat_list_are_joined_and_this_machine_is_marked() {
     let here = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
@@ -78,6 +80,8 @@ fn the_pages_of_a_seat_list_are_joined_and_this_machine_is_marked() {
     assert!(marked[0].starts_with(&mine) && marked[0].contains("last seen never"), "{text}");
 }
 
+/// Promise: terminal-safe
+/// Promise: seats-list
 #[test]
 fn a_seat_list_that_leads_in_circles_or_steers_the_terminal_is_no_answer() {
     for body in [
@@ -99,6 +103,8 @@ fn a_seat_list_that_leads_in_circles_or_steers_the_terminal_is_no_answer() {
     }
 }
 
+/// Promise: root-needed
+/// Promise: seats-release
 #[test]
 fn a_seat_is_freed_by_its_id_from_anywhere_without_root() {
     let server = Scripted::backend(|request| {
@@ -125,6 +131,7 @@ fn a_seat_is_freed_by_its_id_from_anywhere_without_root() {
     assert_eq!(server.requests().len(), count, "nothing was sent");
 }
 
+/// Promise: seats-release
 #[test]
 fn releasing_the_machines_own_seat_says_how_to_remove_its_files() {
     let server = Scripted::backend(|_| None);

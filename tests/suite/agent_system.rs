@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use els_protocol::LicenseKey;
 
-use crate::harness::scripted::{Answer, Scripted};
-use crate::harness::{Machine, agent_program, program, run, wait_until};
+use els_testkit::scripted::{Answer, Scripted};
+use els_testkit::{Machine, Run, agent_program, program, run, wait_until};
 
 const KEY: &str = "TEST-KEY-0001";
 const LOCK: &str = "/run/els-register.lock";
@@ -29,6 +30,7 @@ fn snapshot(machine: &Machine) -> BTreeMap<String, (Vec<u8>, u32, i64)> {
     machine.files().into_iter().map(look).collect()
 }
 
+/// Promise: read-only-actions
 #[test]
 fn looking_never_writes() {
     let server = Scripted::backend(|_| None);
@@ -52,6 +54,7 @@ fn looking_never_writes() {
     looks(&machine, 10);
 }
 
+/// Promise: lock
 #[test]
 fn the_lock_is_roots_alone_and_goes_away() {
     let server = Scripted::backend(|request| (request.method == "PUT").then_some(Answer::Silence));
@@ -64,6 +67,7 @@ fn the_lock_is_roots_alone_and_goes_away() {
     assert!(!machine.has(LOCK));
 }
 
+/// Promise: files-durable
 #[test]
 fn every_file_is_private_and_durable_before_it_has_its_name_and_so_is_the_name() {
     let server = Scripted::backend(|_| None);
@@ -103,6 +107,7 @@ fn every_file_is_private_and_durable_before_it_has_its_name_and_so_is_the_name()
     assert_eq!(vars.len(), 0, "dnf reads every file in vars: {vars:?}");
 }
 
+/// Promise: files-order
 #[test]
 fn the_repo_file_is_aside_whenever_a_variable_changes() {
     let server = Scripted::backend(|_| None);
@@ -140,6 +145,73 @@ fn the_repo_file_is_aside_whenever_a_variable_changes() {
     }
 }
 
+/// The agent under strace with `injection`; what strace saw of `calls` is in `trace`.
+fn strace(machine: &Machine, trace: &Path, calls: &str, injection: &str) -> Run {
+    let mut command = Command::new(program("strace"));
+    command.args(["-f", "-qqq", "-e", &format!("trace={calls}"), "-e", injection, "-o"]).arg(trace);
+    run(command.arg(agent_program()).arg("--root").arg(machine.root()).args(["--key", KEY, "--json"]))
+}
+
+/// Lets the first `call` with this argument fail with EIO in a run that registers; with `last` the last one.
+fn with_io_error(machine: &Machine, call: &str, argument: &str, last: bool) -> Run {
+    let folder = tempfile::tempdir().expect("a folder");
+    let trace = folder.path().join("trace");
+    // An identical machine shows which call it is.
+    let server = Scripted::backend(|_| None);
+    strace(&machine_of(&server), &trace, call, "signal=none").succeeds();
+    let text = std::fs::read_to_string(&trace).expect("the trace");
+    let quoted = format!("\"{argument}\"");
+    let has = |line: &&str| line.contains(&quoted);
+    let calls: Vec<&str> = text.lines().filter(|line| line.contains(call)).collect();
+    let at = if last { calls.iter().rposition(has) } else { calls.iter().position(has) };
+    let nth = 1 + at.unwrap_or_else(|| panic!("no {call} of {argument}: {text}"));
+    strace(machine, &trace, call, &format!("inject={call}:error=EIO:when={nth}"))
+}
+
+#[test]
+fn an_io_error_is_never_taken_for_absence() {
+    for (call, argument, path, exit) in [
+        ("openat", "els-register.toml", "/etc/els-register.toml", 2),
+        ("newfstatat", "els-register.lock", "/run/els-register.lock", 1),
+        ("openat", "yum.repos.d", "/etc/yum.repos.d", 1),
+        ("newfstatat", "dnf", "/usr/bin/dnf", 1),
+        ("openat", "machine-id", "/etc/machine-id", 1),
+        ("newfstatat", ".containerenv", "/run/.containerenv", 1),
+        ("openat", "1", "/proc/1/environ", 1),
+        ("openat", "product_uuid", "/sys/class/dmi/id/product_uuid", 1),
+        ("openat", "os-release", "/etc/os-release", 1),
+        ("openat", "dnf.conf", "/etc/dnf/dnf.conf", 2),
+        ("newfstatat", "els.repo", "/etc/yum.repos.d/els.repo", 1),
+    ] {
+        let server = Scripted::backend(|_| None);
+        let machine = machine_of(&server);
+        let before = machine.files();
+        let run = with_io_error(&machine, call, argument, false).exits(exit).says(path).says("I/O error");
+        assert!(server.requests().is_empty(), "{path}: {run}");
+        assert_eq!(machine.files(), before, "{path}: {run}");
+        machine.agent(&["--key", KEY]).succeeds();
+    }
+}
+
+#[test]
+fn repositories_that_cannot_be_listed_are_not_taken_for_none() {
+    let server = Scripted::backend(|_| None);
+    let machine = machine_of(&server);
+    let run = with_io_error(&machine, "openat", "yum.repos.d", true).succeeds().says("were not checked");
+    assert_eq!(run.json()["warnings"][0]["code"], "third-party-repository", "{run}");
+}
+
+#[test]
+fn a_filter_that_refuses_the_question_for_access_does_not_refuse_the_folder() {
+    let server = Scripted::backend(|_| None);
+    let machine = machine_of(&server);
+    let trace = machine.path("/root/trace");
+    let calls = "faccessat,faccessat2";
+    strace(&machine, &trace, calls, &format!("inject={calls}:error=EPERM")).succeeds();
+    assert!(std::fs::read_to_string(&trace).expect("the trace").contains("(INJECTED)"));
+}
+
+/// Promise: key-spelling
 #[test]
 fn a_key_of_our_making_is_sent_as_it_was_made_however_it_was_typed() {
     let server = Scripted::backend(|_| None);

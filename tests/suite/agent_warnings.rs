@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use serde_json::json;
 
-use crate::harness::scripted::{Answer, Scripted, answer, raw, registration};
-use crate::harness::{Machine, Run, run};
+use els_testkit::scripted::{Answer, Scripted, answer, raw, registration};
+use els_testkit::{Machine, Run, run};
 
 const KEY: &str = "TEST-KEY-0001";
 const ID: &str = "1b4e28ba-2fa1-41d2-883f-0016d3cca427";
@@ -38,6 +38,7 @@ fn time(seconds_from_now: i64) -> (String, String) {
     (date("+%a, %d %b %Y %H:%M:%S GMT"), date("+%Y-%m-%dT%H:%M:%SZ"))
 }
 
+/// Promise: clock-warning
 #[test]
 fn a_clock_more_than_five_minutes_from_the_backends_is_warned_of() {
     for (ahead, words) in [(-3600, Some("ahead of")), (-200, None), (0, None), (200, None), (3600, Some("behind"))] {
@@ -65,6 +66,7 @@ fn a_clock_more_than_five_minutes_from_the_backends_is_warned_of() {
     }
 }
 
+/// Promise: status-expiry
 #[test]
 fn the_expiry_is_announced_sixty_days_before_and_the_agents_clock_decides_nothing() {
     const DAY: i64 = 24 * 60 * 60;
@@ -93,6 +95,8 @@ fn the_expiry_is_announced_sixty_days_before_and_the_agents_clock_decides_nothin
     }
 }
 
+/// Promise: report-content
+/// Promise: third-party-warning
 #[test]
 fn an_enabled_repository_of_a_third_party_is_named_once() {
     let server = Scripted::backend(|_| None);
@@ -115,6 +119,8 @@ fn an_enabled_repository_of_a_third_party_is_named_once() {
     machine.agent(&["--report"]).succeeds().says("other repos   epel, remi\u{fffd}\n");
 }
 
+/// Promise: no-secret-shown
+/// Promise: proxy-warnings
 #[test]
 fn a_proxy_that_dnf_does_not_know_and_a_password_that_others_can_read_are_warned_of() {
     // Nobody listens there: the warnings are given also when the proxy fails.
@@ -157,6 +163,7 @@ fn a_proxy_that_dnf_does_not_know_and_a_password_that_others_can_read_are_warned
     assert!(server.requests().is_empty());
 }
 
+/// Promise: proxy-kind
 #[test]
 fn a_proxy_of_an_unknown_kind_is_a_usage_error_that_names_its_source_and_no_password() {
     let server = Scripted::backend(|_| None);

@@ -1,13 +1,13 @@
 //! Machines that look alike, from end to end: containers of one image, copies of a disk, new hardware, shared hardware ids; and
 //! what comes out once both of two turn out to be alive. The backend's clock is the test's to set.
 //!
-//! The rules themselves, in every small case: `who_is_who` in `backend/tests/suite/`.
+//! The rules themselves, in every small case: `who_is_who` in `ledger/tests/suite/`.
 
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Backend, Key, Machine, Repository, Settings, program, run};
+use els_testkit::{Backend, Key, Machine, Repository, Settings, program, run};
 
 const MACHINE_ID: &str = "/etc/machine-id";
 const UUID: &str = "/sys/class/dmi/id/product_uuid";
@@ -177,6 +177,8 @@ fn gate(backend: &Backend, machine: &Machine) -> String {
     run(curl.arg(format!("{}/repo/almalinux/9/updates/x86_64/repodata/repomd.xml", backend.url()))).succeeds().stdout
 }
 
+/// Promise: seat-match-rules
+/// Promise: seat-superseded-hour
 #[test]
 fn machines_that_look_alike_share_a_seat_until_both_turn_out_to_be_alive() {
     let repository = Repository::shared();

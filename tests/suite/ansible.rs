@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Backend, Key, Machine, Repository, Run, program, run};
+use els_testkit::{Backend, Key, Machine, Repository, Run, program, run};
 
 /// The role.
 const ROLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dist/ansible/roles");
@@ -77,6 +77,7 @@ fn play(machine: &Machine, arguments: &[&str]) -> Played {
     Played { run, changed, failed }
 }
 
+/// Promise: ansible-idempotent
 #[test]
 fn the_role_registers_once_changes_nothing_the_second_time_and_gives_the_seat_back() {
     let repository = Repository::shared();
@@ -126,6 +127,7 @@ fn the_role_registers_once_changes_nothing_the_second_time_and_gives_the_seat_ba
     backend.agrees_with_itself();
 }
 
+/// Promise: ansible-key
 #[test]
 fn the_key_is_in_no_argument_and_no_environment_of_any_process_and_in_no_file() {
     let repository = Repository::shared();
@@ -149,6 +151,7 @@ fn the_key_is_in_no_argument_and_no_environment_of_any_process_and_in_no_file() 
     assert_eq!(found.stdout, "", "the key is in files");
 }
 
+/// Promise: ansible-key
 #[test]
 fn what_els_register_says_is_told_though_the_task_that_ran_it_is_hidden() {
     let repository = Repository::shared();

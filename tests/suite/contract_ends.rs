@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Backend, Key, Machine, Repository, wait_until};
+use els_testkit::{Backend, Key, Machine, Repository, wait_until};
 
 /// A machine that has installed `example` 1.0-1, while 1.0-2 is in the repository.
 struct Customer {
@@ -60,6 +60,7 @@ impl Customer {
     }
 }
 
+/// Promise: status-not-accepted
 #[test]
 fn an_expired_contract_leaves_dnf_working_and_a_renewal_needs_no_work_on_the_machine() {
     let customer = customer();
@@ -78,6 +79,7 @@ fn an_expired_contract_leaves_dnf_working_and_a_renewal_needs_no_work_on_the_mac
     assert_eq!(customer.machine.files(), written);
 }
 
+/// Promise: files-dnf-goes-on
 #[test]
 fn a_suspended_key_leaves_dnf_working_and_resuming_needs_no_work_on_the_machine() {
     let customer = customer();
@@ -87,6 +89,8 @@ fn a_suspended_key_leaves_dnf_working_and_resuming_needs_no_work_on_the_machine(
     customer.is_served_again();
 }
 
+/// Promise: unregister-any-key
+/// Promise: seat-release-any-key
 #[test]
 fn a_machine_whose_key_has_ended_in_any_way_can_give_its_seat_back() {
     let repository = Repository::shared();
@@ -106,10 +110,11 @@ fn a_machine_whose_key_has_ended_in_any_way_can_give_its_seat_back() {
     backend.agrees_with_itself();
 }
 
+/// Promise: seat-expiry
 #[test]
 fn grace_keeps_a_known_machine_going_after_expiry_and_takes_no_new_one() {
     let repository = Repository::shared();
-    let settings = crate::harness::Settings::default().repository(&repository.root());
+    let settings = els_testkit::Settings::default().repository(&repository.root());
     let mut backend = settings.argument("--grace").argument("36500").start();
     let key = backend.key(2);
     let machine = Machine::configured_for(&backend, &repository);
@@ -125,6 +130,7 @@ fn grace_keeps_a_known_machine_going_after_expiry_and_takes_no_new_one() {
     assert_eq!(backend.seats(&key).len(), 1);
 }
 
+/// Promise: files-dnf-goes-on
 #[test]
 fn users_who_may_not_read_the_token_keep_a_working_dnf() {
     let customer = customer();

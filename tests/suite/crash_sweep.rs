@@ -6,8 +6,7 @@
 
 use std::process::Command;
 
-use crate::harness::scripted::SeatModel;
-use crate::harness::{Machine, Run, agent_program, program, run};
+use els_testkit::{Machine, Run, SeatModel, agent_program, program, run};
 
 const KEY: &str = "TEST-KEY-0001";
 const OTHER_KEY: &str = "TEST-KEY-0002";
@@ -156,7 +155,7 @@ impl Sweep {
                 }
             }
         }
-        // The figure of docs/reliability.md.
+        // The figure of docs/developer/reliability.md.
         #[allow(clippy::print_stdout)]
         let () = println!("{}: {tried} points of {injections:?}, failures 0", self.name);
         tried
@@ -177,31 +176,39 @@ fn both(sweep: &Sweep) {
     assert!(sweep.sweep(&FAILING, &errors, 29) > 10);
 }
 
+/// Promise: kill-anywhere
 #[test]
 fn registering_may_be_killed_or_fail_anywhere() {
     both(&REGISTER);
 }
 
+/// Promise: kill-anywhere
 #[test]
 fn confirming_may_be_killed_or_fail_anywhere() {
     both(&CONFIRM);
 }
 
+/// Promise: kill-anywhere
+/// Promise: files-order
 #[test]
 fn repairing_may_be_killed_or_fail_anywhere() {
     both(&REPAIR);
 }
 
+/// Promise: kill-anywhere
 #[test]
 fn refreshing_may_be_killed_or_fail_anywhere() {
     both(&REFRESH);
 }
 
+/// Promise: kill-anywhere
+/// Promise: files-order
 #[test]
 fn switching_keys_may_be_killed_or_fail_anywhere() {
     both(&SWITCH);
 }
 
+/// Promise: kill-anywhere
 #[test]
 fn unregistering_may_be_killed_or_fail_anywhere() {
     both(&UNREGISTER);

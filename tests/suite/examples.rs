@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{Backend, Key, Machine, Repository, folder, program, run};
+use els_testkit::{Backend, Key, MOUNT_USR, Machine, Repository, folder, program, run};
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dist/examples");
 /// The key that stands in the examples.
@@ -19,8 +19,8 @@ fn example(name: &str) -> String {
 /// What scripts/provisioning-tools brought.
 #[track_caller]
 fn tool(path: &str) -> PathBuf {
-    let target = Path::new(env!("CARGO_BIN_EXE_els-register")).ancestors().nth(2).expect("the target folder");
-    let tool = target.join("provisioning").join(path);
+    let target = els_testkit::agent_program().ancestors().nth(2).expect("the target folder");
+    let tool = target.join(path);
     assert!(tool.exists(), "this test needs {}: run scripts/provisioning-tools", tool.display());
     tool
 }
@@ -41,12 +41,13 @@ fn registers_at_its_first_boot(machine: &Machine, backend: &Backend, key: &Key) 
     assert!(!machine.has(KEY_FILE));
 }
 
+/// Promise: install-examples
 #[test]
 fn a_kickstart_leaves_the_key_for_the_first_boot() {
     let repository = Repository::shared();
     let backend = Backend::with_repository(&repository.root());
     let key = backend.key(1);
-    let validator = tool("kickstart/bin/ksvalidator");
+    let validator = tool("tools/bin/ksvalidator");
     for release in ["RHEL8", "RHEL9"] {
         let file = Path::new(EXAMPLES).join("kickstart.ks");
         run(Command::new(&validator).args(["--version", release, "--firsterror"]).arg(file)).succeeds();
@@ -65,12 +66,13 @@ fn a_kickstart_leaves_the_key_for_the_first_boot() {
     registers_at_its_first_boot(&machine, &backend, &key);
 }
 
+/// Promise: install-examples
 #[test]
 fn cloud_init_leaves_the_key_for_the_first_boot() {
     let repository = Repository::shared();
     let backend = Backend::with_repository(&repository.root());
     let key = backend.key(1);
-    let cloud_init = tool("cloud-init");
+    let cloud_init = tool("provisioning/cloud-init");
     let python = || {
         let mut python = Command::new("/usr/bin/python3");
         python.env("PYTHONPATH", &cloud_init).env("PYTHONDONTWRITEBYTECODE", "1");
@@ -96,6 +98,7 @@ fn cloud_init_leaves_the_key_for_the_first_boot() {
     registers_at_its_first_boot(&machine, &backend, &key);
 }
 
+/// Promise: container-build
 #[test]
 fn an_image_is_built_with_updates_in_it_and_with_no_trace_of_key_token_or_seat() {
     let repository = Repository::shared();
@@ -117,11 +120,12 @@ fn an_image_is_built_with_updates_in_it_and_with_no_trace_of_key_token_or_seat()
     fs::write(images.join("els.key"), &key.key).expect("the key");
     let build = |arguments: &[&str]| {
         // The programs of an image are those of this computer, as on every machine here.
-        let script = "mount -t overlay -o lowerdir=\"$1/opt/usr:/usr\" overlay \"$2\"; usr=$2; shift 2; \
+        let script = "\"$1\" \"$2\" \"$3\"; usr=$3; shift 3; \
             exec buildah --root \"$PWD/images\" --runroot \"$PWD/run\" --storage-driver vfs bud --isolation chroot \
             --volume \"$usr:/usr:ro\" \"$@\"";
         let mut command = Command::new(program("unshare"));
-        command.args(["--mount", "--", "sh", "-euc", script, "build"]).arg(machine.root()).arg(images.join("usr"));
+        command.args(["--mount", "--", "sh", "-euc", script, "build", MOUNT_USR]);
+        command.arg(machine.root()).arg(images.join("usr"));
         run(command.args(arguments).current_dir(images))
     };
     let buildah = |arguments: &[&str]| {

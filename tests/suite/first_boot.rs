@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use crate::harness::{Backend, Booted, Key, Machine, Repository, Settings, program, run, wait_until};
+use els_testkit::{Backend, Booted, Key, Machine, Repository, Settings, program, run, wait_until};
 
 const KEY_FILE: &str = "/etc/els-register.key";
 const SERVICE: &str = "els-register.service";
@@ -42,6 +42,7 @@ fn nothing_failed(booted: &Booted<'_>) {
     assert_eq!(booted.state(RETRY), "inactive");
 }
 
+/// Promise: first-boot
 #[test]
 fn a_key_file_registers_at_the_first_boot_and_is_gone_afterwards() {
     let repository = Repository::shared();
@@ -73,6 +74,7 @@ fn a_key_file_registers_at_the_first_boot_and_is_gone_afterwards() {
     assert_eq!(backend.requests().len(), requests);
 }
 
+/// Promise: first-boot-no-key
 #[test]
 fn without_a_key_no_unit_fails_and_nobody_is_asked() {
     let repository = Repository::shared();
@@ -128,6 +130,7 @@ fn seconds(span: &str) -> u64 {
     span.split_whitespace().map(part).sum()
 }
 
+/// Promise: first-boot-credential
 #[test]
 fn a_key_comes_as_a_credential_of_the_machine_or_from_the_store_of_credentials() {
     let repository = Repository::shared();
@@ -164,6 +167,7 @@ fn a_key_comes_as_a_credential_of_the_machine_or_from_the_store_of_credentials()
     assert_eq!(backend.seats(&key).len(), 2);
 }
 
+/// Promise: first-boot-retry
 #[test]
 fn a_backend_that_is_down_at_first_is_tried_again_until_it_answers() {
     let repository = Repository::shared();
@@ -194,6 +198,7 @@ fn a_backend_that_is_down_at_first_is_tried_again_until_it_answers() {
     assert_eq!(backend.seats(&key).len(), 1);
 }
 
+/// Promise: first-boot-retry
 #[test]
 fn a_key_that_is_refused_fails_the_unit_and_is_kept() {
     let repository = Repository::shared();
@@ -217,6 +222,7 @@ fn a_key_that_is_refused_fails_the_unit_and_is_kept() {
     assert!(is_registered(&machine) && !machine.has(KEY_FILE));
 }
 
+/// Promise: first-boot-clones
 #[test]
 fn an_image_with_a_key_makes_machines_of_their_own_also_if_somebody_registered_in_it() {
     let repository = Repository::shared();
@@ -259,6 +265,7 @@ fn an_image_with_a_key_makes_machines_of_their_own_also_if_somebody_registered_i
     assert_eq!(backend.seats(&key).len(), 3);
 }
 
+/// Promise: poweroff-release
 #[test]
 fn poweroff_and_halt_give_the_seat_back_and_no_other_way_down_does() {
     let repository = Repository::shared();
@@ -281,11 +288,12 @@ fn poweroff_and_halt_give_the_seat_back_and_no_other_way_down_does() {
         machine.boots().goes_down_by(target);
         assert_eq!(backend.seats(&key).len(), 0, "{target}\n{}", machine.journal());
         assert!(!is_registered(&machine), "{target}");
-        assert!(machine.journal().contains(&format!("{target}: giving the seat back")));
+        assert!(machine.journal().contains(&format!("{target}: releasing the seat")));
         machine.registers(&key.key);
     }
 }
 
+/// Promise: poweroff-release
 #[test]
 fn a_machine_that_is_not_to_give_its_seat_back_keeps_it_when_it_is_powered_off() {
     let repository = Repository::shared();
@@ -298,6 +306,7 @@ fn a_machine_that_is_not_to_give_its_seat_back_keeps_it_when_it_is_powered_off()
     assert!(is_registered(&machine));
 }
 
+/// Promise: poweroff-release
 #[test]
 fn a_backend_that_is_down_at_poweroff_does_not_hold_the_machine_up_and_the_next_boot_goes_on() {
     let repository = Repository::shared();

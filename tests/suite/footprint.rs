@@ -6,12 +6,13 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::{Backend, Machine, Repository, folder, program, release_agent, run};
+use els_testkit::{Backend, Machine, Repository, folder, program, release_agent, run};
 
 const MEGABYTE: u64 = 1_000_000;
 /// The limits that README promises.
 const LARGEST_PROGRAM: u64 = 2_500_000;
 const MOST_MEMORY: u64 = 8 * MEGABYTE;
+const MOST_SYSTEM_CALLS: u64 = 600;
 
 /// What strace saw of one run of the agent.
 struct Trace {
@@ -69,6 +70,7 @@ fn trace(machine: &Machine, arguments: &[&str]) -> Trace {
     Trace { memory, programs, connections }
 }
 
+/// Promise: size-and-memory
 #[test]
 fn the_shipped_program_is_small_and_needs_no_library_of_its_own() {
     let size = fs::metadata(release_agent()).expect("the release build").len();
@@ -83,6 +85,8 @@ fn the_shipped_program_is_small_and_needs_no_library_of_its_own() {
     }
 }
 
+/// Promise: register-two-requests
+/// Promise: size-and-memory
 #[test]
 fn registering_makes_one_put_and_one_probe_runs_no_program_and_needs_little_memory() {
     let repository = Repository::shared();
@@ -104,6 +108,24 @@ fn registering_makes_one_put_and_one_probe_runs_no_program_and_needs_little_memo
     assert_eq!(requests.len(), 2, "{requests:?}");
     assert_eq!(requests[0], format!("PUT {}", els_protocol::wire::REGISTRATION_PATH));
     assert!(requests[1].starts_with("GET /repo/") && requests[1].ends_with("/repodata/repomd.xml"), "{requests:?}");
+}
+
+/// Promise: register-two-requests
+#[test]
+fn registering_makes_few_system_calls() {
+    let repository = Repository::shared();
+    let backend = Backend::with_repository(&repository.root());
+    let key = backend.key(1);
+    let machine = Machine::configured_for(&backend, &repository);
+    let trace = machine.path("/root/trace");
+    let mut command = Command::new(program("strace"));
+    // Variables of a test's environment make the loader search folders and the agent read other certificates.
+    command.env_clear().args(["-f", "-c", "-o"]).arg(&trace);
+    run(command.arg(release_agent()).arg("--root").arg(machine.root()).args(["--key", &key.key])).succeeds();
+    let text = fs::read_to_string(&trace).expect("the summary");
+    let total = text.lines().find(|line| line.ends_with(" total")).expect("the last line");
+    let calls: u64 = total.split_whitespace().nth(3).and_then(|calls| calls.parse().ok()).expect("a number");
+    assert!(calls <= MOST_SYSTEM_CALLS, "{text}");
 }
 
 #[test]

@@ -9,13 +9,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::scripted::Scripted;
-use crate::harness::{Machine, program, run};
+use els_testkit::scripted::Scripted;
+use els_testkit::{Machine, program, run};
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
 const HASHED: [&str; 3] = ["/etc/dnf/vars/els_url", "/etc/dnf/vars/els_id", "/etc/dnf/vars/els_token"];
 const STATE: &str = "/var/lib/els-register/registration.json";
 
+/// Promise: register-again
+/// Promise: state-unreadable
+/// Promise: files-and-modes
 #[test]
 fn every_golden_root_comes_out_as_it_is_written_down() {
     let mut cases: Vec<PathBuf> = fs::read_dir(GOLDEN).unwrap().map(|entry| entry.unwrap().path()).collect();

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
-use crate::harness::scripted::Scripted;
-use crate::harness::{Machine, Run, program, run};
+use els_testkit::scripted::Scripted;
+use els_testkit::{Machine, Run, program, run};
 
 const KEY: &str = "TEST-KEY-0001";
 const FILES: [&str; 8] = [
@@ -143,6 +143,7 @@ fn ask(machine: &Machine, asked: Asked, at: &str) -> Run {
     run
 }
 
+/// Promise: files-in-the-way
 #[test]
 fn whatever_stands_at_a_path_nothing_elsewhere_changes_and_without_it_the_command_runs_through() {
     let mut tried = 0;
@@ -187,6 +188,7 @@ fn whatever_stands_at_a_path_nothing_elsewhere_changes_and_without_it_the_comman
     assert_eq!(tried, 3 * 8 * 6);
 }
 
+/// Promise: files-links
 #[test]
 fn a_link_in_place_of_a_folder_is_never_gone_through() {
     for asked in [Asked::Register, Asked::Refresh, Asked::Unregister] {
@@ -220,6 +222,7 @@ fn attribute(change: &str, path: &Path) -> bool {
     run(Command::new(program("chattr")).arg(change).arg(path)).code == Some(0)
 }
 
+/// Promise: files-in-the-way
 #[test]
 fn immutable_files_and_folders_are_named_and_lose_nothing() {
     for asked in [Asked::Register, Asked::Refresh, Asked::Unregister] {
@@ -258,6 +261,7 @@ fn immutable_files_and_folders_are_named_and_lose_nothing() {
     }
 }
 
+/// Promise: files-links
 #[test]
 fn a_folder_that_is_swapped_for_a_link_in_the_middle_leads_nowhere() {
     for path in ["/etc/dnf/vars", "/etc/yum.repos.d", "/var/lib/els-register", "/etc/pki/rpm-gpg"] {
@@ -290,6 +294,7 @@ fn a_folder_that_is_swapped_for_a_link_in_the_middle_leads_nowhere() {
     }
 }
 
+/// Promise: files-in-the-way
 #[test]
 fn with_a_read_only_etc_a_registered_machine_says_so_and_keeps_what_it_has() {
     let server = Scripted::backend(|_| None);

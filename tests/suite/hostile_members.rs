@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::harness::Machine;
-use crate::harness::scripted::{Request, Scripted, answer, problem_document, registration};
+use els_testkit::Machine;
+use els_testkit::scripted::{Request, Scripted, answer, problem_document, registration};
 
 const KEY: &str = "TEST-KEY-0001";
 const STATE: &str = "/var/lib/els-register/registration.json";
@@ -169,16 +169,17 @@ fn good() -> Value {
     registration(&request)
 }
 
-fn is_bad_answer(run: &crate::harness::Run, at: &str) {
+fn is_bad_answer(run: &els_testkit::Run, at: &str) {
     assert_eq!((run.code, &run.json()["error"]["code"]), (Some(7), &json!("bad-answer")), "{at}\n{run}");
     cannot_steer(run, at);
 }
 
-fn cannot_steer(run: &crate::harness::Run, at: &str) {
+fn cannot_steer(run: &els_testkit::Run, at: &str) {
     let text = run.text();
     assert!(!text.chars().any(|c| c.is_control() && c != '\n' || c == '\u{202e}'), "{at}\n{run}");
 }
 
+/// Promise: answer-members
 #[test]
 fn every_member_of_a_registration_answer_is_judged_before_anything_is_written() {
     let document = good();
@@ -213,6 +214,7 @@ fn every_member_of_a_registration_answer_is_judged_before_anything_is_written() 
     println!("registration answers: {used} used, {refused} refused, failures 0");
 }
 
+/// Promise: answer-members
 #[test]
 fn every_member_of_the_answer_to_a_question_is_judged_and_nothing_changes() {
     let document = good();
@@ -243,6 +245,7 @@ fn every_member_of_the_answer_to_a_question_is_judged_and_nothing_changes() {
     world.machine.agent(&["--status"]).succeeds();
 }
 
+/// Promise: answer-not-ours
 #[test]
 fn every_member_of_an_error_is_judged_and_a_strangers_error_ends_nothing() {
     let document = json!({
@@ -279,6 +282,7 @@ fn every_member_of_an_error_is_judged_and_a_strangers_error_ends_nothing() {
     println!("errors: {told} told, {ended} taken, failures 0");
 }
 
+/// Promise: answer-members
 #[test]
 fn every_member_of_a_seat_list_is_judged() {
     const ID: &str = "1b4e28ba-2fa1-41d2-883f-0016d3cca427";
@@ -313,6 +317,7 @@ fn every_member_of_a_seat_list_is_judged() {
     assert!(world.server.log().iter().all(|line| line.starts_with("GET /v1/seats")), "{:?}", world.server.log());
 }
 
+/// Promise: answer-members
 #[test]
 fn bodies_that_are_too_large_too_deep_or_said_twice_are_no_answers() {
     let good = good().to_string();
@@ -346,7 +351,7 @@ fn bodies_that_are_too_large_too_deep_or_said_twice_are_no_answers() {
                     let missing = (length + place.len()).saturating_sub(body.len());
                     body = body.replace(&place, &"x".repeat(missing));
                 }
-                crate::harness::scripted::raw(201, &[("Els-Api", "1"), ("Content-Type", "application/json")], &body)
+                els_testkit::scripted::raw(201, &[("Els-Api", "1"), ("Content-Type", "application/json")], &body)
             })
         });
         let machine = Machine::new();

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::harness::scripted::{Answer, Request, Scripted, registration};
-use crate::harness::{Authority, Machine};
+use els_testkit::scripted::{Answer, Request, Scripted, registration};
+use els_testkit::{Authority, Machine};
 
 const KEY: &str = "TEST-KEY-0001";
 const TOKEN: &str = "/etc/dnf/vars/els_token";
@@ -104,6 +104,7 @@ fn drip(first: &str, drops: &str) -> Answer {
     Answer::Drip(first.as_bytes().to_vec(), drops.repeat(1000).into_bytes(), Duration::from_millis(100))
 }
 
+/// Promise: network-hostile
 #[test]
 fn answers_that_drip_end_with_the_timeout() {
     all(&[
@@ -115,6 +116,7 @@ fn answers_that_drip_end_with_the_timeout() {
     ]);
 }
 
+/// Promise: network-hostile
 #[test]
 fn answers_without_end_are_cut_off() {
     all(&[
@@ -139,6 +141,7 @@ fn answers_without_end_are_cut_off() {
     ]);
 }
 
+/// Promise: network-hostile
 #[test]
 fn what_is_half_http_or_another_protocol_is_no_answer() {
     fn raw(text: &str) -> Answer {
@@ -181,6 +184,7 @@ fn machine_that_trusts(authority: &Authority) -> Machine {
     machine
 }
 
+/// Promise: network-hostile
 #[test]
 fn a_certificate_of_another_host_or_of_nobody_gets_no_request() {
     let authority = Authority::new("An authority");
@@ -214,6 +218,7 @@ fn a_certificate_of_another_host_or_of_nobody_gets_no_request() {
     }
 }
 
+/// Promise: network-hostile
 #[test]
 fn tls_that_is_cut_anywhere_is_no_answer() {
     let authority = Authority::new("An authority");
@@ -250,6 +255,7 @@ fn tls_that_is_cut_anywhere_is_no_answer() {
     assert!(refused > 10 && answered > 10, "{refused} refused, {answered} answered");
 }
 
+/// Promise: network-hostile
 #[test]
 fn an_answer_whose_end_only_the_end_of_tls_could_tell_is_not_believed_when_tls_was_cut() {
     let authority = Authority::new("An authority");

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::harness::{AGENTS, Backend, Key, Machine, Repository, Rpm, agent_program, folder, program, rpm_file, run};
+use els_testkit::{AGENTS, Backend, Key, Machine, Repository, Rpm, agent_program, folder, program, rpm_file, run};
 
 /// A vendor with a package of the agent at the gate, and a fresh machine that knows where it is.
 struct World {
@@ -65,6 +65,7 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode");
 }
 
+/// Promise: package-life
 #[test]
 fn a_machine_is_installed_registered_updated_upgraded_and_erased_and_nothing_of_ours_is_left() {
     let world = World::new();
@@ -103,6 +104,7 @@ fn a_machine_is_installed_registered_updated_upgraded_and_erased_and_nothing_of_
     world.backend.agrees_with_itself();
 }
 
+/// Promise: package-erase
 #[test]
 fn erasing_it_while_the_backend_is_away_succeeds_and_says_how_to_free_the_seat() {
     let mut world = World::new();
@@ -124,6 +126,7 @@ fn erasing_it_while_the_backend_is_away_succeeds_and_says_how_to_free_the_seat()
     assert_eq!(world.seats(), 0);
 }
 
+/// Promise: package-erase
 #[test]
 fn erasing_it_where_it_was_never_registered_says_nothing_and_asks_nobody() {
     let world = World::new();
@@ -134,6 +137,7 @@ fn erasing_it_where_it_was_never_registered_says_nothing_and_asks_nobody() {
     assert_eq!(world.backend.requests().into_iter().skip(asked).filter(wire).count(), 0);
 }
 
+/// Promise: package-life
 #[test]
 fn an_edited_configuration_outlives_upgrade_and_erasure() {
     let world = World::new();
@@ -147,6 +151,7 @@ fn an_edited_configuration_outlives_upgrade_and_erasure() {
     assert_eq!(world.machine.read("/etc/els-register.toml.rpmsave"), edited);
 }
 
+/// Promise: backend-package
 #[test]
 fn the_backend_is_installed_with_its_user_and_taken_away() {
     let world = World::new();
@@ -174,6 +179,7 @@ fn the_backend_is_installed_with_its_user_and_taken_away() {
     assert!(machine.has("/var/lib/els-backend/els.db"), "the database is the vendor's");
 }
 
+/// Promise: package-sound
 #[test]
 fn packages_are_signed_sound_and_checked_with_sha_256_alone() {
     let repository = Repository::shared();
@@ -192,10 +198,11 @@ fn packages_are_signed_sound_and_checked_with_sha_256_alone() {
     }
 }
 
+/// Promise: package-sound
 #[test]
 fn the_shipped_program_asks_for_no_later_glibc_than_that_of_el_8() {
     let symbols =
-        run(std::process::Command::new(program("objdump")).arg("-T").arg(crate::harness::release_agent())).succeeds();
+        run(std::process::Command::new(program("objdump")).arg("-T").arg(els_testkit::release_agent())).succeeds();
     let minors: Vec<u32> = symbols
         .stdout
         .split("GLIBC_2.")
@@ -206,6 +213,7 @@ fn the_shipped_program_asks_for_no_later_glibc_than_that_of_el_8() {
     assert!(minors.iter().all(|minor| *minor <= 28), "{minors:?}");
 }
 
+/// Promise: source-package
 #[test]
 fn a_source_package_builds_without_a_network() {
     let out = folder();
@@ -227,6 +235,7 @@ fn a_source_package_builds_without_a_network() {
     assert!(out.path().join(package).is_file());
 }
 
+/// Promise: make-install
 #[test]
 fn what_is_installed_by_hand_is_taken_away_again() {
     let place = folder();

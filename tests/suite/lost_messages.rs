@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::{Backend, Key, Machine, Repository, Settings, wait_until};
+use els_testkit::{Backend, Key, Machine, Repository, Settings, wait_until};
 
 /// Where a connection breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,6 +180,7 @@ fn remembered(backend: &Backend, key: &Key) -> usize {
     backend.seats(key).len()
 }
 
+/// Promise: lost-answer
 #[test]
 fn a_lost_put_is_sent_again_and_takes_one_seat() {
     let World { backend, relay, machine, .. } = &world();
@@ -202,6 +203,7 @@ fn a_lost_put_is_sent_again_and_takes_one_seat() {
     backend.agrees_with_itself();
 }
 
+/// Promise: unregister-unknown
 #[test]
 fn a_lost_delete_is_finished_by_the_next_run() {
     let World { backend, relay, machine, .. } = &world();
@@ -220,6 +222,7 @@ fn a_lost_delete_is_finished_by_the_next_run() {
     backend.agrees_with_itself();
 }
 
+/// Promise: register-probe
 #[test]
 fn a_lost_probe_gives_the_seat_back_and_the_next_run_takes_it_again() {
     let World { backend, relay, machine, .. } = &world();

@@ -1,7 +1,7 @@
-//! The tests with real parts: the agent's program, the backend's program, dnf, rpm, gpg, squid, nginx and Caddy.
+//! The tests of the agent with real programs: els-register, els-backend, dnf, rpm, gpg, squid, nginx and Caddy.
 //!
-//! `harness` owns every part that more than one test uses; each other module is one promise to the customer, tried from
-//! end to end. A part that is missing on this computer fails the test and says what to install; nothing is skipped.
+//! Each module tests one promise to the customer from end to end; the parts that tests share are in `els-testkit`. A program
+//! that is missing on this computer fails the test, with what to install; no test is skipped.
 
 #![allow(clippy::disallowed_methods, reason = "these rules are the agent's")]
 
@@ -23,7 +23,6 @@ mod examples;
 mod first_boot;
 mod footprint;
 mod golden;
-mod harness;
 mod hostile_machine;
 mod hostile_members;
 mod hostile_network;

@@ -1,12 +1,12 @@
-//! docs/moving-in.md, carried out as it stands: its command blocks are read from the page and run on machines, with the
+//! docs/customer/moving-in.md, carried out as it stands: its command blocks are read from the page and run on machines, with the
 //! real dnf, and with the backend's own commands.
 
 use std::fs;
 use std::process::Command;
 
-use crate::harness::{Backend, Machine, Repository, Run, backend_program, folder, run};
+use els_testkit::{Backend, Machine, Repository, Run, backend_program, folder, run};
 
-const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/moving-in.md");
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/customer/moving-in.md");
 const KEY_FILE: &str = "/root/els.key";
 
 /// The blocks of commands below a heading of the page.
@@ -39,6 +39,7 @@ fn install_distribution(machine: &Machine, repository: &Repository) {
     machine.rpm(&["--install", &format!("/tmp/{package}")]).succeeds();
 }
 
+/// Promise: moving-in
 #[test]
 fn a_host_of_another_vendor_moves_over_without_a_trace_of_the_old_one() {
     let repository = Repository::shared();
@@ -71,6 +72,7 @@ fn a_host_of_another_vendor_moves_over_without_a_trace_of_the_old_one() {
     assert_eq!(machine.read(baseos), original);
 }
 
+/// Promise: moving-in
 #[test]
 fn keys_from_elsewhere_are_imported_from_a_list_and_again_after_a_break() {
     let repository = Repository::shared();
@@ -102,6 +104,7 @@ fn keys_from_elsewhere_are_imported_from_a_list_and_again_after_a_break() {
     import(&line("C-1", keys[0], 5)).fails();
 }
 
+/// Promise: moving-in
 #[test]
 fn after_a_major_upgrade_the_key_for_the_new_release_takes_over_and_the_old_seat_is_free() {
     let repository = Repository::shared();
@@ -135,6 +138,7 @@ fn after_a_major_upgrade_the_key_for_the_new_release_takes_over_and_the_old_seat
     machine.dnf(&["install", "example"]).succeeds();
 }
 
+/// Promise: moving-in
 #[test]
 fn where_the_distributions_repositories_are_gone_dnf_goes_on_with_the_mirrors() {
     let repository = Repository::shared();

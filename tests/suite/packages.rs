@@ -1,7 +1,7 @@
 //! The main promise: a machine that registers gets packages from the real dnf, through the gate, with every signature
 //! checked; one that unregisters gets none, and its seat is free.
 
-use crate::harness::{Backend, Machine, Repository};
+use els_testkit::{Backend, Machine, Repository};
 
 /// What registering writes. The state's folder stays behind empty or not at all.
 const WRITTEN: [&str; 7] = [
@@ -14,6 +14,7 @@ const WRITTEN: [&str; 7] = [
     "/var/lib/els-register/pending.json",
 ];
 
+/// Promise: register-dnf-works
 #[test]
 fn a_customer_registers_installs_updates_and_gives_the_seat_back() {
     let repository = Repository::shared();
@@ -46,6 +47,7 @@ fn a_customer_registers_installs_updates_and_gives_the_seat_back() {
     backend.agrees_with_itself();
 }
 
+/// Promise: network-trust
 #[test]
 fn where_it_is_installed_the_agent_uses_the_real_paths_and_the_trust_of_the_system_and_has_nothing_to_warn_of() {
     let repository = Repository::shared();
@@ -66,6 +68,7 @@ fn where_it_is_installed_the_agent_uses_the_real_paths_and_the_trust_of_the_syst
     assert_eq!(backend.seats(&key).len(), 0);
 }
 
+/// Promise: files-shipped-repos
 #[test]
 fn mirrored_packages_need_the_key_of_the_distribution_and_both_keys_are_imported() {
     let repository = Repository::shared();
@@ -79,6 +82,7 @@ fn mirrored_packages_need_the_key_of_the_distribution_and_both_keys_are_imported
     keys.says("els@example.com").says("distribution@example.com");
 }
 
+/// Promise: files-signatures
 #[test]
 fn packages_signed_by_a_stranger_or_by_nobody_are_refused() {
     let repository = Repository::shared();
@@ -94,6 +98,7 @@ fn packages_signed_by_a_stranger_or_by_nobody_are_refused() {
     }
 }
 
+/// Promise: files-signatures
 #[test]
 fn metadata_signed_by_a_stranger_are_refused_and_the_other_sections_go_on() {
     let repository = Repository::shared();

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::harness::{Access, Backend, Key, Machine, Repository, Run, SQUID_ADDRESS, Squid, run};
+use els_testkit::{Access, Backend, Key, Machine, Repository, Run, SQUID_ADDRESS, Squid, run};
 
 const USER: &str = "carol";
 const PASSWORD: &str = "pa55-w0rd-of-the-proxy";
@@ -62,6 +62,7 @@ impl Network {
     }
 }
 
+/// Promise: proxy-warnings
 #[test]
 fn the_proxy_of_the_flag_is_used_and_dnf_is_told_of() {
     let network = Network::open();
@@ -72,6 +73,7 @@ fn the_proxy_of_the_flag_is_used_and_dnf_is_told_of() {
     network.was_asked_through_the_proxy("-");
 }
 
+/// Promise: proxy-sources
 #[test]
 fn the_proxy_of_the_flag_is_used_with_its_password() {
     let network = Network::with_password();
@@ -80,6 +82,7 @@ fn the_proxy_of_the_flag_is_used_with_its_password() {
     network.was_asked_through_the_proxy(USER);
 }
 
+/// Promise: proxy-sources
 #[test]
 fn the_proxy_of_the_configuration_is_used() {
     let network = Network::open();
@@ -107,6 +110,7 @@ fn the_proxy_of_the_environment_is_used() {
     }
 }
 
+/// Promise: proxy-sources
 #[test]
 fn the_proxy_of_the_environment_is_used_with_its_password() {
     let network = Network::with_password();
@@ -115,6 +119,7 @@ fn the_proxy_of_the_environment_is_used_with_its_password() {
     network.was_asked_through_the_proxy(USER);
 }
 
+/// Promise: proxy-sources
 #[test]
 fn a_host_in_no_proxy_is_reached_directly() {
     for exempt in ["127.0.0.1", "localhost, 127.0.0.1", "*"] {
@@ -142,6 +147,7 @@ fn the_proxy_of_dnf_conf_is_used_by_the_agent_and_by_dnf() {
     network.nobody_came_another_way();
 }
 
+/// Promise: proxy-sources
 #[test]
 fn the_proxy_of_dnf_conf_is_used_with_its_password_by_the_agent_and_by_dnf() {
     let network = Network::with_password();
@@ -155,6 +161,7 @@ fn the_proxy_of_dnf_conf_is_used_with_its_password_by_the_agent_and_by_dnf() {
     network.nobody_came_another_way();
 }
 
+/// Promise: proxy-sources
 #[test]
 fn the_flag_goes_before_the_configuration_before_the_environment_before_dnf_conf() {
     let network = Network::open();
@@ -172,6 +179,7 @@ fn the_flag_goes_before_the_configuration_before_the_environment_before_dnf_conf
     network.nobody_came_another_way();
 }
 
+/// Promise: network-failure-named
 #[test]
 fn a_wrong_proxy_password_is_named_and_takes_no_seat() {
     let network = Network::with_password();

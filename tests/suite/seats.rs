@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use crate::harness::{Backend, Machine, Repository, agent_program, program, run};
+use els_testkit::{Backend, Machine, Repository, agent_program, program, run};
 
 #[test]
 fn the_second_machine_is_refused_until_the_first_gives_its_seat_back() {
@@ -28,6 +28,7 @@ fn the_second_machine_is_refused_until_the_first_gives_its_seat_back() {
     backend.agrees_with_itself();
 }
 
+/// Promise: register-again
 #[test]
 fn registering_again_takes_no_second_seat_and_changes_nothing() {
     let repository = Repository::shared();
@@ -41,6 +42,7 @@ fn registering_again_takes_no_second_seat_and_changes_nothing() {
     assert_eq!(again["seats"], serde_json::json!({"total": 2, "used": 1}), "{again}");
 }
 
+/// Promise: seats-list
 #[test]
 fn a_machine_that_is_gone_is_found_and_its_seat_is_freed_from_another() {
     let repository = Repository::shared();
@@ -63,6 +65,7 @@ fn a_machine_that_is_gone_is_found_and_its_seat_is_freed_from_another() {
     assert_eq!(list["registrations"].as_array().map(Vec::len), Some(1), "{list}");
 }
 
+/// Promise: kill-anywhere
 #[test]
 fn registering_may_be_killed_at_any_change_it_makes_and_is_simply_run_again() {
     let repository = Repository::shared();

@@ -1,8 +1,10 @@
 //! Whom the agent believes: a backend with a certificate that the machine trusts, and nobody else; and what it says while
 //! the backend is away.
 
-use crate::harness::{Authority, Backend, Machine, Repository, program, run};
+use els_testkit::{Authority, Backend, Machine, Repository, program, run};
 
+/// Promise: network-failure-named
+/// Promise: network-trust
 #[test]
 fn a_backend_with_the_certificate_of_another_authority_is_not_talked_to() {
     let repository = Repository::shared();
@@ -22,6 +24,7 @@ fn a_backend_with_the_certificate_of_another_authority_is_not_talked_to() {
     machine.agent(&["--key", &key.key, "--ca-file", ca.to_str().expect("a path in UTF-8")]).succeeds();
 }
 
+/// Promise: network-trust
 #[test]
 fn an_authority_that_only_the_agent_knows_is_warned_of_since_dnf_would_fail() {
     let repository = Repository::shared();
@@ -30,6 +33,8 @@ fn an_authority_that_only_the_agent_knows_is_warned_of_since_dnf_would_fail() {
     machine.agent(&["--key", &backend.key(1).key]).succeeds().says("update-ca-trust");
 }
 
+/// Promise: status-backend-down
+/// Promise: unregister-refused
 #[test]
 fn while_the_backend_is_away_a_machine_keeps_what_it_has_and_afterwards_all_that_was_answered_is_there() {
     let repository = Repository::shared();

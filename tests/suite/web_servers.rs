@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::harness::{Kind, Machine, Repository, Run, WebServer, run_with_input};
+use els_testkit::{Kind, Machine, Repository, Run, WebServer, run_with_input};
 
 const MARK: &str = "this-file-is-nobodys-business";
 
@@ -48,7 +48,7 @@ impl Site {
     fn get(&self, target: &str, headers: &[&str]) -> (u16, String) {
         let ca = self.root.path().with_extension("ca");
         fs::write(&ca, self.web.authority().pem()).expect("a file");
-        let mut command = std::process::Command::new(crate::harness::program("curl"));
+        let mut command = std::process::Command::new(els_testkit::program("curl"));
         // The credential is read from standard input, as it should be in any script.
         command.args(["--silent", "--show-error", "--path-as-is", "--globoff", "--http1.1", "--config", "-"]);
         command.arg("--cacert").arg(&ca).args(["--write-out", "\n%{http_code}"]);
@@ -146,21 +146,25 @@ fn updates(root: &Path) -> String {
     known.to_owned()
 }
 
+/// Promise: gate-web-servers
 #[test]
 fn dnf_works_behind_nginx_and_no_log_holds_a_secret() {
     dnf_works_behind(Kind::Nginx);
 }
 
+/// Promise: gate-web-servers
 #[test]
 fn dnf_works_behind_caddy_and_no_log_holds_a_secret() {
     dnf_works_behind(Kind::Caddy);
 }
 
+/// Promise: gate-web-servers
 #[test]
 fn nginx_gives_no_file_for_path_tricks() {
     no_file_for_path_tricks_behind(Kind::Nginx);
 }
 
+/// Promise: gate-web-servers
 #[test]
 fn caddy_gives_no_file_for_path_tricks() {
     no_file_for_path_tricks_behind(Kind::Caddy);

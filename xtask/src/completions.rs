@@ -1,4 +1,4 @@
-//! Completions for bash, zsh and fish, by the names under which each shell looks for them.
+//! Completions for bash, zsh and fish, under the names that each shell looks for.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use clap_complete::Shell;
 
 use crate::Generated;
 
-/// The files for a program whose command is not built yet: what clap_complete names in it, it has to build itself.
+/// The files for a program. Its command must not be built yet: clap_complete builds it, and names what it finds itself.
 pub(crate) fn of(program: Command) -> Result<Vec<Generated>> {
     let name = program.get_name().to_owned();
     let files = [
@@ -24,7 +24,7 @@ pub(crate) fn of(program: Command) -> Result<Vec<Generated>> {
             clap_complete::generate(shell, &mut command, &name, &mut text);
             let mut text = String::from_utf8(text).context("completions are text")?;
             if shell == Shell::Bash {
-                // clap_complete 4.6.11 writes the hyphen of a program's name in two ways, so that no subcommand is found.
+                // clap_complete 4.6.11 writes the hyphen of a program's name in two ways, and then finds no subcommand.
                 text = text.replace(&name.replace('-', "__subcmd__"), &name.replace('-', "__"));
             }
             let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
@@ -33,7 +33,7 @@ pub(crate) fn of(program: Command) -> Result<Vec<Generated>> {
         .collect()
 }
 
-/// Where files are meant, files are completed, and nowhere else: the names of the values tell.
+/// Files are completed only where the name of the value says that a file is expected.
 fn hinted(command: Command) -> Command {
     command.mut_args(|arg| hint(&arg).map(|hint| arg.clone().value_hint(hint)).unwrap_or(arg)).mut_subcommands(hinted)
 }

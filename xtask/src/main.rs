@@ -1,105 +1,124 @@
-//! `cargo xtask`: what is generated from the code, and committed: man pages and completions, in `dist/`.
+//! `cargo xtask`: the chores of this workspace that need the parsers of its programs.
 //!
-//! Owns which files there are. `man` and `completions` know how each is made; neither writes.
+//! It generates committed files from the code (man pages, completions, the protocol's description, the page of promises), checks
+//! that pages and code agree, and checks a vendor's folder. This file owns which files there are; the other modules know how
+//! each is made, and write nothing.
 
 mod completions;
+mod dependencies;
 mod man;
-
-// The agent is a program and no library, so that nothing in it is public: its two files of words are read here as they are.
-#[allow(dead_code, reason = "parsing is the agent's")]
-#[path = "../../src/cli.rs"]
-mod cli;
-#[allow(dead_code, reason = "the short form is for --help")]
-#[path = "../../src/exit.rs"]
-mod exit;
+mod promises;
+mod vendor_check;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::{Command, CommandFactory, Parser};
+use clap::{Command, Parser};
+use els_register::chores::{self, MEANINGS};
 
-/// Tasks of this workspace that need its code
+/// Chores of this workspace that need its code
 #[derive(Parser)]
 enum Task {
-    /// Write the man pages and the completions into dist/
+    /// Write the files that are generated from the code: dist/man, dist/completions, docs/openapi.json, docs/developer/promises.md
     Generate,
-    /// Fail if one of them is not what `generate` would write, or README's exit statuses and the specs' version are not the code's
+    /// Fail if a generated file is out of date, or a page or a spec file disagrees with the code
     Check,
+    /// Check a vendor's folder before it is built in; list what is wrong with it
+    VendorCheck {
+        /// The folder
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
 }
 
 /// A generated file: its path below the workspace, and its text.
 type Generated = (PathBuf, String);
 
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "it reports to the person who runs it")]
 fn main() -> ExitCode {
     let done = match Task::parse() {
         Task::Generate => generate(),
         Task::Check => check(),
+        Task::VendorCheck { folder } => vendor_check(&folder).map(|()| {
+            println!("{0}: can be built in (make build VENDOR={0})", folder.display());
+        }),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            #[expect(clippy::print_stderr, reason = "it has no other place to say so")]
-            let () = eprintln!("xtask: {error:#}");
+            eprintln!("{error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
 fn generate() -> Result<()> {
-    for (path, text) in all()? {
+    let (files, faults) = all()?;
+    for (path, text) in files {
         let place = workspace().join(&path);
         fs::create_dir_all(place.parent().context("a file in a folder")?)?;
         fs::write(&place, text).with_context(|| place.display().to_string())?;
     }
-    Ok(())
+    none(&faults)
 }
 
 fn check() -> Result<()> {
-    let all = all()?;
-    let mut wrong: Vec<String> = Vec::new();
+    let (all, mut wrong) = all()?;
     for (path, text) in &all {
         match fs::read_to_string(workspace().join(path)) {
             Ok(found) if found == *text => {}
-            Ok(_) => wrong.push(format!("{}: not what the code says", path.display())),
-            Err(error) => wrong.push(format!("{}: {error}", path.display())),
+            Ok(_) => wrong.push(format!("{}: is out of date: `make generate` writes it", path.display())),
+            Err(error) => wrong.push(format!("{}: {error}: `make generate` writes it", path.display())),
         }
     }
     for folder in ["dist/man", "dist/completions"] {
         for entry in fs::read_dir(workspace().join(folder)).into_iter().flatten() {
             let path = Path::new(folder).join(entry?.file_name());
             if !all.iter().any(|(known, _)| *known == path) {
-                wrong.push(format!("{}: nothing generates it", path.display()));
+                wrong.push(format!("{}: no chore generates this file", path.display()));
             }
         }
     }
     let readme = read("README.md")?;
-    for meaning in &exit::MEANINGS {
+    for meaning in &MEANINGS {
         let row = format!("| {} | {} |", meaning.status, meaning.long);
         if !readme.contains(&row) {
-            wrong.push(format!("README.md: the table of exit codes lacks the row {row:?}"));
+            wrong.push(format!("README.md: the table of exit statuses lacks the row {row:?}"));
         }
     }
     for spec in ["dist/rpm/els-register.spec", "dist/rpm/els-backend.spec"] {
         let version = concat!("Version:        ", env!("CARGO_PKG_VERSION"), "\n");
         if !read(spec)?.contains(version) {
-            wrong.push(format!("{spec}: the version is another than {}", env!("CARGO_PKG_VERSION")));
+            wrong.push(format!("{spec}: the version is not {}", env!("CARGO_PKG_VERSION")));
         }
     }
-    match wrong.is_empty() {
-        true => Ok(()),
-        false => bail!("{}\n`make generate` writes the generated files", wrong.join("\n")),
-    }
+    wrong.extend(dependencies::faults()?);
+    wrong.extend(promises::missing_tests()?);
+    none(&wrong)
 }
 
-fn all() -> Result<Vec<Generated>> {
-    let programs = [cli::Options::command(), els_backend::cli::command()];
+fn vendor_check(folder: &Path) -> Result<()> {
+    let faults = vendor_check::faults(folder)?;
+    none(&faults.iter().map(|fault| format!("vendor-check: {}/{fault}", folder.display())).collect::<Vec<_>>())
+}
+
+fn none(faults: &[String]) -> Result<()> {
+    if !faults.is_empty() {
+        bail!("{}", faults.join("\n"));
+    }
+    Ok(())
+}
+
+/// Every generated file, and what is wrong with the sources they are made from.
+fn all() -> Result<(Vec<Generated>, Vec<String>)> {
+    let programs = [chores::command(), els_backend::cli::command()];
     let [agent, backend] = &programs.clone().map(built);
     let mut files = vec![
         man::page("els-register.8", |part| match part {
             "OPTIONS" => Some(man::options(agent)),
-            "EXIT STATUSES" => Some(man::exit_statuses(&exit::MEANINGS)),
+            "EXIT STATUSES" => Some(man::exit_statuses(&MEANINGS)),
             _ => None,
         })?,
         man::page("els-backend.8", |part| match part {
@@ -113,10 +132,13 @@ fn all() -> Result<Vec<Generated>> {
     for program in programs {
         files.extend(completions::of(program)?);
     }
-    Ok(files)
+    files.push(("docs/openapi.json".into(), els_backend::api::openapi_document()));
+    let (page, faults) = promises::page()?;
+    files.push(page);
+    Ok((files, faults))
 }
 
-/// With all that clap adds by itself: help, version, the options that hold for every command.
+/// With everything that clap adds: help, version, and the options that every command has.
 fn built(mut command: Command) -> Command {
     command.build();
     command
@@ -127,5 +149,5 @@ fn read(path: &str) -> Result<String> {
 }
 
 fn workspace() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package lies in the workspace")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package is in the workspace")
 }

@@ -1,4 +1,4 @@
-//! Man pages: written text from `xtask/man/`, with what the code knows set in where a line says `.\" @PART@`.
+//! Man pages: the text of `xtask/man/`, where a line `.\" @PART@` is replaced by what the code says.
 
 use std::path::Path;
 
@@ -6,11 +6,11 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Arg, Command};
 use roff::{Inline, Roff, bold, italic, roman};
 
-use crate::exit::Meaning;
+use els_register::chores::Meaning;
+
 use crate::{Generated, read};
 
-/// A page: its text, and `part` for each part that is generated. A part that nobody knows, or that no line asks for, is a
-/// mistake.
+/// A page: its text, with `part` for each part that is generated. A part that is not known is an error.
 pub(crate) fn page(name: &str, part: impl Fn(&str) -> Option<String>) -> Result<Generated> {
     let source = format!("xtask/man/{name}");
     let mut text = format!(".\\\" Generated from {source} and the code: `make generate`.\n");
@@ -42,7 +42,7 @@ pub(crate) fn options(command: &Command) -> String {
     text(&roff)
 }
 
-/// The commands of a program, each with its own options; those that hold for every command are told of once, elsewhere.
+/// The commands of a program, each with its own options. Options that every command has are listed once, under OPTIONS.
 pub(crate) fn commands(program: &Command) -> String {
     let mut roff = Roff::new();
     for command in program.get_subcommands().filter(|command| command.get_name() != "help") {
@@ -98,7 +98,6 @@ fn option(roff: &mut Roff, arg: &Arg) {
     filled(roff, &help);
 }
 
-/// The exit statuses.
 pub(crate) fn exit_statuses(meanings: &[Meaning]) -> String {
     let mut roff = Roff::new();
     for meaning in meanings {
@@ -109,17 +108,17 @@ pub(crate) fn exit_statuses(meanings: &[Meaning]) -> String {
     text(&roff)
 }
 
-/// The settings of the shipped configuration file: each is a comment, and a line with its default or an example.
+/// The settings of the shipped configuration file: each is a comment and a line with its default or an example.
 pub(crate) fn settings(file: &str) -> Result<String> {
     let mut roff = Roff::new();
     // The first block is about the file.
     for block in file.split("\n\n").skip(1) {
         let (comment, set): (Vec<&str>, Vec<&str>) = block.lines().partition(|line| line.starts_with("# "));
-        let [set] = set[..] else { bail!("dist/els-register.toml: one setting was expected in {block:?}") };
+        let [set] = set[..] else { bail!("dist/els-register.toml: expected one setting in {block:?}") };
         let (name, value) = set
             .strip_prefix('#')
             .and_then(|set| set.split_once(" = "))
-            .with_context(|| format!("dist/els-register.toml: no setting that is commented out: {set:?}"))?;
+            .with_context(|| format!("dist/els-register.toml: expected a setting that is commented out: {set:?}"))?;
         roff.control("TP", []);
         roff.text([bold(name), roman(" = "), italic(value)]);
         let comment: Vec<&str> = comment.iter().map(|line| line.trim_start_matches("# ")).collect();
@@ -128,7 +127,7 @@ pub(crate) fn settings(file: &str) -> Result<String> {
     Ok(text(&roff))
 }
 
-/// Text in lines that mandoc(1) has nothing to say about: 80 bytes at most.
+/// Text in lines of at most 80 bytes, which is what mandoc(1) accepts without a warning.
 fn filled(roff: &mut Roff, text: &str) {
     let mut line = String::new();
     for word in text.replace('`', "").split_whitespace() {

@@ -1,4 +1,4 @@
-//! What is generated and committed: it is what the code says today, man pages are sound, and completions complete.
+//! Generated files that are committed: they are up to date, man pages are sound, and completions complete.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,7 +7,7 @@ fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace")
 }
 
-/// Runs a program, which must succeed, and returns what it prints on either output.
+/// Runs a program, which must succeed, and returns what it prints on both outputs.
 #[track_caller]
 fn prints(program: &str, arguments: &[&str]) -> String {
     let run = Command::new(program).args(arguments).current_dir(workspace()).env("LC_ALL", "C.UTF-8").output();
@@ -22,11 +22,14 @@ fn files(folder: &str) -> Vec<PathBuf> {
     entries.map(|entry| entry.expect("an entry").path()).collect()
 }
 
+/// Promise: pages-match-code
+/// Promise: wire-description
 #[test]
 fn what_is_generated_is_what_the_code_says() {
     prints(env!("CARGO_BIN_EXE_xtask"), &["check"]);
 }
 
+/// Promise: man-completions-sound
 #[test]
 fn man_pages_are_sound() {
     let pages = files("dist/man");
@@ -43,7 +46,7 @@ fn man_pages_are_sound() {
     }
 }
 
-/// What bash offers after these words, the last of which is being typed.
+/// What bash offers after these words while the last one is being typed.
 fn bash(program: &str, function: &str, words: &[&str]) -> Vec<String> {
     let script = r#"
         source "dist/completions/$1.bash"
@@ -59,6 +62,7 @@ fn bash(program: &str, function: &str, words: &[&str]) -> Vec<String> {
     offered.lines().map(str::to_owned).collect()
 }
 
+/// Promise: man-completions-sound
 #[test]
 fn bash_completes_options_commands_and_files() {
     let agent = |words: &[&str]| bash("els-register", "_els__register", words);
@@ -71,6 +75,7 @@ fn bash_completes_options_commands_and_files() {
     assert_eq!(backend(&["key", "create", "--sea"]), ["--seats"]);
 }
 
+/// Promise: man-completions-sound
 #[test]
 fn zsh_and_fish_read_theirs_and_fish_completes() {
     for program in ["els-register", "els-backend"] {
@@ -80,6 +85,6 @@ fn zsh_and_fish_read_theirs_and_fish_completes() {
         let source = "for file in dist/completions/*.fish; source $file; end";
         prints("fish", &["--no-config", "-c", &format!("{source}; complete -C '{line}'")])
     };
-    assert!(offered("els-register --unr").starts_with("--unregister\tGive the seat back"));
+    assert!(offered("els-register --unr").starts_with("--unregister\tRelease the seat"));
     assert!(offered("els-backend key rot").starts_with("rotate\tMake a new key"));
 }

@@ -209,6 +209,7 @@ mod tests {
         judge(&headers, &Validators { tag: "\"x\"".parse().unwrap(), modified }, 100)
     }
 
+    /// Promise: gate-files
     #[test]
     fn ranges_and_conditions_are_judged_as_the_rfc_says() {
         // 1_800_000_000 is Fri, 15 Jan 2027 08:00:00 GMT.

@@ -257,6 +257,7 @@ mod tests {
         memory.recall(id, |_, key| key.terms.state)
     }
 
+    /// Promise: gate-overtaken
     #[test]
     fn a_lookup_that_a_change_has_overtaken_is_not_kept() {
         let memory = Memory::new(Cursor(10), 1000);
@@ -281,6 +282,7 @@ mod tests {
         assert!(key_state(&memory, &id(1)).is_none());
     }
 
+    /// Promise: gate-overtaken
     #[test]
     fn a_key_is_judged_by_its_newest_facts_whatever_order_they_come_in() {
         let memory = Memory::new(Cursor(10), 1000);
@@ -317,6 +319,7 @@ mod tests {
         assert!(!memory.knows_key(KeyNumber(1)));
     }
 
+    /// Promise: gate-last-seen
     #[test]
     fn one_use_a_minute_is_news() {
         let memory = Memory::new(Cursor(0), 1000);

@@ -1,87 +1,23 @@
-//! The built binary, as an administrator and his scripts use it.
+//! The commands of els-backend, as administrators and scripts use them.
 
-use std::ffi::OsStr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use els_protocol::LicenseKey;
+use els_testkit::run;
+use els_testkit::site::Site;
 use serde_json::Value;
-use tempfile::TempDir;
 
-use crate::store::{asks, at, by, how, policy, registration};
+use els_testkit::store::{asks, at, by, how, policy, registration};
 
-/// A folder with a database, gone when the test is.
-struct Site {
-    folder: TempDir,
+/// Makes a key; returns its id and the key.
+fn key(site: &Site, options: &str) -> (String, String) {
+    let made = site.line(&format!("key create --expires 2099-12-31 --json {options}")).succeeds().json();
+    (made["key_id"].as_str().unwrap().to_owned(), made["key"].as_str().unwrap_or_default().to_owned())
 }
 
-/// What one run of the binary gave.
-#[derive(Debug)]
-struct Run {
-    status: i32,
-    stdout: String,
-    stderr: String,
-}
-
-impl Site {
-    fn new() -> Self {
-        Site { folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn database(&self) -> PathBuf {
-        self.folder.path().join("data/els.db")
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_els-backend"));
-        command.env_clear().env("ELS_BACKEND_DATABASE", format!("sqlite://{}", self.database().display()));
-        command.stdin(Stdio::null()).current_dir(self.folder.path());
-        command
-    }
-
-    fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Run {
-        Run::of(self.command().args(arguments))
-    }
-
-    /// A line of arguments without spaces in them.
-    fn line(&self, line: &str) -> Run {
-        self.run(line.split(' '))
-    }
-
-    /// Makes a key; says its id and the key.
-    fn key(&self, options: &str) -> (String, String) {
-        let made = self.line(&format!("key create --expires 2099-12-31 --json {options}")).ok();
-        let made: Value = serde_json::from_str(&made.stdout).unwrap();
-        (made["key_id"].as_str().unwrap().to_owned(), made["key"].as_str().unwrap_or_default().to_owned())
-    }
-
-    fn json(&self, line: &str) -> Value {
-        serde_json::from_str(&self.line(&format!("{line} --json")).ok().stdout).unwrap()
-    }
-}
-
-impl Run {
-    fn of(command: &mut Command) -> Self {
-        let output = command.output().unwrap();
-        Run {
-            status: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-
-    fn ok(self) -> Self {
-        assert_eq!(self.status, 0, "{self:?}");
-        self
-    }
-
-    /// It failed with this status, and says these words.
-    fn fails(self, status: i32, words: &str) -> Self {
-        assert_eq!(self.status, status, "{self:?}");
-        assert!(self.stderr.starts_with("error: ") && self.stderr.contains(words), "{self:?}");
-        self
-    }
+fn json(site: &Site, line: &str) -> Value {
+    site.line(&format!("{line} --json")).succeeds().json()
 }
 
 /// Opens the site's database beside the commands, as `serve` does.
@@ -90,25 +26,28 @@ fn store(site: &Site) -> std::sync::Arc<dyn els_ledger::Store> {
     std::sync::Arc::new(SqliteStore::open(&site.database(), Opening::Existing, policy()).unwrap())
 }
 
+/// Promise: seat-hashes
+/// Promise: key-create
+/// Promise: key-contract
 #[test]
 fn a_new_key_is_shown_once_and_kept_nowhere() {
     let site = Site::new();
-    let made = site.line("key create --seats 5 --expires 2099-12-31 --contract C-1").ok();
+    let made = site.line("key create --seats 5 --expires 2099-12-31 --contract C-1").succeeds();
     let lines: Vec<&str> = made.stdout.lines().collect();
     let (id, key) = (lines[0].strip_prefix("Key id  ").unwrap(), lines[1].strip_prefix("Key     ").unwrap());
     assert_eq!(lines.len(), 2);
     assert_eq!(LicenseKey::parse(key).unwrap().expose(), key);
     assert!(made.stderr.contains("this once"), "{made:?}");
 
-    let again = site.line("key create --seats 5 --expires 2099-12-31 --contract C-1").ok();
+    let again = site.line("key create --seats 5 --expires 2099-12-31 --contract C-1").succeeds();
     assert_eq!(again.stdout, format!("Key id  {id}\n"));
-    site.line("key create --seats 6 --expires 2099-12-31 --contract C-1").fails(1, "--seats");
-    site.line(&format!("key suspend {id}")).ok();
-    let suspended = site.line("key create --seats 5 --expires 2099-12-31 --contract C-1").ok();
+    site.line("key create --seats 6 --expires 2099-12-31 --contract C-1").fails_with(1, "--seats");
+    site.line(&format!("key suspend {id}")).succeeds();
+    let suspended = site.line("key create --seats 5 --expires 2099-12-31 --contract C-1").succeeds();
     assert!(suspended.stderr.contains("warning: the key is suspended"), "{suspended:?}");
 
     for line in ["key list", "events", "find C-1", "check", &format!("key show {id}"), "key list --json"] {
-        let run = site.line(line).ok();
+        let run = site.line(line).succeeds();
         assert!(!run.stdout.contains(key) && !run.stderr.contains(key), "{line}");
     }
     let secret = &key.as_bytes()[4..];
@@ -118,31 +57,32 @@ fn a_new_key_is_shown_once_and_kept_nowhere() {
     }
 }
 
+/// Promise: key-import
 #[test]
 fn a_key_from_elsewhere_is_imported_and_not_shown() {
     let site = Site::new();
-    let file = site.folder.path().join("key");
+    let file = site.folder().join("key");
     let import = |text: &str, options: &str| {
         std::fs::write(&file, text).unwrap();
         site.line(
             format!("key create --seats 1 --expires 2099-12-31 --key-file {} {options}", file.display()).trim_end(),
         )
     };
-    let made = import("  A-KEY-FROM-ELSEWHERE-1\n", "").ok();
+    let made = import("  A-KEY-FROM-ELSEWHERE-1\n", "").succeeds();
     assert!(!made.stdout.contains("ELSEWHERE") && !made.stderr.contains("ELSEWHERE"), "{made:?}");
-    import("A-KEY-FROM-ELSEWHERE-1", "").fails(1, "there already");
-    import("SHORT-KEY-1", "").fails(2, "--allow-weak");
-    import("SHORT-KEY-1", "--allow-weak").ok();
+    import("A-KEY-FROM-ELSEWHERE-1", "").fails_with(1, "there already");
+    import("SHORT-KEY-1", "").fails_with(2, "--allow-weak");
+    import("SHORT-KEY-1", "--allow-weak").succeeds();
     for (text, words) in
         [("", "empty"), ("ELS-00000-00000-00000-00000-00001", "mistyped"), ("a b c d e f g h", "space")]
     {
-        let refused = import(text, "").fails(2, words);
+        let refused = import(text, "").fails_with(2, words);
         assert!(refused.stderr.contains(&file.display().to_string()), "{refused:?}");
     }
-    site.line("key create --seats 1 --expires 2099-12-31 --key-file /nowhere/key").fails(1, "/nowhere/key");
+    site.line("key create --seats 1 --expires 2099-12-31 --key-file /nowhere/key").fails_with(1, "/nowhere/key");
 
     use std::io::Write;
-    let mut command = site.command();
+    let mut command = site.command::<&str>([]);
     command.args(["key", "create", "--seats", "1", "--expires", "2099-12-31", "--key-file", "-", "--json"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"ANOTHER-KEY-FROM-ELSEWHERE\n").unwrap();
@@ -151,59 +91,63 @@ fn a_key_from_elsewhere_is_imported_and_not_shown() {
     assert_eq!((&answer["created"], answer.get("key")), (&Value::Bool(true), None));
 }
 
+/// Promise: key-dates
 #[test]
 fn dates_are_read_in_the_time_zone_that_is_named() {
     let site = Site::new();
     let made = site.line("key create --seats 1 --expires 2099-12-31 --starts 2027-01-01 --time-zone Asia/Tokyo --json");
-    let made: Value = serde_json::from_str(&made.ok().stdout).unwrap();
-    let key = site.json(&format!("key show {}", made["key_id"].as_str().unwrap()));
+    let made: Value = serde_json::from_str(&made.succeeds().stdout).unwrap();
+    let key = json(&site, &format!("key show {}", made["key_id"].as_str().unwrap()));
     assert_eq!(
         (key["starts"].as_str(), key["expires"].as_str()),
         (Some("2026-12-31T15:00:00Z"), Some("2099-12-31T14:59:59Z"))
     );
-    site.line("key create --seats 1 --expires soon").fails(2, "YYYY-MM-DD");
-    site.line("key create --seats 1 --expires 2027-01-01 --time-zone Moon/Base").fails(2, "IANA");
-    site.line("key create --seats 1 --expires 2027-01-01 --starts 2028-01-01").fails(2, "before it starts");
-    let late = site.line("key create --seats 1 --expires 2020-01-01").ok();
+    site.line("key create --seats 1 --expires soon").fails_with(2, "YYYY-MM-DD");
+    site.line("key create --seats 1 --expires 2027-01-01 --time-zone Moon/Base").fails_with(2, "IANA");
+    site.line("key create --seats 1 --expires 2027-01-01 --starts 2028-01-01").fails_with(2, "before it starts");
+    let late = site.line("key create --seats 1 --expires 2020-01-01").succeeds();
     assert!(late.stderr.contains("warning: the key has expired already"), "{late:?}");
 }
 
+/// Promise: key-changes
+/// Promise: key-rotate
+/// Promise: listings-json
 #[test]
 fn keys_are_changed_suspended_rotated_and_revoked() {
     let site = Site::new();
-    let (id, first) = site.key("--seats 5 --contract C-1 --reseller R");
+    let (id, first) = key(&site, "--seats 5 --contract C-1 --reseller R");
     let line = |line: &str| site.line(&line.replace("KEY", &id));
-    line("key update KEY --seats 7 --contract= --release-unseen-after 30 --no-self-release --note=hello").ok();
-    let key = site.json(&format!("key show {id}"));
+    line("key update KEY --seats 7 --contract= --release-unseen-after 30 --no-self-release --note=hello").succeeds();
+    let key = json(&site, &format!("key show {id}"));
     assert_eq!(key["seats"], serde_json::json!({"total": 7, "used": 0}));
     assert_eq!((key.get("contract"), &key["reseller"]), (None, &Value::from("R")));
     assert_eq!((&key["release_unseen_after"], &key["self_release"]), (&Value::from(30), &Value::from(false)));
-    line("key update KEY --release-unseen-after never --self-release").ok();
-    let key = site.json(&format!("key show {id}"));
+    line("key update KEY --release-unseen-after never --self-release").succeeds();
+    let key = json(&site, &format!("key show {id}"));
     assert_eq!((key.get("release_unseen_after"), &key["self_release"]), (None, &Value::from(true)));
-    let never = line("key update KEY --starts 2100-01-01").ok();
+    let never = line("key update KEY --starts 2100-01-01").succeeds();
     assert!(never.stderr.contains("warning: the key expires before it starts"), "{never:?}");
-    let ended = line("key update KEY --starts= --expires 2020-01-01").ok();
+    let ended = line("key update KEY --starts= --expires 2020-01-01").succeeds();
     assert!(ended.stderr.contains("warning: the key has expired already"), "{ended:?}");
-    assert_eq!(line("key update KEY --expires 2099-12-31").ok().stderr, "");
-    line("key update KEY").fails(2, "--help");
-    line("key update KEY --product nothing").fails(2, "almalinux-9-els");
+    assert_eq!(line("key update KEY --expires 2099-12-31").succeeds().stderr, "");
+    line("key update KEY").fails_with(2, "--help");
+    line("key update KEY --product nothing").fails_with(2, "almalinux-9-els");
 
-    line("key suspend KEY").ok();
-    assert_eq!(site.json(&format!("key show {id}"))["state"], "suspended");
-    line("key resume KEY").ok();
-    let rotated = line("key rotate KEY --json").ok();
+    line("key suspend KEY").succeeds();
+    assert_eq!(json(&site, &format!("key show {id}"))["state"], "suspended");
+    line("key resume KEY").succeeds();
+    let rotated = line("key rotate KEY --json").succeeds();
     let rotated: Value = serde_json::from_str(&rotated.stdout).unwrap();
     assert_eq!(rotated["key_id"], id.as_str());
     assert_ne!(rotated["key"], first.as_str());
-    line("key rotate KEY --old-until 2020-01-01").fails(2, "--old-until");
-    let late = line("key rotate KEY --old-until 2099-12-31").ok();
+    line("key rotate KEY --old-until 2020-01-01").fails_with(2, "--old-until");
+    let late = line("key rotate KEY --old-until 2099-12-31").succeeds();
     assert!(late.stderr.contains("counts until 2099-12-31T23:59:59Z"), "{late:?}");
-    line("key revoke KEY").ok();
+    line("key revoke KEY").succeeds();
     for refused in ["key resume KEY", "key suspend KEY", "key rotate KEY"] {
-        line(refused).fails(1, "for good");
+        line(refused).fails_with(1, "for good");
     }
-    let kinds: Vec<Value> = site.json(&format!("events --key {id}"))["events"]
+    let kinds: Vec<Value> = json(&site, &format!("events --key {id}"))["events"]
         .as_array()
         .unwrap()
         .iter()
@@ -225,11 +169,12 @@ fn keys_are_changed_suspended_rotated_and_revoked() {
     assert_eq!(kinds, expected);
 }
 
+/// Promise: backend-exit-statuses
 #[test]
 fn what_is_not_there_is_exit_3_and_what_cannot_be_meant_is_exit_2() {
     let site = Site::new();
-    site.line("key list").fails(1, "no database at");
-    site.key("--seats 1");
+    site.line("key list").fails_with(1, "no database at");
+    key(&site, "--seats 1");
     let nobody = registration(1);
     for line in [
         "key show k-0".to_owned(),
@@ -244,70 +189,76 @@ fn what_is_not_there_is_exit_3_and_what_cannot_be_meant_is_exit_2() {
         "events --key k-0".into(),
         format!("events --registration {nobody}"),
     ] {
-        site.line(&line).fails(3, "");
+        site.line(&line).fails_with(3, "");
     }
     for line in ["", "key", "seat", "nonsense", "key list --nonsense", "events --since yesterday", "seat release 1"] {
-        assert_eq!(site.line(line).status, 2, "{line}");
+        assert_eq!(site.line(line).code, Some(2), "{line}");
     }
     let url = "postgres://user:hunter2@host";
-    let refused = site.run(["--database", url, "check"]).fails(2, "names no database");
+    let refused = run(&mut site.command(["--database", url, "check"])).fails_with(2, "names no database");
     assert!(!refused.stderr.contains("hunter2"));
-    assert_eq!(site.line("--version").ok().stdout, format!("els-backend {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(site.line("--version").succeeds().stdout, format!("els-backend {}\n", env!("CARGO_PKG_VERSION")));
 }
 
+/// Promise: backend-no-secret
 #[test]
 fn the_databases_url_can_come_from_a_file() {
     let site = Site::new();
-    let (id, _) = site.key("--seats 1");
-    let file = site.folder.path().join("url");
+    let (id, _) = key(&site, "--seats 1");
+    let file = site.folder().join("url");
     std::fs::write(&file, format!("sqlite://{}\n", site.database().display())).unwrap();
-    let mut command = site.command();
+    let mut command = site.command::<&str>([]);
     command.env_remove("ELS_BACKEND_DATABASE").env("ELS_BACKEND_DATABASE_FILE", &file).args(["key", "list"]);
-    assert!(Run::of(&mut command).ok().stdout.contains(&id));
+    assert!(run(&mut command).succeeds().stdout.contains(&id));
 }
 
+/// Promise: backend-environment
 #[test]
 fn flags_can_come_from_the_environment() {
     let site = Site::new();
-    let mut command = site.command();
+    let mut command = site.command::<&str>([]);
     command.env("ELS_BACKEND_SEATS", "3").env("ELS_BACKEND_EXPIRES", "2099-01-01").env("ELS_BACKEND_JSON", "true");
-    let made = Run::of(command.args(["key", "create"])).ok();
+    let made = run(command.args(["key", "create"])).succeeds();
     let made: Value = serde_json::from_str(&made.stdout).unwrap();
     assert_eq!(made["seats"], 3);
-    let mut command = site.command();
-    let listed = Run::of(command.env("ELS_BACKEND_JSON", "0").args(["key", "list"])).ok();
+    let mut command = site.command::<&str>([]);
+    let listed = run(command.env("ELS_BACKEND_JSON", "0").args(["key", "list"])).succeeds();
     assert!(listed.stdout.starts_with("KEY ID"), "{listed:?}");
 }
 
+/// Promise: listings
+/// Promise: listings-json
+/// Promise: commands-beside-serve
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_work_beside_a_store_that_is_in_use() {
     let site = Site::new();
-    let (id, key) = site.key("--seats 3 --product almalinux-9-els");
+    let (id, key) = key(&site, "--seats 3 --product almalinux-9-els");
     let store = store(&site);
     let hash = LicenseKey::parse(&key).unwrap().hash();
     let register = |number| els_ledger::rules::RegisterCommand { key_hash: hash, ..asks(number, number, number) };
     for number in 1..=3 {
         how(&store, 0, register(number)).await.unwrap();
     }
-    let listed = site.json(&format!("seat list {id}"));
+    let listed = json(&site, &format!("seat list {id}"));
     assert_eq!(listed["registrations"].as_array().unwrap().len(), 3);
-    assert!(site.line(&format!("seat list {id}")).ok().stdout.contains(&registration(2).to_string()));
-    site.line(&format!("seat release {}", registration(2))).ok();
-    assert!(site.line(&format!("seat release {}", registration(2))).ok().stdout.contains("before"));
+    assert!(site.line(&format!("seat list {id}")).succeeds().stdout.contains(&registration(2).to_string()));
+    site.line(&format!("seat release {}", registration(2))).succeeds();
+    assert!(site.line(&format!("seat release {}", registration(2))).succeeds().stdout.contains("before"));
     assert!(how(&store, 1, register(4)).await.is_ok());
-    site.line(&format!("key suspend {id}")).ok();
+    site.line(&format!("key suspend {id}")).succeeds();
     assert_eq!(how(&store, 2, register(1)).await.err(), Some(els_ledger::rules::Denied::KeySuspended));
-    let found = site.json(&format!("find {}", registration(4)));
+    let found = json(&site, &format!("find {}", registration(4)));
     assert_eq!(found["registrations"][0]["state"], "active");
-    let trail = site.line(&format!("events --registration {}", registration(2))).ok();
+    let trail = site.line(&format!("events --registration {}", registration(2))).succeeds();
     assert_eq!(trail.stdout.lines().count(), 2, "{trail:?}");
-    assert!(site.line("check").ok().stdout.contains("agree"));
+    assert!(site.line("check").succeeds().stdout.contains("agree"));
 }
 
+/// Promise: seat-distrusted
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_key_distrusts_is_shown_and_can_be_forgotten() {
     let site = Site::new();
-    let (id, key) = site.key("--seats 3");
+    let (id, key) = key(&site, "--seats 3");
     let store = store(&site);
     let hash = LicenseKey::parse(&key).unwrap().hash();
     // Two containers with one machine id: the second has the seat, and the first turns out to be alive.
@@ -317,63 +268,68 @@ async fn what_a_key_distrusts_is_shown_and_can_be_forgotten() {
     }
     store.superseded_used(at(2 * 3600), by(), registration(1)).await.unwrap();
     let machine = asks(1, 7, 0).machine.to_string();
-    assert!(site.line(&format!("key show {id}")).ok().stdout.contains(&machine));
-    assert_eq!(site.json(&format!("key show {id}"))["distrusted"], serde_json::json!([machine]));
-    site.line(&format!("key update {id} --trust-again")).ok();
-    assert_eq!(site.json(&format!("key show {id}"))["distrusted"], serde_json::json!([]));
-    assert!(!site.line(&format!("key show {id}")).ok().stdout.contains(&machine));
+    assert!(site.line(&format!("key show {id}")).succeeds().stdout.contains(&machine));
+    assert_eq!(json(&site, &format!("key show {id}"))["distrusted"], serde_json::json!([machine]));
+    site.line(&format!("key update {id} --trust-again")).succeeds();
+    assert_eq!(json(&site, &format!("key show {id}"))["distrusted"], serde_json::json!([]));
+    assert!(!site.line(&format!("key show {id}")).succeeds().stdout.contains(&machine));
 }
 
+/// Promise: products-file
 #[test]
 fn another_file_of_products_is_taken() {
     let site = Site::new();
-    let file = site.folder.path().join("products.toml");
+    let file = site.folder().join("products.toml");
     let product = "[[product]]\nid = \"els-7\"\nname = \"ELS 7\"\nos = \"almalinux\"\nversions = [\"7\"]\n\
                    architectures = [\"x86_64\"]\nrepo_file = \"els-7\"\nprefixes = [\"/7\"]\n";
     std::fs::write(&file, product).unwrap();
-    let (id, _) = site.key(&format!("--seats 1 --products {}", file.display()));
-    assert_eq!(site.json(&format!("key show {id}"))["product"], "els-7");
+    let (id, _) = key(&site, &format!("--seats 1 --products {}", file.display()));
+    assert_eq!(json(&site, &format!("key show {id}"))["product"], "els-7");
     site.line("key create --seats 1 --expires 2099-12-31 --product els-7")
-        .fails(2, "the products are: almalinux-9-els");
+        .fails_with(2, "the products are: almalinux-9-els");
     std::fs::write(&file, product.replace("versions", "version")).unwrap();
     let refused = site.line(&format!("key create --seats 1 --expires 2099-12-31 --products {}", file.display()));
-    assert!(refused.fails(2, "products.toml").stderr.contains("version"));
+    assert!(refused.fails_with(2, "products.toml").stderr.contains("version"));
 }
 
+/// Promise: check-recounts
+/// Promise: listings-json
 #[test]
 fn a_disagreement_is_exit_1_and_a_list() {
     let site = Site::new();
-    let (id, _) = site.key("--seats 3");
+    let (id, _) = key(&site, "--seats 3");
     let file = rusqlite::Connection::open(site.database()).unwrap();
     file.execute_batch("UPDATE keys SET used = 2").unwrap();
     let run = site.line("check");
     assert_eq!(
-        (run.status, run.stdout),
-        (1, format!("key {id} counts 2 used seats, but has 0 active registrations\n"))
+        (run.code, run.stdout),
+        (Some(1), format!("key {id} counts 2 used seats, but has 0 active registrations\n"))
     );
     let run = site.line("check --json");
     let document: Value = serde_json::from_str(&run.stdout).unwrap();
-    assert_eq!((run.status, document["disagreements"].as_array().unwrap().len()), (1, 1));
+    assert_eq!((run.code, document["disagreements"].as_array().unwrap().len()), (Some(1), 1));
 }
 
+/// Promise: backup-sqlite
 #[test]
 fn a_backup_can_be_put_in_the_databases_place() {
     let site = Site::new();
-    let (id, _) = site.key("--seats 3");
-    site.line("backup copy.db").ok();
-    let copy = site.folder.path().join("copy.db");
+    let (id, _) = key(&site, "--seats 3");
+    site.line("backup copy.db").succeeds();
+    let copy = site.folder().join("copy.db");
     assert_eq!(copy.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    site.key("--seats 4");
+    key(&site, "--seats 4");
     std::fs::rename(&copy, site.database()).unwrap();
     for rest in ["els.db-wal", "els.db-shm"] {
         let _ = std::fs::remove_file(site.database().with_file_name(rest));
     }
-    let keys = site.json("key list");
+    let keys = json(&site, "key list");
     assert_eq!((keys["keys"].as_array().unwrap().len(), &keys["keys"][0]["key_id"]), (1, &Value::from(id)));
-    site.line("backup no/such/folder/copy.db").fails(1, "cannot write in the folder");
-    assert!(site.line("migrate").ok().stdout.contains("has the schema"));
+    site.line("backup no/such/folder/copy.db").fails_with(1, "cannot write in the folder");
+    assert!(site.line("migrate").succeeds().stdout.contains("has the schema"));
 }
 
+/// Promise: commands-as-owner
 #[test]
 fn run_as_root_commands_act_as_the_owner_of_the_databases_folder() {
     if !nix::unistd::geteuid().is_root() {
@@ -387,25 +343,25 @@ fn run_as_root_commands_act_as_the_owner_of_the_databases_folder() {
     chown(&data, Some(NOBODY), Some(NOBODY)).unwrap();
     std::fs::set_permissions(&data, PermissionsExt::from_mode(0o700)).unwrap();
     // The folder above is root's and closed to others: it is entered with the owner's rights alone.
-    std::fs::set_permissions(site.folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(site.folder(), PermissionsExt::from_mode(0o755)).unwrap();
     // What a flag names is read as root.
-    let secret = site.folder.path().join("key");
+    let secret = site.folder().join("key");
     std::fs::write(&secret, "A-KEY-FROM-ELSEWHERE-1").unwrap();
     std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
-    site.key(&format!("--seats 1 --key-file {}", secret.display()));
+    key(&site, &format!("--seats 1 --key-file {}", secret.display()));
     for entry in std::fs::read_dir(&data).unwrap() {
         let file = entry.unwrap().metadata().unwrap();
         assert_eq!((file.uid(), file.gid(), file.mode() & 0o777), (NOBODY, NOBODY, 0o600));
     }
-    site.line("backup copy.db").fails(1, "as user 65534");
-    site.run(["backup".into(), data.join("copy.db")]).ok();
+    site.line("backup copy.db").fails_with(1, "as user 65534");
+    run(&mut site.command(["backup".into(), data.join("copy.db")])).succeeds();
 }
 
 #[test]
 fn a_reader_that_has_had_enough_is_no_failure() {
     let site = Site::new();
-    site.key("--seats 1");
-    let mut child = site.command().arg("events").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    key(&site, "--seats 1");
+    let mut child = site.command(["events"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert!(output.stderr.is_empty(), "{output:?}");
@@ -415,7 +371,8 @@ fn a_reader_that_has_had_enough_is_no_failure() {
 #[test]
 fn remarks_cannot_steer_a_terminal() {
     let site = Site::new();
-    let refused = site.run(["key", "create", "--seats", "1", "--expires", "2099-01-01", "--note", "a\u{1b}[2Jb"]);
-    assert_eq!(refused.status, 2);
+    let refused =
+        run(&mut site.command(["key", "create", "--seats", "1", "--expires", "2099-01-01", "--note", "a\u{1b}[2Jb"]));
+    assert_eq!(refused.code, Some(2));
     assert!(refused.stderr.contains("control characters"), "{refused:?}");
 }

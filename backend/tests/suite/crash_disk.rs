@@ -1,8 +1,8 @@
-//! The disk under the database is full, really: what cannot be written is answered with 503, what was answered stays, and
-//! when there is space again everything goes on.
+//! The disk of the database is full: a change that cannot be written is answered with 503, what was answered is kept, and when
+//! there is space again the backend works as before.
 //!
-//! Owns a small file system of its own, in a mount namespace that ends with the test. A damaged database, which is
-//! refused at the start, is a test of `store/sqlite/open.rs`.
+//! The test owns a small file system in a mount namespace that ends with it. That a damaged database is refused at the start is
+//! a test of `ledger/src/sqlite/open.rs`.
 
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::path::PathBuf;
@@ -12,9 +12,12 @@ use els_protocol::LicenseKey;
 use els_protocol::wire::SeatList;
 use tempfile::TempDir;
 
-use super::http_world::{Answer, bearer};
-use super::process::{BINARY, Client, Registrant, SERVE, Served, agrees, made_key, on, soak};
+use els_testkit::backend_program;
+use els_testkit::http::{Answer, Client, Registrant, bearer};
+use els_testkit::site::{SERVE, Served, check, made_key, on};
+use els_testkit::sweep::soak;
 
+/// Promise: seat-outcome-unknown
 #[test]
 fn a_full_disk_is_unavailable_and_no_lie_and_ends_with_the_shortage() {
     let disk = SmallDisk::new();
@@ -53,7 +56,7 @@ fn a_full_disk_is_unavailable_and_no_lie_and_ends_with_the_shortage() {
         } else {
             // Killed with a full disk, and started on it: it serves, or says why not; and nothing is lost.
             served.kill();
-            match Served::spawn(disk.command(&SERVE)).ready_or_words() {
+            match Served::spawn(disk.command(&SERVE)).ready_or_log() {
                 Ok(served) => books.all_is_known(&served),
                 Err(words) => assert!(words.contains("error: ") && words.contains("full"), "{words}"),
             }
@@ -63,7 +66,7 @@ fn a_full_disk_is_unavailable_and_no_lie_and_ends_with_the_shortage() {
             books.agree(&served);
             served.kill();
         }
-        agrees(&mut disk.command(&["check"]));
+        check(&mut disk.command(&["check"]));
     }
     let held = books.held.len();
     println!("disks filled: {times}, held: {held}, refused: {refused}, asked again: {asked_again}, lost: 0");
@@ -179,7 +182,7 @@ impl SmallDisk {
         if !is_root() {
             command.args(["--user", "--preserve-credentials"]);
         }
-        command.args(["--", BINARY]).args(arguments);
+        command.arg("--").arg(backend_program()).args(arguments);
         on(&mut command, &format!("sqlite://{}", self.folder.path().join("els.db").display()));
         command
     }

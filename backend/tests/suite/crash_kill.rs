@@ -1,17 +1,21 @@
-//! The backend is killed in the middle of its work, again and again, on one database: what it answered is there.
+//! The backend is killed many times during its work on one database: what it answered is kept.
 //!
-//! Clients ask for everything at once (`ledger`). Then SIGKILL, a new start on the same file, and the ledgers are compared with
+//! Clients of all kinds ask in parallel (`books`). Then SIGKILL, a new start on the same file, and the books are compared with
 //! what the backend knows.
 //!
-//! SIGKILL takes nothing from the kernel's memory: that commits reach the disk before they are answered is what
-//! `synchronous = FULL` is for, which a test of `store/sqlite/open.rs` asks for.
+//! SIGKILL loses nothing that the kernel has in memory. That commits reach the disk before they are answered is the task of
+//! `synchronous = FULL`; a test of `ledger/src/sqlite/open.rs` checks that it is set.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::ledger::{Clerk, Key, books_agree};
-use super::process::{Client, Dice, SERVE, Served, Site, soak};
+use super::books::{Clerk, Key, books_agree};
+use els_testkit::http::Client;
+use els_testkit::site::{SERVE, Served, Site};
+use els_testkit::sweep::{Dice, soak};
 
+/// Promise: seat-limit-crashes
+/// Promise: seat-durable
 #[test]
 fn what_was_answered_outlives_the_process_and_no_seat_is_lost_or_counted_twice() {
     let kills = if soak() { 300 } else { 20 };

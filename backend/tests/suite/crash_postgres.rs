@@ -1,14 +1,17 @@
-//! Nodes are killed, the database is killed, a standby takes over, in the middle of a storm: what was answered is there.
+//! Under load, nodes are killed, the database is killed, or a standby takes over: what was answered is kept.
 //!
-//! The clients and their ledgers are `ledger`'s. What is not known is answered with 503, and asked again as it was.
+//! The clients and their books are in `books`. An unknown outcome is answered with 503, and the request is sent again unchanged.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::cluster::{Cluster, name};
-use super::ledger::{Clerk, Key, books_agree};
-use super::process::{Client, Dice, Served, Site, soak, within_a_minute};
+use super::books::{Clerk, Key, books_agree};
+use els_testkit::cluster::{Cluster, name};
+use els_testkit::http::Client;
+use els_testkit::site::{Served, Site};
+use els_testkit::sweep::{Dice, soak, within_a_minute};
 
+/// Promise: nodes-nothing-lost
 #[test]
 fn nodes_that_are_killed_in_turn_lose_nothing() {
     let rounds = if soak() { 100 } else { 8 };
@@ -38,6 +41,7 @@ fn nodes_that_are_killed_in_turn_lose_nothing() {
     assert!(answered > 10 * rounds as u64, "{answered}");
 }
 
+/// Promise: nodes-nothing-lost
 #[test]
 fn a_database_that_crashes_under_two_nodes_loses_nothing_that_was_answered() {
     let rounds = if soak() { 60 } else { 5 };
@@ -66,6 +70,7 @@ fn a_database_that_crashes_under_two_nodes_loses_nothing_that_was_answered() {
     assert!(answered > 10 * rounds as u64, "{answered}");
 }
 
+/// Promise: nodes-nothing-lost
 #[test]
 fn a_standby_takes_over_in_the_middle_of_a_storm_and_has_everything_that_was_answered() {
     let rounds = if soak() { 10 } else { 1 };

@@ -1,10 +1,14 @@
-//! Power fails, too: nothing is answered before the disk has it.
+//! Power failure: a change is on the disk before it is answered.
 //!
-//! SIGKILL leaves what the kernel holds; a power failure does not. So the order of system calls is looked at: between a
-//! request that changes something and its answer, the log of the database has been synchronised.
+//! SIGKILL keeps what the kernel has in memory; a power failure does not. So the test reads the order of system calls: between
+//! a request that changes something and its answer, the log of the database is synchronised.
 
-use super::process::{BINARY, Client, Registrant, SERVE, Served, Site, on, within_a_minute};
+use els_testkit::backend_program;
+use els_testkit::http::{Client, Registrant};
+use els_testkit::site::{SERVE, Served, Site, on};
+use els_testkit::sweep::within_a_minute;
 
+/// Promise: seat-durable
 #[test]
 fn an_answer_is_sent_after_the_disk_has_the_change() {
     let site = Site::new();
@@ -13,7 +17,7 @@ fn an_answer_is_sent_after_the_disk_has_the_change() {
     let mut command = std::process::Command::new("strace");
     // -D: the backend stays this process's child, and gets its signals.
     command.args(["-D", "-f", "-qq", "-y", "-s", "16", "-e", "trace=fdatasync,fsync,recvfrom,sendto,writev", "-o"]);
-    command.arg(&trace).arg(BINARY).args(SERVE);
+    command.arg(&trace).arg(backend_program()).args(SERVE);
     on(&mut command, &site.url());
     let served = Served::spawn(command).ready();
     let who = Registrant::new(1, 1);

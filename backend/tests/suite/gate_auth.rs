@@ -1,13 +1,15 @@
-//! `GET /v1/repo-auth`: each question of the gate, in its order.
+//! `GET /v1/repo-auth`: each check of the gate, in its order.
 
 use els_ledger::rules::KeyState;
 use els_ledger::{By, KeyChange, Scope, SeatStore};
 use els_protocol::Timestamp;
 
 use super::http_world::*;
+use els_testkit::http::*;
 
 const FILE: &str = "/repo/almalinux/9/updates/x86_64/repodata/repomd.xml";
 
+/// Promise: gate-product-paths
 #[test]
 fn a_credential_opens_its_products_paths_and_no_others() {
     let world = World::new();
@@ -30,6 +32,7 @@ fn a_credential_opens_its_products_paths_and_no_others() {
     }
 }
 
+/// Promise: gate-public
 #[test]
 fn public_paths_need_no_credential_and_mind_no_bad_one() {
     let world = World::new();
@@ -40,6 +43,8 @@ fn public_paths_need_no_credential_and_mind_no_bad_one() {
     }
 }
 
+/// Promise: gate-one-header
+/// Promise: gate-strict-paths
 #[test]
 fn path_tricks_open_nothing_with_the_best_credential() {
     let world = World::new();
@@ -74,6 +79,7 @@ fn path_tricks_open_nothing_with_the_best_credential() {
     world.gate(&format!("{long}x"), Some(&own)).assert_code("path-not-covered");
 }
 
+/// Promise: gate-one-header
 #[test]
 fn there_is_exactly_one_target_and_one_credential() {
     let world = World::new();
@@ -89,6 +95,7 @@ fn there_is_exactly_one_target_and_one_credential() {
     assert_eq!(head.status, 204);
 }
 
+/// Promise: gate-401
 #[test]
 fn without_a_good_credential_the_client_is_asked_for_one() {
     let world = World::new();
@@ -109,6 +116,7 @@ fn without_a_good_credential_the_client_is_asked_for_one() {
     }
 }
 
+/// Promise: gate-whole-credential
 #[test]
 fn a_fresh_credential_opens_at_once_also_when_it_was_refused_before() {
     let world = World::new();
@@ -119,6 +127,7 @@ fn a_fresh_credential_opens_at_once_also_when_it_was_refused_before() {
     assert_eq!(world.gate(FILE, Some(&machine.basic())).status, 204);
 }
 
+/// Promise: gate-five-seconds
 #[test]
 fn what_the_vendor_changes_reaches_a_gate_that_knew_better_within_five_seconds() {
     let world = World::new();
@@ -143,6 +152,7 @@ fn what_the_vendor_changes_reaches_a_gate_that_knew_better_within_five_seconds()
     world.within_five_seconds("revoked", || code(&world) == "key-revoked");
 }
 
+/// Promise: gate-five-seconds
 #[test]
 fn a_released_credential_is_shut_out_within_five_seconds_and_for_good() {
     let world = World::new();
@@ -159,6 +169,7 @@ fn a_released_credential_is_shut_out_within_five_seconds_and_for_good() {
     assert!(world.store.lookups() <= lookups + 1, "what is released stays so: it is remembered");
 }
 
+/// Promise: seat-expiry
 #[test]
 fn expiry_and_grace_go_by_the_clock() {
     let world = World::new();
@@ -169,6 +180,7 @@ fn expiry_and_grace_go_by_the_clock() {
     world.gate(FILE, Some(&own)).assert_code("key-expired");
 }
 
+/// Promise: gate-repo-url
 #[test]
 fn the_path_of_the_repositories_own_url_is_cut_off() {
     let world = World::with(|options| options.repo_url = Some("https://repo.example.com/els/v1/".into()));

@@ -1,4 +1,4 @@
-//! What the gate remembers, for how long, and when it asks again.
+//! What the gate caches, for how long, and when it reads it again.
 
 use std::time::Duration;
 
@@ -6,9 +6,11 @@ use els_backend::serve::start;
 use els_ledger::{Administration, Scope, SeatStore};
 
 use super::http_world::*;
+use els_testkit::http::*;
 
 const FILE: &str = "/repo/almalinux/9/x";
 
+/// Promise: gate-whole-credential
 #[test]
 fn a_known_credential_costs_no_look_up() {
     let world = World::new();
@@ -30,6 +32,7 @@ fn a_known_credential_costs_no_look_up() {
     assert_eq!(world.gate(FILE, Some(&one.basic())).status, 204);
 }
 
+/// Promise: gate-cut-off
 #[test]
 fn cut_off_from_the_database_it_opens_for_what_it_knew_and_then_says_that_it_cannot_know() {
     let world = World::with(|options| options.gate_stale = Duration::from_secs(4));
@@ -49,6 +52,7 @@ fn cut_off_from_the_database_it_opens_for_what_it_knew_and_then_says_that_it_can
     assert_eq!(world.gate(FILE, Some(&unknown.basic())).status, 204);
 }
 
+/// Promise: gate-cut-off-expiry
 #[test]
 fn cut_off_it_still_applies_expiry_by_its_own_clock() {
     let world = World::new();
@@ -59,6 +63,7 @@ fn cut_off_it_still_applies_expiry_by_its_own_clock() {
     world.gate(FILE, Some(&known.basic())).assert_code("key-expired");
 }
 
+/// Promise: seat-superseded-hour
 #[test]
 fn a_superseded_credential_has_its_hour_and_is_then_decided_upon_once() {
     let world = World::new();
@@ -86,6 +91,7 @@ fn a_superseded_credential_has_its_hour_and_is_then_decided_upon_once() {
     assert_eq!(seats["seats"]["used"], 2);
 }
 
+/// Promise: seat-two-alive
 #[test]
 fn a_superseded_credential_of_a_full_key_takes_the_seat_back() {
     let world = World::new();
@@ -101,6 +107,7 @@ fn a_superseded_credential_of_a_full_key_takes_the_seat_back() {
     world.within_five_seconds("the newer is out", || world.gate(FILE, Some(&second.basic())).status == 401);
 }
 
+/// Promise: gate-last-seen
 #[test]
 fn last_use_is_written_soon_and_only_for_what_passes() {
     let world = World::new();
@@ -119,6 +126,7 @@ fn last_use_is_written_soon_and_only_for_what_passes() {
     assert_eq!((seen(&refused), seen(&unused)), (None, None));
 }
 
+/// Promise: gate-last-seen
 #[test]
 fn last_use_is_written_at_the_end() {
     let mut world = World::new();
@@ -132,6 +140,8 @@ fn last_use_is_written_at_the_end() {
     assert!(list.unwrap().unwrap().registrations[0].last_seen_at.is_some());
 }
 
+/// Promise: gate-new-credential
+/// Promise: gate-five-seconds
 #[test]
 fn what_one_node_answers_opens_at_every_node_and_what_ends_ends_at_every_node() {
     let mut options = None;
@@ -152,6 +162,7 @@ fn what_one_node_answers_opens_at_every_node_and_what_ends_ends_at_every_node() 
     world.block_on(node.stop());
 }
 
+/// Promise: seat-erasure
 #[test]
 fn what_time_asks_for_is_done_while_it_serves() {
     let mut options = None;

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::http_world::*;
+use els_testkit::http::*;
 
 struct Site {
     world: World,
@@ -42,6 +43,8 @@ impl Site {
     }
 }
 
+/// Promise: gate-files
+/// Promise: serve-whole-service
 #[test]
 fn files_are_sent_under_the_gate() {
     let site = site();
@@ -58,6 +61,7 @@ fn files_are_sent_under_the_gate() {
     assert!(log.contains("\"path\":\"/repo/almalinux/9/updates/repomd.xml\""), "{log}");
 }
 
+/// Promise: gate-repo-root
 #[test]
 fn without_leave_there_is_no_telling_what_is_there() {
     let site = site();
@@ -71,6 +75,7 @@ fn without_leave_there_is_no_telling_what_is_there() {
     site.get("/repo/almalinux/8/none", &[]).assert_code("path-not-covered");
 }
 
+/// Promise: gate-repo-root
 #[test]
 fn only_regular_files_by_their_own_names_are_sent() {
     let site = site();
@@ -93,6 +98,7 @@ fn only_regular_files_by_their_own_names_are_sent() {
     }
 }
 
+/// Promise: gate-repo-root
 #[test]
 fn path_tricks_get_no_file() {
     let site = site();
@@ -119,6 +125,7 @@ fn path_tricks_get_no_file() {
     assert_eq!(site.get("/%72epo/almalinux/9/updates/repomd.xml", &[]).status, 400);
 }
 
+/// Promise: gate-files
 #[test]
 fn downloads_are_resumed_and_known_files_not_sent_again() {
     let site = site();
@@ -144,6 +151,7 @@ fn downloads_are_resumed_and_known_files_not_sent_again() {
     assert_eq!(site.get(path, &[("If-None-Match", "\"other\"")]).status, 200);
 }
 
+/// Promise: gate-files
 #[test]
 fn files_are_fetched_and_nothing_else() {
     let site = site();
@@ -153,6 +161,7 @@ fn files_are_fetched_and_nothing_else() {
     }
 }
 
+/// Promise: serve-whole-service
 #[test]
 fn with_another_repo_url_the_folder_is_still_served_at_repo() {
     let root = tempfile::tempdir().unwrap();

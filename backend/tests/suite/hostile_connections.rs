@@ -1,6 +1,6 @@
-//! Connections that are opened for harm: they idle, drip, are too many or say nonsense, and good requests are answered.
+//! Hostile connections: they are idle, slow, too many or malformed, and good requests are still answered.
 //!
-//! What one such request gets as its answer is `http_hostile`'s; here they come in crowds.
+//! Here there are many at a time; the answer to a single one is tested in `http_hostile`.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,9 +11,12 @@ use std::time::{Duration, Instant};
 use els_protocol::LicenseKey;
 use els_protocol::wire::BODY_LIMIT;
 
-use super::http_world::{bearer, connect};
-use super::process::{BINARY, Client, Ending, Registrant, SERVE, Served, Site, on, open_files, soak, within_a_minute};
+use els_testkit::backend_program;
+use els_testkit::http::{Client, Registrant, bearer, connect};
+use els_testkit::site::{SERVE, Served, Site, on};
+use els_testkit::sweep::{Ending, open_files, soak, within_a_minute};
 
+/// Promise: serve-slow-clients
 #[test]
 fn thousands_of_idle_connections_keep_no_good_request_out() {
     let count = if soak() { 10_000 } else { 1_000 };
@@ -33,13 +36,14 @@ fn thousands_of_idle_connections_keep_no_good_request_out() {
     assert!(served.stop().success());
 }
 
+/// Promise: serve-slow-clients
 #[test]
 fn more_connections_than_there_are_places_for_give_way_to_good_requests() {
     let site = Site::new();
     let (_, key) = site.key(100_000);
     // 214 files: 86 connections.
     let mut command = Command::new("sh");
-    command.args(["-ec", r#"ulimit -n 214; exec "$0" "$@""#, BINARY]).args(SERVE);
+    command.args(["-ec", r#"ulimit -n 214; exec "$0" "$@""#]).arg(backend_program()).args(SERVE);
     on(&mut command, &site.url());
     let served = Served::spawn(command).ready();
     for (kind, start) in STARTS.iter().enumerate() {
@@ -55,6 +59,7 @@ fn more_connections_than_there_are_places_for_give_way_to_good_requests() {
     }
 }
 
+/// Promise: serve-slow-clients
 #[test]
 fn a_body_that_drips_ends_its_connection() {
     let site = Site::new();
@@ -70,6 +75,7 @@ fn a_body_that_drips_ends_its_connection() {
     }
 }
 
+/// Promise: serve-not-http
 #[test]
 fn a_crowd_of_nonsense_slows_nobody_down_for_long() {
     let site = Site::new();

@@ -1,4 +1,5 @@
-//! Who guesses keys, and who storms with his own: others behind the same address, and other keys, go on.
+//! Clients that guess keys, or send too many requests with their own: other clients of the same address, and other keys, are
+//! still served.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -7,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use els_protocol::LicenseKey;
 
-use super::http_world::{bearer, connect};
-use super::process::{Client, Ending, Registrant, Served, Site, open_files, soak, within_a_minute};
+use els_testkit::http::{Client, Registrant, bearer, connect};
+use els_testkit::site::{Served, Site};
+use els_testkit::sweep::{Ending, open_files, soak, within_a_minute};
 
+/// Promise: limit-good-credential
 #[test]
 fn guessing_never_locks_out_a_good_key_behind_the_same_address() {
     let site = Site::new();
@@ -58,6 +61,7 @@ fn guessing_never_locks_out_a_good_key_behind_the_same_address() {
     assert!(good > 0);
 }
 
+/// Promise: limit-queues
 #[test]
 fn who_comes_last_with_another_key_does_not_wait_for_a_crowd_with_one() {
     open_files(2 * CROWD as usize + 400);
@@ -84,6 +88,7 @@ fn who_comes_last_with_another_key_does_not_wait_for_a_crowd_with_one() {
     }
 }
 
+/// Promise: limit-queues
 #[test]
 fn a_storm_on_one_key_does_not_slow_another_down() {
     let site = Site::new();

@@ -1,4 +1,4 @@
-//! Clients that break rules, go away, or want to see what is not theirs.
+//! Clients that break rules, disconnect, or ask for what they may not see.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use els_protocol::wire::BODY_LIMIT;
 
 use super::http_world::*;
+use els_testkit::http::*;
 
+/// Promise: seat-client-gone
 #[test]
 fn a_registration_is_carried_out_though_the_client_goes_away() {
     let world = World::new();
@@ -24,6 +26,7 @@ fn a_registration_is_carried_out_though_the_client_goes_away() {
     });
 }
 
+/// Promise: wire-body-size
 #[test]
 fn large_bodies_are_refused_however_they_come() {
     let world = World::new();
@@ -57,6 +60,7 @@ fn large_bodies_are_refused_however_they_come() {
     assert_eq!(world.put(&machine, &largest).status, 201);
 }
 
+/// Promise: wire-not-json
 #[test]
 fn bodies_that_are_no_json_are_refused() {
     let world = World::new();
@@ -87,6 +91,7 @@ fn bodies_that_are_no_json_are_refused() {
     assert_eq!(world.ask("PUT", &machine.path(), &kind, &body).status, 201);
 }
 
+/// Promise: serve-not-http
 #[test]
 fn a_head_without_end_is_refused() {
     let world = World::new();
@@ -100,6 +105,7 @@ fn a_head_without_end_is_refused() {
     assert_eq!(world.ask("GET", "/openapi.json", &[], "").status, 200);
 }
 
+/// Promise: serve-not-http
 #[test]
 fn doubled_lengths_do_not_smuggle_a_second_request() {
     let world = World::new();
@@ -117,6 +123,7 @@ fn doubled_lengths_do_not_smuggle_a_second_request() {
     }
 }
 
+/// Promise: serve-sigterm
 #[test]
 fn what_is_under_way_is_answered_when_the_backend_ends() {
     let mut world = World::new();
@@ -135,6 +142,7 @@ fn what_is_under_way_is_answered_when_the_backend_ends() {
     assert!(std::net::TcpStream::connect(world.listen).is_err(), "nobody listens any more");
 }
 
+/// Promise: no-secret-logged
 #[test]
 fn nothing_secret_is_in_log_metrics_or_errors() {
     let world = World::new();

@@ -6,6 +6,7 @@ use els_protocol::LicenseKey;
 use els_server::peer::parse_network;
 
 use super::http_world::*;
+use els_testkit::http::*;
 
 /// Fails with fresh keys until the address is told to wait; says how often it was heard.
 fn exhaust(world: &World, headers: &[(&str, &str)]) -> usize {
@@ -28,6 +29,8 @@ fn exhaust(world: &World, headers: &[(&str, &str)]) -> usize {
     panic!("guessing was never limited");
 }
 
+/// Promise: limit-failures
+/// Promise: limit-good-credential
 #[test]
 fn guessing_is_limited_and_a_fleet_behind_the_same_address_goes_on() {
     let world = World::new();
@@ -52,6 +55,7 @@ fn guessing_is_limited_and_a_fleet_behind_the_same_address_goes_on() {
     assert!(!metrics.contains("els_limited_total 0"), "{metrics}");
 }
 
+/// Promise: limit-good-credential
 #[test]
 fn a_known_key_does_not_queue_behind_the_failures_of_others() {
     let world = World::new();
@@ -69,6 +73,7 @@ fn a_known_key_does_not_queue_behind_the_failures_of_others() {
     assert!(began.elapsed() < Duration::from_secs(2), "ten at once, not one after the other: {:?}", began.elapsed());
 }
 
+/// Promise: gate-statuses
 #[test]
 fn a_gate_never_answers_what_web_servers_do_not_know() {
     let world = World::new();
@@ -81,6 +86,7 @@ fn a_gate_never_answers_what_web_servers_do_not_know() {
     assert_eq!(world.gate("/repo/almalinux/9/x", Some(&machine.basic())).status, 204);
 }
 
+/// Promise: gate-malformed
 #[test]
 fn what_unprivileged_users_send_is_no_attack_and_costs_no_look_up() {
     let world = World::new();
@@ -97,6 +103,7 @@ fn what_unprivileged_users_send_is_no_attack_and_costs_no_look_up() {
     world.ask("GET", "/v1/seats", &[("Authorization", &unknown)], "").assert_code("unknown-key");
 }
 
+/// Promise: serve-trusted-proxy
 #[test]
 fn the_address_is_what_a_trusted_proxy_says_and_nothing_else() {
     let world = World::new();

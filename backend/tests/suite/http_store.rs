@@ -1,4 +1,4 @@
-//! A store that a test watches and disturbs: it counts the gate's look-ups, can be cut off, can be slow, and can fail.
+//! A store for tests around a real one: it counts the gate's look-ups, and can be unreachable, slow or failing.
 
 use std::net::IpAddr;
 use std::sync::Mutex;

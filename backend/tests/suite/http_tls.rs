@@ -1,4 +1,4 @@
-//! TLS by the backend itself, and what it refuses to be without it.
+//! TLS of the backend, and what it refuses to do without TLS.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -10,6 +10,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::http_world::*;
+use els_testkit::http::*;
 
 /// A CA of this test's own, and a certificate for 127.0.0.1 from it.
 struct Authority {
@@ -55,6 +56,7 @@ fn tls_world(folder: &std::path::Path, (cert, key): &(String, String)) -> World 
     World::with(|options| options.tls = Some(paths))
 }
 
+/// Promise: serve-certificates
 #[test]
 fn tls_is_spoken_and_a_renewed_certificate_is_taken_up() {
     let folder = tempfile::tempdir().unwrap();
@@ -68,6 +70,7 @@ fn tls_is_spoken_and_a_renewed_certificate_is_taken_up() {
     world.within_five_seconds("the new certificate is used", || second.ask(&world).is_ok());
 }
 
+/// Promise: serve-whole-service
 #[test]
 fn machines_are_told_https_where_tls_is_spoken() {
     let folder = tempfile::tempdir().unwrap();
@@ -96,6 +99,7 @@ fn refused(change: impl FnOnce(&mut Options)) -> String {
     refused.unwrap_or_default()
 }
 
+/// Promise: serve-plain-http
 #[test]
 fn plain_http_beyond_loopback_has_to_be_asked_for() {
     let any = "0.0.0.0:0".parse().unwrap();
@@ -114,6 +118,7 @@ fn plain_http_beyond_loopback_has_to_be_asked_for() {
     assert_eq!(fits, "");
 }
 
+/// Promise: serve-plain-http
 #[test]
 fn what_no_machine_would_accept_is_refused_at_the_start() {
     let why = refused(|options| options.repo_url = Some("http://repo.example.com".into()));

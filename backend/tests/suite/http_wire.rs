@@ -1,11 +1,16 @@
-//! Every call of the wire, with its answers to the letter.
+//! Every call of docs/protocol.md, with its exact answers.
 
 use els_ledger::rules::KeyState;
 use serde_json::json;
 
 use super::http_store::Trouble;
 use super::http_world::*;
+use els_testkit::http::*;
 
+/// Promise: wire-members
+/// Promise: wire-get
+/// Promise: wire-delete
+/// Promise: seat-gone
 #[test]
 fn a_machine_takes_a_seat_asks_for_it_and_gives_it_back() {
     let world = World::new();
@@ -42,6 +47,10 @@ fn a_machine_takes_a_seat_asks_for_it_and_gives_it_back() {
     world.put(&machine, &machine.body(&key)).assert_code("registration-released");
 }
 
+/// Promise: wire-problems
+/// Promise: wire-no-free-seat
+/// Promise: seat-key-first
+/// Promise: seat-conflict
 #[test]
 fn every_refusal_of_a_put_has_its_code() {
     let world = World::new();
@@ -76,6 +85,8 @@ fn every_refusal_of_a_put_has_its_code() {
     world.put(&first, &first.body(&key)).assert_code("key-revoked");
 }
 
+/// Promise: wire-unknown-members
+/// Promise: wire-forms
 #[test]
 fn members_that_are_not_known_are_ignored_and_others_are_checked() {
     let world = World::new();
@@ -114,6 +125,8 @@ fn members_that_are_not_known_are_ignored_and_others_are_checked() {
     }
 }
 
+/// Promise: wire-get
+/// Promise: wire-delete
 #[test]
 fn a_credential_opens_its_own_registration_alone() {
     let world = World::new();
@@ -135,6 +148,8 @@ fn a_credential_opens_its_own_registration_alone() {
     assert_eq!(world.ask("GET", &one.path(), &[("Authorization", &one.basic())], "").status, 200);
 }
 
+/// Promise: wire-get
+/// Promise: seat-early-release
 #[test]
 fn an_id_that_nobody_has_seen_is_gone_and_stays_gone() {
     let world = World::new();
@@ -147,6 +162,8 @@ fn an_id_that_nobody_has_seen_is_gone_and_stays_gone() {
     world.put(&machine, &machine.body(&key)).assert_code("registration-released");
 }
 
+/// Promise: wire-seat-list
+/// Promise: wire-seat-release
 #[test]
 fn a_key_lists_its_seats_page_by_page_and_frees_them() {
     let world = World::new();
@@ -185,6 +202,7 @@ fn a_key_lists_its_seats_page_by_page_and_frees_them() {
     world.ask("GET", &machines[0].path(), &[("Authorization", &own)], "").assert_code("registration-released");
 }
 
+/// Promise: wire-seat-list
 #[test]
 fn a_seat_list_needs_a_key_and_a_sane_page() {
     let world = World::new();
@@ -205,6 +223,7 @@ fn a_seat_list_needs_a_key_and_a_sane_page() {
     assert_eq!(most.status, 200);
 }
 
+/// Promise: wire-headers
 #[test]
 fn every_answer_says_which_protocol_and_which_request() {
     let world = World::new();
@@ -242,6 +261,8 @@ fn every_answer_says_which_protocol_and_which_request() {
     }
 }
 
+/// Promise: wire-unknown-requests
+/// Promise: admin-listener
 #[test]
 fn what_the_protocol_does_not_know_is_an_invalid_request_and_never_404() {
     let world = World::new();
@@ -267,6 +288,7 @@ fn what_the_protocol_does_not_know_is_an_invalid_request_and_never_404() {
     }
 }
 
+/// Promise: wire-description
 #[test]
 fn the_description_is_served_as_it_is_committed() {
     let world = World::new();
@@ -277,6 +299,7 @@ fn the_description_is_served_as_it_is_committed() {
     assert_eq!((head.status, head.body.len()), (200, 0));
 }
 
+/// Promise: admin-listener
 #[test]
 fn the_operator_asks_elsewhere() {
     let world = World::new();
@@ -300,6 +323,7 @@ fn the_operator_asks_elsewhere() {
     ask(world.admin, "GET", "/readyz", &[], "").assert_code("unavailable");
 }
 
+/// Promise: wire-database-down
 #[test]
 fn when_the_database_is_away_every_call_says_so() {
     let world = World::new();
@@ -316,6 +340,8 @@ fn when_the_database_is_away_every_call_says_so() {
     world.ask("DELETE", &seat, &[("Authorization", &key_header)], "").assert_code("unavailable");
 }
 
+/// Promise: wire-internal-error
+/// Promise: limit-queues
 #[test]
 fn what_fails_inside_is_answered_without_a_word_of_it() {
     let world = World::new();

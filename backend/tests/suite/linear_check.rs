@@ -1,8 +1,8 @@
-//! Is there an order of these requests, in which each comes between its sending and its answer, that gives these answers?
+//! Checks whether a history is linearizable: whether there is an order of its requests, each between its sending and its answer,
+//! that gives these answers.
 //!
-//! Owns the search of Wing and Gong ("Testing and Verifying Concurrent Objects", 1993) with Lowe's memory of what was
-//! tried, which keeps it short for histories that are wrong, too. At its end stand histories that are wrong: a checker
-//! that has never said no says nothing.
+//! It owns the search of Wing and Gong ("Testing and Verifying Concurrent Objects", 1993) with Lowe's record of what was tried,
+//! which keeps it short for wrong histories too. Its tests contain wrong histories, which it must reject.
 
 use std::collections::HashSet;
 

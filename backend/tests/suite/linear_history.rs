@@ -1,9 +1,8 @@
-//! Histories of everything at once, recorded over HTTP, are those of a backend that does one thing after the other.
+//! Histories of concurrent requests, recorded over HTTP, are those of a backend that handles one request after the other.
 //!
-//! Several clients and an administrator, who works on the same database from another process's place as the commands do,
-//! use one key with few seats, few machines and few ids, so that they meet all the time. Who asks for what is made from
-//! a seed; when is the machine's affair, so that each run sees others. What a client saw and when is checked against the
-//! model afterwards.
+//! Several clients, and an administrator who works on the same database through a store of his own as the commands do, use one
+//! key with few seats, few machines and few ids, so that they conflict often. The requests are made from a seed; their times are
+//! not, so that each run is different. What each client saw, and when, is checked against the model afterwards.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Barrier};
@@ -16,18 +15,21 @@ use els_protocol::wire::{SeatList, seat_path};
 use els_protocol::{Code, LicenseKey, Timestamp};
 use serde_json::Value;
 
-use super::cluster::Cluster;
-use super::http_world::{Answer, bearer};
 use super::linear_check::{Call, is_linearizable};
 use super::linear_model::{Id, Model, Op, Seats, Seen};
-use super::process::{Client, Dice, Registrant, Served, Site, soak};
-use super::store::policy;
+use els_testkit::cluster::Cluster;
+use els_testkit::http::{Answer, Client, Registrant, bearer};
+use els_testkit::site::{Served, Site};
+use els_testkit::store::policy;
+use els_testkit::sweep::{Dice, soak};
 
+/// Promise: seat-limit
 #[test]
 fn histories_over_http_are_linearizable() {
     println!("one node, {}", histories_are_linearizable(&Site::new(), 1, if soak() { 3000 } else { 80 }));
 }
 
+/// Promise: nodes-seat-limit
 #[test]
 fn histories_over_two_nodes_are_linearizable() {
     let site = Site::on_postgres(Cluster::shared().database());

@@ -1,7 +1,7 @@
-//! The seats of one key, one request after the other: what the backend's histories are compared with.
+//! A model of the seats of one key, one request after the other: the backend's histories are compared with it.
 //!
-//! Owns what each request does to a key and what its answer then is, in the words of docs/seats.md and nothing else: it
-//! shares no code with the backend. All happens within the hour of a superseded id.
+//! It owns what each request does to a key and what its answer is, as in docs/seats.md; it must share no code with the backend.
+//! All happens within the hour of a superseded id.
 
 use std::collections::{BTreeMap, BTreeSet};
 

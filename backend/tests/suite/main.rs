@@ -1,9 +1,8 @@
-//! The tests of els-backend from outside: the store behind its interface, the wire through real sockets, and the built
-//! binary.
+//! The tests of els-backend from outside: the wire through real sockets, and the built binary.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on is to stop there")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has to stop")]
 
-mod cluster;
+mod books;
 mod commands;
 mod copies;
 mod crash_disk;
@@ -21,14 +20,10 @@ mod http_store;
 mod http_tls;
 mod http_wire;
 mod http_world;
-mod ledger;
 mod linear_check;
 mod linear_history;
 mod linear_model;
 mod nodes;
-mod process;
 mod restored;
 mod roles;
 mod serve;
-mod store;
-mod who_is_who;

@@ -1,4 +1,4 @@
-//! Several `serve` on one PostgreSQL: what one answers is true at the others.
+//! Several nodes on one PostgreSQL: what one answers holds at the others.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -7,9 +7,12 @@ use std::time::{Duration, Instant};
 
 use els_protocol::LicenseKey;
 
-use super::cluster::{Cluster, name};
-use super::process::{Client, Ending, Registrant, Served, Site, within_a_minute};
+use els_testkit::cluster::{Cluster, name};
+use els_testkit::http::{Client, Registrant};
+use els_testkit::site::{Served, Site};
+use els_testkit::sweep::{Ending, within_a_minute};
 
+/// Promise: nodes-new-credential
 #[test]
 fn a_credential_that_was_answered_opens_every_node_from_that_moment() {
     let (site, nodes) = two_nodes(Cluster::shared());
@@ -25,6 +28,7 @@ fn a_credential_that_was_answered_opens_every_node_from_that_moment() {
     }
 }
 
+/// Promise: nodes-five-seconds
 #[test]
 fn what_the_vendor_types_reaches_every_node_within_five_seconds_also_without_notifications() {
     let cluster = Cluster::with(&[]);
@@ -77,6 +81,7 @@ fn what_the_vendor_types_reaches_every_node_within_five_seconds_also_without_not
     }
 }
 
+/// Promise: nodes-cut-off
 #[test]
 fn nodes_that_are_cut_off_open_for_what_they_knew_and_say_that_they_cannot_know_the_rest() {
     let mut cluster = Cluster::with(&[]);
@@ -106,6 +111,7 @@ fn nodes_that_are_cut_off_open_for_what_they_knew_and_say_that_they_cannot_know_
     site.check();
 }
 
+/// Promise: node-replacement
 #[test]
 fn a_new_node_beside_an_old_one_takes_over_without_a_failed_request() {
     let site = Site::on_postgres(Cluster::shared().database());
@@ -175,11 +181,12 @@ fn a_node_ends_at_once_and_in_order_although_its_clients_have_gone() {
     site.check();
 }
 
+/// Promise: nodes-start-checks
 #[test]
 fn a_node_does_not_start_on_a_database_that_it_could_not_keep_its_word_on() {
     let url = Cluster::shared().database();
     let database = name(&url).to_owned();
-    let words = |site: &Site| Served::spawn(site.command(super::process::SERVE)).ready_or_words().err().unwrap();
+    let words = |site: &Site| Served::spawn(site.command(els_testkit::site::SERVE)).ready_or_log().err().unwrap();
     let unprepared = Site::at(url.clone());
     assert!(words(&unprepared).contains("is empty: run `els-backend migrate`"), "{}", words(&unprepared));
     let site = Site::on_postgres(url);

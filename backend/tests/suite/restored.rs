@@ -1,14 +1,15 @@
-//! A site is restored from a backup, as docs/operations.md says it: what machines that came and went since then find.
+//! A site is restored from a backup, as in docs/vendor/operations.md: what the machines find that changed since then.
 //!
-//! Machine A registered before the backup and gave its seat back after it; machine B registered after it.
+//! Machine A registered before the backup and unregistered after it; machine B registered after it.
 
 use std::process::Command;
 
 use els_protocol::LicenseKey;
 
-use super::cluster::{Cluster, name};
 use super::nodes::{ask, gate, put};
-use super::process::{Registrant, Served, Site};
+use els_testkit::cluster::{Cluster, name};
+use els_testkit::http::Registrant;
+use els_testkit::site::{Served, Site};
 
 /// The two machines, and what they did around a backup.
 struct Since {
@@ -42,12 +43,13 @@ impl Since {
         let again = Registrant::new(3, 1);
         assert_eq!(put(node, &again, key), 200, "the seat that it has");
         assert_eq!(gate(node, &again), 204);
-        super::process::within_a_minute(|| (gate(node, a) == 401).then_some(()));
+        els_testkit::sweep::within_a_minute(|| (gate(node, a) == 401).then_some(()));
         assert_eq!(ask(node, "DELETE", &a.path(), &a.basic()), 204);
         assert_eq!(put(node, &Registrant::new(4, 4), key), 409, "two of two");
     }
 }
 
+/// Promise: restore
 #[test]
 fn a_restored_file_knows_what_the_backup_knew() {
     let site = Site::new();
@@ -61,6 +63,7 @@ fn a_restored_file_knows_what_the_backup_knew() {
     site.check();
 }
 
+/// Promise: restore
 #[test]
 fn a_backup_of_a_postgresql_is_copied_back_into_a_new_database() {
     let site = Site::on_postgres(Cluster::shared().database());
@@ -75,6 +78,7 @@ fn a_backup_of_a_postgresql_is_copied_back_into_a_new_database() {
     restored.check();
 }
 
+/// Promise: restore-running-node
 #[test]
 fn a_node_that_lives_on_while_its_postgresql_is_restored_forgets_what_it_knew() {
     let cluster = Cluster::with(&[]);
@@ -87,7 +91,7 @@ fn a_node_that_lives_on_while_its_postgresql_is_restored_forgets_what_it_knew() 
     std::fs::write(&dump, dumped).unwrap();
     // Both nodes know of B, and that A is gone.
     assert_eq!((gate(&nodes[1], &since.a), gate(&nodes[1], &since.b)), (401, 204));
-    // Restored beside it, and put in its place: as docs/operations.md has it.
+    // Restored beside it, and put in its place: as docs/vendor/operations.md has it.
     cluster.sql("postgres", "CREATE DATABASE restored");
     cluster.restore("restored", &dump);
     let beside = Site::at(cluster.url("restored"));
@@ -98,7 +102,7 @@ fn a_node_that_lives_on_while_its_postgresql_is_restored_forgets_what_it_knew() 
         ok(site.command(["key", "create", "--seats", "1", "--expires", "2099-12-31", "--note", &number.to_string()]));
     }
     for node in &nodes {
-        super::process::within_a_minute(|| (gate(node, &since.b) == 401).then_some(()));
+        els_testkit::sweep::within_a_minute(|| (gate(node, &since.b) == 401).then_some(()));
         assert_eq!(gate(node, &since.a), 204);
     }
     since.is_undone_at(&nodes[1]);

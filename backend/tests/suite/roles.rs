@@ -1,18 +1,20 @@
-//! The roles of docs/operations.md: one that owns the tables, and one that may do no more than serving needs.
+//! The roles of docs/vendor/operations.md: one owns the tables, the other may do only what serving needs.
 
 use std::process::Output;
 
-use super::cluster::{Cluster, name};
 use super::nodes::{ask, gate, put};
-use super::process::{Registrant, Site};
+use els_testkit::cluster::{Cluster, name};
+use els_testkit::http::Registrant;
+use els_testkit::site::Site;
 
 /// The grants, as the page has them.
 fn grants() -> String {
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md")).unwrap();
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/vendor/operations.md")).unwrap();
     let after = page.split_once("<!-- grants -->").expect("the grants are marked").1;
     after.split("```").nth(1).unwrap().trim_start_matches("sql").to_owned()
 }
 
+/// Promise: postgres-grants
 #[test]
 fn a_role_with_the_grants_that_are_documented_can_serve_and_do_what_the_vendor_types_but_not_change_the_schema() {
     let cluster = Cluster::with(&[]);
@@ -62,6 +64,7 @@ fn a_role_with_the_grants_that_are_documented_can_serve_and_do_what_the_vendor_t
     drop(owner);
 }
 
+/// Promise: copy-moves-all
 #[test]
 fn nobody_moves_away_from_a_database_that_a_node_uses_as_another_role() {
     let cluster = Cluster::with(&[]);
@@ -76,7 +79,7 @@ fn nobody_moves_away_from_a_database_that_a_node_uses_as_another_role() {
     let words = String::from_utf8_lossy(&refused.stderr);
     assert!(refused.status.code() == Some(1) && words.contains("end every `serve` first"), "{words}");
     assert!(node.stop().success());
-    super::process::within_a_minute(|| copy().status.success().then_some(()));
+    els_testkit::sweep::within_a_minute(|| copy().status.success().then_some(()));
 }
 
 fn succeeds(output: &Output, line: &[&str]) {

@@ -163,6 +163,7 @@ mod tests {
         Target::parse(url).unwrap().encryption
     }
 
+    /// Promise: nodes-encrypted
     #[test]
     fn the_way_beyond_this_machine_is_encrypted_and_verified_unless_it_is_said_otherwise() {
         let local = ["postgres://els@localhost/els", "postgres://els@127.0.0.1:5433/els", "postgres://els@[::1]/els"];

@@ -131,6 +131,9 @@ mod tests {
         }
     }
 
+    /// Promise: seat-key-first
+    /// Promise: seat-gone
+    /// Promise: key-starts
     #[test]
     fn the_keys_state_is_judged_first_whatever_else_is_true() {
         // key_terms() start at -100, expire at 100, and have 50 seconds of grace.
@@ -168,6 +171,8 @@ mod tests {
         }
     }
 
+    /// Promise: seat-confirm
+    /// Promise: seat-conflict
     #[test]
     fn an_active_id_is_confirmed_for_its_own_key_token_and_machine_alone() {
         let own = (true, hash(1), machine(1));
@@ -191,6 +196,7 @@ mod tests {
         }
     }
 
+    /// Promise: seat-same-machine
     #[test]
     fn the_same_machine_moves_also_when_the_key_is_full_and_in_grace() {
         let candidates = [myself()];
@@ -200,6 +206,7 @@ mod tests {
         }
     }
 
+    /// Promise: seat-expiry
     #[test]
     fn from_expiry_on_no_new_seat_is_given_also_in_grace() {
         assert_eq!(judge(99, &facts()), Ok(Decision::Take));

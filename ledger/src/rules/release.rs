@@ -117,6 +117,8 @@ mod tests {
     use super::super::tests::{at, key_terms};
     use super::*;
 
+    /// Promise: wire-delete
+    /// Promise: seat-delete
     #[test]
     fn a_machine_gives_back_what_is_its_own() {
         use ReleaseDecision::*;
@@ -135,6 +137,7 @@ mod tests {
         }
     }
 
+    /// Promise: key-no-self-release
     #[test]
     fn a_key_frees_its_own_seats_unless_its_vendor_keeps_that_to_himself() {
         use ReleaseDecision::*;
@@ -148,6 +151,7 @@ mod tests {
         }
     }
 
+    /// Promise: seat-two-alive
     #[test]
     fn a_superseded_credential_has_its_hour_and_is_then_decided_upon() {
         use SupersededUse::*;

@@ -107,6 +107,7 @@ mod tests {
         Some((id.as_bytes()[0] - 100, rule))
     }
 
+    /// Promise: seat-match-rules
     #[test]
     fn the_three_rules_and_their_order() {
         use MatchRule::*;

@@ -199,6 +199,7 @@ mod tests {
         format!("{:#}", open_writer(path, opening).unwrap_err())
     }
 
+    /// Promise: seat-durable
     #[test]
     fn a_new_database_is_private_whole_and_of_this_version() {
         let folder = tempfile::tempdir().unwrap();
@@ -221,6 +222,7 @@ mod tests {
         open_writer(&path, Opening::Existing).unwrap();
     }
 
+    /// Promise: serve-database
     #[test]
     fn what_is_not_our_database_is_refused_in_words() {
         let folder = tempfile::tempdir().unwrap();
@@ -239,6 +241,7 @@ mod tests {
         assert!(refusal(&path, Opening::Migrating).contains("another program"), "foreign");
     }
 
+    /// Promise: serve-database
     #[test]
     fn a_newer_schema_is_refused_and_an_older_one_names_the_remedy() {
         let folder = tempfile::tempdir().unwrap();
@@ -275,6 +278,7 @@ mod tests {
         assert_eq!(connection.query_row(missing, [], |row| row.get::<_, i64>(0)), Ok(0));
     }
 
+    /// Promise: serve-database
     #[test]
     fn damage_is_found_and_named() {
         let folder = tempfile::tempdir().unwrap();

@@ -235,6 +235,7 @@ mod tests {
         assert_eq!(count(&reader), 2);
     }
 
+    /// Promise: seat-outcome-unknown
     #[test]
     fn a_commit_that_fails_is_unknown_to_its_whole_group_and_to_no_other() {
         let folder = tempfile::tempdir().unwrap();
@@ -249,6 +250,7 @@ mod tests {
         assert_eq!(count(&reader), 1);
     }
 
+    /// Promise: seat-outcome-unknown
     #[test]
     fn a_full_database_is_unavailable_and_the_rest_of_the_group_is_not_lied_to() {
         let folder = tempfile::tempdir().unwrap();
@@ -262,6 +264,7 @@ mod tests {
         assert_eq!(count(&reader), told as i64);
     }
 
+    /// Promise: seat-outcome-unknown
     #[test]
     fn a_transaction_that_ended_by_itself_is_unknown_to_its_whole_group() {
         let folder = tempfile::tempdir().unwrap();
@@ -288,6 +291,7 @@ mod tests {
         assert_eq!(count(&reader), 1);
     }
 
+    /// Promise: seat-client-gone
     #[test]
     fn a_request_whose_asker_has_gone_is_carried_out() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,43 +1,35 @@
 //! `--dry-run` of registering: the request as it would be sent, and the files that would change.
 
 use els_protocol::wire::registration_path;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::Run;
+use super::Prepared;
 use super::attempt::Origin;
-use crate::commands::{request_view, say_files, say_request, show_plan};
-use crate::error::Result;
-use crate::output::{FileState, Report};
+use crate::commands::dry_run::{say_files, say_request};
+use crate::commands::{repo_file, show_plan};
+use crate::failure::Result;
 use crate::registration;
 use crate::repo::{self, Present, Wanted};
+use crate::report::{DryRun, FileState, Report};
 
-/// Stands for what the backend decides.
-const FROM_BACKEND: &str = "<from the backend>";
-
-impl Run<'_> {
-    /// `--dry-run`: the request, and the files that would change.
-    pub(super) fn show(&mut self, report: &mut Report) -> Result<()> {
-        let gpg_key = self.context.gpg_key()?;
-        let attempt = self.choose();
+impl Prepared<'_> {
+    /// Shows what the run would do.
+    pub(super) fn show(&self, report: &mut Report) -> Result<()> {
+        let Prepared { facts, gpg_key, attempt, .. } = self;
         let fresh = attempt.origin == Origin::Fresh;
         let marked = |text: String| if fresh { format!("<example: {text}>") } else { text };
         let id = marked(attempt.credential.id.to_string());
-        self.request.machine = attempt.identity.machine;
-        self.request.token_sha256 = attempt.credential.token.hash();
-        let mut body = serde_json::to_value(&self.request).expect("a request is a JSON document");
+        let mut body = serde_json::to_value(facts.request(attempt)).expect("a request is a JSON document");
         body["key"] = "<redacted>".into();
         body["token_sha256"] = marked(attempt.credential.token.hash().to_string()).into();
         let path = registration_path(&attempt.credential.id).replace(&attempt.credential.id.to_string(), &id);
-        let request = request_view("PUT", &self.server, &path, None, Some(body));
-        say_request(request, report);
+        say_request("PUT", &facts.server, &path, None, Some(body), report);
 
-        let present = Present::look(&self.context.root)?;
-        let state = self.standing.state.as_ref().filter(|_| !fresh);
-        match state {
+        let present = Present::look(&facts.context.root)?;
+        match facts.standing.state.as_ref().filter(|_| !fresh) {
             Some(state) => {
-                let repo_file = self.context.repo_file(state.repo_file.as_str())?;
-                let wanted =
-                    Wanted { repo_url: &state.repo_url, credential: &attempt.credential, repo_file, gpg_key: &gpg_key };
+                let repo_file = repo_file(state.repo_file.as_str())?;
+                let wanted = Wanted { repo_url: &state.repo_url, credential: &attempt.credential, repo_file, gpg_key };
                 let plan = present.plan(&wanted, Some(&state.files));
                 show_plan(&plan, report);
                 report.changed = Some(plan.changes_files());
@@ -48,23 +40,25 @@ impl Run<'_> {
                     report.file(file.path, FileState::Written);
                 }
                 report.changed = Some(true);
-                let values: Value = json!({
-                    repo::REPO.path: FROM_BACKEND,
-                    repo::URL.path: FROM_BACKEND,
-                    repo::ID.path: id,
-                    repo::TOKEN.path: "<example: made by the run>",
-                });
                 if let Some(request) = &mut report.request {
-                    request["files"] = values;
+                    request["files"] = json!({
+                        repo::REPO.path: FROM_BACKEND,
+                        repo::URL.path: FROM_BACKEND,
+                        repo::ID.path: id,
+                        repo::TOKEN.path: "<example: made by the run>",
+                    });
                 }
             }
         }
-        report.state = self.standing_without_this();
+        report.state = Some(facts.standing_without_this());
         say_files(report);
         if fresh {
-            report.say(format!("the repo file's name, {} and the expiry are {FROM_BACKEND}", repo::URL.path));
+            report.dry_run(DryRun::Decided { path: repo::URL.path });
         }
-        report.say("(dry run: nothing was sent, nothing was written)");
+        report.dry_run(DryRun::End);
         Ok(())
     }
 }
+
+/// In place of what the backend decides.
+const FROM_BACKEND: &str = "<from the backend>";

@@ -1,266 +1,297 @@
 //! `--register`: a seat for this machine, and the files that make `dnf update` work.
 //!
-//! The order is what makes it safe to be killed at any instant. The id and the token are made here and saved before the
-//! first byte is sent; the backend is asked; the repository is probed; only then are files changed, the state and the
-//! journal with them. A failure in between gives back what this run took.
+//! The order makes it safe to be killed at any time. The id and the token are made here and saved before the first byte is
+//! sent; the backend is asked; the repository is probed; only then are files changed, with them the state and the journal. A
+//! failure in between releases what this run registered.
 
 mod attempt;
 mod dry_run;
 
-use els_protocol::wire::{RegisterRequest, Registration};
-use els_protocol::{BaseUrl, Code, LicenseKey, MachineId, RegistrationId, Sha256Hex};
+use els_host::machine::{self, Machine};
+use els_host::network::{Call, Client};
+use els_host::root::Change;
+use els_protocol::wire::{Os, RegisterRequest, Registration};
+use els_protocol::{BaseUrl, Code, Label, LicenseKey, RegistrationId};
 
-use self::attempt::{Attempt, Origin, wants_a_fresh_id};
-use super::{Context, release_command, say_registration, show_network, show_plan};
-use crate::backend::{CallError, Client, Credential};
-use crate::error::{Failure, Kind, Result};
-use crate::machine::Machine;
-use crate::output::{FileState, Report, State as Stands};
-use crate::registration::{self, Pending, Standing, State};
-use crate::repo::{self, Present, Wanted};
-use crate::root::Change;
-use crate::{checks, config, machine};
+use self::attempt::{Attempt, Journal, Origin};
+use super::{Context, repo_file, say_registration, show_network, show_plan};
+use crate::failure::{Failure, Result};
+use crate::registration::{self, Standing, State};
+use crate::repo::{self, Plan, Present, Wanted};
+use crate::report::{FileState, Headline, Line, Progress, Report, State as Stands};
+use crate::warning::Warning;
+use crate::{backend, checks, config};
 
-/// One run of the action.
-struct Run<'a> {
+pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
+    let key = config::license_key(context.options)?;
+    let _lock = context.begin()?;
+    let facts = Facts::gather(context, key, report)?;
+    let prepared = Prepared::new(&facts)?;
+    if context.options.dry_run {
+        return prepared.show(report);
+    }
+    report.changed = Some(false);
+    let folders = [&repo::FOLDERS[..], &[registration::FOLDER]].concat();
+    let missing = context.root.missing(&folders)?;
+    let outcome = prepared
+        .ask(&folders)
+        .and_then(|asked| asked.granted(report))
+        .and_then(|granted| granted.apply(&missing, report))
+        .map(|applied| applied.finish(report));
+    if outcome.is_err() && !facts.standing.is_registered() {
+        // Without a registration the folders that this run made are empty.
+        let remove = missing.into_iter().rev().map(|path| Change::RemoveFolder { path });
+        context.root.carry_out(&remove.collect::<Vec<_>>())?;
+    }
+    show_network(context, &facts.client, report);
+    outcome
+}
+
+/// All that can be known, and can be wrong, before the backend is asked.
+struct Facts<'a> {
     context: &'a Context<'a>,
     client: Client,
     key: LicenseKey,
     server: BaseUrl,
     standing: Standing,
     machine: Machine,
-    /// The journal as it is to be.
-    pending: Pending,
-    /// The registration that was held, where the backend says that it is another key's or another machine's.
+    os: Os,
+    arch: String,
+    label: Option<Label>,
+}
+
+/// The registration to ask for.
+struct Prepared<'a> {
+    facts: &'a Facts<'a>,
+    gpg_key: Vec<u8>,
+    journal: Journal<'a>,
+    attempt: Attempt,
+}
+
+/// The backend was asked.
+struct Asked<'a> {
+    prepared: Prepared<'a>,
+    answer: Call<Registration>,
+    /// The registration that was held, if the backend says that it is another key's or another machine's.
     disputed: Option<RegistrationId>,
-    request: RegisterRequest,
 }
 
-pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
-    let key = config::license_key(context.options)?;
-    let _lock = if context.options.dry_run { None } else { Some(context.lock()?) };
-    if !context.options.dry_run {
-        context.sweep()?;
-    }
-    let mut run = Run::prepare(context, key, report)?;
-    if context.options.dry_run {
-        return run.show(report);
-    }
-    report.changed = Some(false);
-    let mut made_folders = Vec::new();
-    let outcome = run.register(&mut made_folders, report);
-    if outcome.is_err() && !run.standing.is_registered() {
-        // Nothing was had: empty folders would be all that is left of the run.
-        let remove = made_folders.into_iter().rev().map(|path| Change::RemoveFolder { path });
-        context.root.carry_out(&remove.collect::<Vec<_>>())?;
-    }
-    show_network(context, &run.client, report);
-    outcome
+/// The machine has a seat.
+struct Granted<'a> {
+    prepared: Prepared<'a>,
+    registration: Registration,
+    disputed: Option<RegistrationId>,
 }
 
-impl<'a> Run<'a> {
-    /// All that can be known, and can be wrong, before anybody is asked.
-    fn prepare(context: &'a Context<'a>, key: LicenseKey, report: &mut Report) -> Result<Self> {
+/// The files are written.
+struct Applied<'a> {
+    facts: &'a Facts<'a>,
+    journal: Journal<'a>,
+    disputed: Option<RegistrationId>,
+    state: State,
+    plan: Plan,
+}
+
+impl<'a> Facts<'a> {
+    fn gather(context: &'a Context<'a>, key: LicenseKey, report: &mut Report) -> Result<Self> {
         machine::require_package_manager(&context.root)?;
         let standing = context.standing(report)?;
         let machine = context.machine()?;
-        let server = context.server_for_registering(standing.state.as_ref())?;
+        let server = context.server_for_key(standing.state.as_ref())?;
         let label = config::label(context.options, &context.config, machine::host_name)?;
-        let moved = context.options.moved;
-        let pending = if moved { standing.pending.clone() } else { standing.journal_of(&machine) };
-        let request = RegisterRequest {
-            key: key.expose().to_owned(),
-            token_sha256: Sha256Hex([0; 32]),
-            machine: MachineId::from_random([0; 16]),
-            hardware: machine.hardware,
-            moved,
-            os: machine::operating_system(&context.root)?,
-            arch: machine::architecture()?,
-            label,
-        };
-        Ok(Run { context, client: context.client()?, key, server, standing, machine, pending, disputed: None, request })
+        let os = machine::operating_system(&context.root)?;
+        let arch = machine::architecture()?;
+        Ok(Facts { context, client: context.client()?, key, server, standing, machine, os, arch, label })
     }
 
-    fn register(&mut self, made_folders: &mut Vec<String>, report: &mut Report) -> Result<()> {
-        let context = self.context;
-        let gpg_key = context.gpg_key()?;
-        let mut folders = repo::FOLDERS.to_vec();
-        folders.push(registration::FOLDER);
-        // What stands in the way shows here, before anything is asked of the backend.
+    fn request(&self, attempt: &Attempt) -> RegisterRequest {
+        RegisterRequest {
+            key: self.key.expose().to_owned(),
+            token_sha256: attempt.credential.token.hash(),
+            machine: attempt.identity.machine,
+            hardware: self.machine.hardware,
+            moved: self.context.options.moved,
+            os: self.os.clone(),
+            arch: self.arch.clone(),
+            label: self.label.clone(),
+        }
+    }
+
+    /// Whether this machine was copied from a registered one, and is to be registered as a machine of its own.
+    fn is_copy(&self) -> bool {
+        self.standing.is_copy(&self.machine) && !self.context.options.moved
+    }
+
+    /// The state of the machine without what this run tries.
+    fn standing_without_this(&self) -> Stands {
+        if self.is_copy() {
+            Stands::Copied
+        } else if self.standing.is_registered() {
+            Stands::Registered
+        } else {
+            Stands::NotRegistered
+        }
+    }
+}
+
+impl<'a> Prepared<'a> {
+    fn new(facts: &'a Facts<'a>) -> Result<Self> {
+        let journal = Journal::new(facts);
+        let attempt = journal.choose();
+        Ok(Prepared { facts, gpg_key: facts.context.gpg_key()?, journal, attempt })
+    }
+
+    /// Asks for the registration, once more with a new id if the backend wants one. The journal is written before.
+    fn ask(mut self, folders: &[&str]) -> Result<Asked<'a>> {
+        let context = self.facts.context;
+        // Whatever is in the way of the files shows here, before the backend is asked.
         Present::look(&context.root)?;
-        let staging = [&repo::STAGING[..], &[registration::FOLDER]].concat();
-        context.root.require_writable(&folders, &staging, made_folders)?;
-
-        let mut attempt = self.choose();
-        self.journal(&attempt)?;
-        let mut answer = self.ask(&attempt);
-        if answer.as_ref().is_err_and(wants_a_fresh_id) {
-            context.printer.progress("the backend wants a new registration id; asking once more");
-            // Released, or another key's or machine's. Which of the two is not known, so it is not given back either.
-            self.pending.making = None;
-            let conflict = answer.is_err_and(|error| error.failure.kind == Kind::Wire(Code::RegistrationConflict));
-            self.disputed = Some(attempt.credential.id).filter(|_| conflict && attempt.origin == Origin::Held);
-            attempt = self.fresh();
-            self.journal(&attempt)?;
-            answer = self.ask(&attempt);
+        context.root.require_writable(folders, &[&repo::STAGING[..], &[registration::FOLDER]].concat())?;
+        self.journal.begin(&self.attempt)?;
+        let mut answer = self.send();
+        let mut disputed = None;
+        let code = answer.as_ref().err().and_then(|error| error.failure.denial());
+        if let Some(Code::RegistrationConflict | Code::RegistrationReleased) = code {
+            context.progress(&Progress::NewId);
+            // Released, or another key's or machine's. Which of the two is not known, so it is not released either.
+            self.journal.drop_making();
+            let held = self.attempt.origin == Origin::Held && code == Some(Code::RegistrationConflict);
+            disputed = held.then_some(self.attempt.credential.id);
+            self.attempt = self.journal.fresh();
+            self.journal.begin(&self.attempt)?;
+            answer = self.send();
         }
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(error) => {
-                self.after_refusal(&attempt, error.fate, report);
-                report.seats = error.seats;
-                report.state = self.standing_without_this();
-                return Err(error.failure);
+        Ok(Asked { prepared: self, answer, disputed })
+    }
+
+    fn send(&self) -> Call<Registration> {
+        let (facts, id) = (self.facts, &self.attempt.credential.id);
+        facts.context.progress(&Progress::Asking { server: &facts.server, id });
+        backend::register(&facts.client, &facts.server, id, &facts.request(&self.attempt))
+    }
+}
+
+impl<'a> Asked<'a> {
+    /// Goes on if the backend granted the registration; else the journal is brought in order.
+    fn granted(self, report: &mut Report) -> Result<Granted<'a>> {
+        let Asked { mut prepared, answer, disputed } = self;
+        match answer {
+            Ok(registration) => {
+                report.seats = Some(registration.seats);
+                Ok(Granted { prepared, registration, disputed })
             }
-        };
-        report.seats = Some(answer.seats);
-        let written = self.write(&attempt, &answer, &gpg_key, made_folders, report);
-        if written.is_err() {
-            self.give_up(&attempt, report);
-            report.state = self.standing_without_this();
+            Err(error) => {
+                prepared.journal.after_refusal(&prepared.attempt, error.fate, report);
+                let failure = Failure::from(error);
+                report.seats = failure.seats();
+                report.state = Some(prepared.facts.standing_without_this());
+                Err(failure)
+            }
         }
-        written
     }
+}
 
-    fn ask(&mut self, attempt: &Attempt) -> std::result::Result<Registration, CallError> {
-        let Credential { id, token } = &attempt.credential;
-        self.request.token_sha256 = token.hash();
-        self.request.machine = attempt.identity.machine;
-        self.context.printer.progress(&format!("asking {} for registration {id}", self.server));
-        self.client.register(&self.server, id, &self.request)
+impl<'a> Granted<'a> {
+    /// Checks the answer, probes the repository, writes the files. If that fails, the registration is released.
+    fn apply(self, missing: &[String], report: &mut Report) -> Result<Applied<'a>> {
+        let Granted { mut prepared, registration, disputed } = self;
+        match prepared.write(registration, missing) {
+            Ok((state, plan, journal)) => Ok(Applied { facts: prepared.facts, journal, disputed, state, plan }),
+            Err(failure) => {
+                prepared.journal.give_up(&prepared.attempt, report);
+                report.state = Some(prepared.facts.standing_without_this());
+                Err(failure)
+            }
+        }
     }
+}
 
-    /// Checks the answer, probes the repository, writes the files.
-    fn write(
-        &mut self,
-        attempt: &Attempt,
-        answer: &Registration,
-        gpg_key: &[u8],
-        made_folders: &[String],
-        report: &mut Report,
-    ) -> Result<()> {
-        let context = self.context;
-        let repo_file = context.repo_file(answer.repo.file.as_str())?;
-        let repo_url = checked_url(answer, &self.server)?;
-        let probe = repo::probe_url(repo_file, repo_url.as_str(), machine::base_architecture(&self.request.arch));
-        let probe = probe.and_then(|url| BaseUrl::parse(&url).ok()).ok_or_else(|| {
-            Failure::new(
-                Kind::UnsupportedSystem,
-                format!("the shipped {}.repo has no usable [els-updates]", answer.repo.file),
-            )
-        })?;
-        context.printer.progress(&format!("probing {probe}"));
-        self.client.probe(&probe, &attempt.credential)?;
+impl<'a> Prepared<'a> {
+    /// The state, the changes that were made, and the journal as it is after them.
+    fn write(&self, mut registration: Registration, missing: &[String]) -> Result<(State, Plan, Journal<'a>)> {
+        let Prepared { facts, gpg_key, attempt, .. } = self;
+        let Facts { context, client, server, standing, .. } = facts;
+        let repo_file = repo_file(registration.repo.file.as_str())?;
+        let repo_url = checked_url(&registration, server)?;
+        let probe = repo::probe_url(repo_file, repo_url.as_str(), machine::base_architecture(&facts.arch));
+        let probe = probe.and_then(|url| BaseUrl::parse(&url).ok());
+        let probe =
+            probe.ok_or_else(|| Failure::RepoFileUnusable { name: registration.repo.file.as_str().to_owned() })?;
+        context.progress(&Progress::Probing { url: &probe });
+        backend::probe(client, &probe, &attempt.credential)?;
 
         let present = Present::look(&context.root)?;
         let wanted = Wanted { repo_url: repo_url.as_str(), credential: &attempt.credential, repo_file, gpg_key };
-        let old = self.standing.state.clone();
-        let plan = present.plan(&wanted, old.as_ref().map(|state| &state.files));
-        let check = self.key.check_value(&attempt.credential.token);
-        let mut answer = answer.clone();
-        answer.repo.url = repo_url.as_str().to_owned();
-        let mut state =
-            State::new(&answer, &self.server, Some(check), attempt.identity, context.clock.now(), plan.hashes.clone());
-        state.folders = old.as_ref().map_or_else(|| made_folders.to_vec(), |old| old.folders.clone());
+        let old = standing.state.as_ref();
+        let plan = present.plan(&wanted, old.map(|state| &state.files));
+        let check = facts.key.check_value(&attempt.credential.token);
+        registration.repo.url = repo_url.as_str().to_owned();
+        let (identity, now) = (attempt.identity, context.clock.now());
+        let mut state = State::new(&registration, server, Some(check), identity, now, plan.hashes.clone());
+        state.folders = old.map_or_else(|| missing.to_vec(), |old| old.folders.clone());
 
-        self.pending.making = None;
-        self.pending.forget(&state.registration);
-        let had_pending = !self.standing.pending.is_empty() || attempt.origin != Origin::Held;
+        let journal = self.journal.done(&state.registration);
         let mut changes = plan.first.clone();
         changes.push(state.write());
         changes.extend(plan.last.iter().cloned());
-        if had_pending {
-            changes.push(self.pending.write());
+        if !standing.pending.is_empty() || attempt.origin != Origin::Held {
+            changes.push(journal.pending.write());
         }
-        let before = self.pending.clone();
-        context
-            .root
-            .apply(&changes)
-            .map_err(|error| {
-                self.pending = before;
-                Failure::from(error)
-            })?
-            .keep();
+        context.root.apply(&changes)?;
+        Ok((state, plan, journal))
+    }
+}
 
-        let same = old.as_ref().is_some_and(|old| old.says_the_same(&state));
+impl Applied<'_> {
+    /// Reports, and releases the registrations that the new one replaces.
+    fn finish(mut self, report: &mut Report) {
+        let Applied { facts, state, plan, .. } = &self;
+        let old = facts.standing.state.as_ref();
+        let same = old.is_some_and(|old| old.says_the_same(state));
         let changed = plan.changes_files() || !same;
         report.changed = Some(changed);
         report.state = Some(Stands::Registered);
         report.registration = Some(state.view());
-        show_plan(&plan, report);
+        show_plan(plan, report);
         report.file(registration::STATE.path, if same { FileState::Unchanged } else { FileState::Written });
-        let headline = match &old {
-            _ if !changed => "Already registered: all is in order, nothing was changed.".to_owned(),
-            Some(old) if old.registration == state.registration => {
-                "Registered already; what was missing or altered has been repaired.".to_owned()
-            }
-            Some(_) => "Registered anew.".to_owned(),
-            None => "Registered.".to_owned(),
-        };
-        report.say(headline);
-        say_registration(&state, report);
+        report.headline(match old {
+            _ if !changed => Headline::AlreadyRegistered,
+            Some(old) if old.registration == state.registration => Headline::Repaired,
+            Some(_) => Headline::RegisteredAnew,
+            None => Headline::Registered,
+        });
+        say_registration(state, report);
         if changed {
-            report.say("Next: dnf update");
+            report.say(Line::Next);
         }
-        self.warn_of(old.as_ref(), &state, report);
-        self.give_back_others(report);
-        Ok(())
+        self.warn(report);
+        self.journal.release_superseded(report);
     }
 
-    fn warn_of(&self, old: Option<&State>, state: &State, report: &mut Report) {
-        checks::third_party_repositories(&self.context.root, report);
-        if let Some(original) =
-            self.standing.id().filter(|_| self.standing.is_copy(&self.machine) && !self.context.options.moved)
+    fn warn(&self, report: &mut Report) {
+        let Applied { facts, state, disputed, .. } = self;
+        checks::third_party_repositories(&facts.context.root, report);
+        if let Some(original) = facts.standing.id().filter(|_| facts.is_copy()) {
+            report.warn(Warning::RegisteredCopy { original });
+        }
+        checks::expiry(state.expires, facts.context.clock.now(), true, report);
+        if let Some(id) = *disputed {
+            report.warn(Warning::OldSeatDisputed { id });
+        }
+        if let Some(old) = &facts.standing.state
+            && old.key_id != state.key_id
+            && facts.standing.credential.is_none()
         {
-            report.warn(
-                "copied",
-                format!(
-                    "this machine is not the one that registration {original} was made on, so it was registered as one of its \
-                     own; if it is the same on new hardware, use --moved, and free the old seat with: {}",
-                    release_command(&original)
-                ),
-            );
-        }
-        checks::expiry(state.expires, self.context.clock.now(), true, report);
-        if let Some(disputed) = self.disputed {
-            report.warn(
-                "old-seat-kept",
-                format!(
-                    "the earlier registration {disputed} is of another key or another machine and was left as it is; if it was \
-                     this machine's, free its seat with: {}",
-                    release_command(&disputed)
-                ),
-            );
-        }
-        if let Some(old) = old.filter(|old| old.key_id != state.key_id && self.standing.credential.is_none()) {
-            report.warn(
-                "old-seat-kept",
-                format!(
-                    "the token of the earlier registration {} was lost, so its seat could not be given back; free it with: {}",
-                    old.registration,
-                    release_command(&old.registration)
-                ),
-            );
-        }
-    }
-
-    /// Where the machine stands when this run brought nothing.
-    fn standing_without_this(&self) -> Option<Stands> {
-        if self.standing.is_copy(&self.machine) && !self.context.options.moved {
-            Some(Stands::Copied)
-        } else if self.standing.is_registered() {
-            Some(Stands::Registered)
-        } else {
-            Some(Stands::NotRegistered)
+            report.warn(Warning::OldSeatWithoutToken { id: old.registration });
         }
     }
 }
 
-/// The repository's URL, if it is one that this machine may be sent to.
+/// The repository's URL, if this machine may be sent there.
 pub(super) fn checked_url(answer: &Registration, server: &BaseUrl) -> Result<BaseUrl> {
-    BaseUrl::parse_repository(&answer.repo.url, server).map_err(|why| {
-        let url = els_protocol::clean(&answer.repo.url, 200);
-        Failure::new(Kind::BadAnswer, format!("{server} names a repository URL that is not accepted ({url}): {why}"))
-            .hint("this is for the vendor to mend (--repo-url of the backend)")
+    BaseUrl::parse_repository(&answer.repo.url, server).map_err(|why| Failure::RepositoryUrl {
+        server: server.to_string(),
+        url: els_protocol::clean(&answer.repo.url, 200),
+        why,
     })
 }

@@ -1,0 +1,249 @@
+//! Why something on this machine or over the network failed: data, without sentences. `messages` has the sentences.
+
+#![allow(missing_docs, reason = "the fields are named after what they hold")]
+
+use els_protocol::wire::Seats;
+use els_protocol::{Code, Timestamp};
+use nix::errno::Errno;
+
+use crate::root::PathError;
+
+pub type Result<T> = std::result::Result<T, Failure>;
+
+/// Why an action failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// A file of the machine.
+    Path(PathError),
+    /// A file that the administrator named.
+    Named(PathError),
+    /// A setting. `name` is what the administrator typed: an option, or a file and its key.
+    Setting {
+        name: String,
+        fault: SettingFault,
+    },
+    /// `/etc/machine-id` is malformed.
+    MachineId {
+        path: &'static str,
+    },
+    OsReleaseMissing {
+        path: &'static str,
+    },
+    OsRelease {
+        path: String,
+        fault: OsReleaseFault,
+    },
+    NoPackageManager {
+        tried: &'static [&'static str],
+    },
+    Architecture {
+        errno: Errno,
+    },
+    /// The HTTP library refused to make the request.
+    Request {
+        server: String,
+        why: String,
+    },
+    /// No answer was received.
+    Unreachable(Unreachable),
+    /// An answer ended before its end.
+    CutOff {
+        host: String,
+        fault: NetworkFault,
+    },
+    /// An answer that is not one of the protocol.
+    Answer {
+        server: String,
+        status: u16,
+        fault: AnswerFault,
+        request_id: Option<String>,
+    },
+    /// An error in the protocol's form.
+    Refused(Box<Refusal>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SettingFault {
+    NotUtf8,
+    /// `message` is the TOML parser's.
+    Toml {
+        line: Option<usize>,
+        key: Option<String>,
+        message: String,
+    },
+    Timeout,
+    /// `why` is the protocol's.
+    Url {
+        why: String,
+    },
+    Path(PathError),
+    MissingFile {
+        path: String,
+    },
+    /// `why` is the PEM reader's; without it the file holds no certificate.
+    Certificates {
+        why: Option<String>,
+    },
+    Proxy(ProxyFault),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyFault {
+    Scheme,
+    Port,
+    Host,
+    Login,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OsReleaseFault {
+    NoId,
+    NoVersion,
+    OddCharacters,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreachable {
+    /// With its port.
+    pub host: String,
+    /// Without its login.
+    pub proxy: Option<String>,
+    pub stage: Stage,
+    pub fault: NetworkFault,
+    /// This machine's clock.
+    pub now: Timestamp,
+}
+
+/// How far a request got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Looking up a name.
+    Resolve,
+    /// Opening a connection, to the host or to its proxy.
+    Connect,
+    /// Waiting for the proxy's answer to CONNECT.
+    Proxy,
+    /// The TLS handshake.
+    Tls,
+    /// The connection is open: from here on the request may have arrived.
+    Established,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetworkFault {
+    NoTimeLeft,
+    TimedOut,
+    NameUnknown,
+    ClosedEarly,
+    NotHttp,
+    HeadTooLarge,
+    BodyTooLarge {
+        most: usize,
+    },
+    ProxyLogin,
+    ProxyForbids,
+    ProxyStatus(String),
+    ProxySilent,
+    Tls(TlsFault),
+    Os(Errno),
+    /// In the words of a library.
+    Other(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TlsFault {
+    UnknownIssuer,
+    Expired,
+    NotYetValid,
+    OtherHost,
+    /// A CA's own certificate in place of a server's.
+    CaCertificate,
+    NotTls,
+    /// The system has no CA certificates; `why` if they could not be read.
+    NoAuthorities {
+        why: Option<String>,
+    },
+    /// In the words of rustls.
+    Certificate(String),
+    /// In the words of rustls.
+    Other(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AnswerFault {
+    NoApiHeader,
+    NotAProblem,
+    UnreadableProblem,
+    StatusAndCodeDiffer,
+    UnexpectedStatus,
+    /// About another registration than was asked for.
+    OtherId,
+    Unreadable {
+        why: String,
+    },
+}
+
+/// An error that the backend answered in the protocol's form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub host: String,
+    pub status: u16,
+    /// Cleaned for a terminal.
+    pub code: String,
+    /// The code, if this version knows it.
+    pub known: Option<Code>,
+    pub title: String,
+    pub detail: Option<String>,
+    pub seats: Option<Seats>,
+    pub request_id: Option<String>,
+}
+
+impl Failure {
+    pub fn setting(name: impl Into<String>, fault: SettingFault) -> Self {
+        Failure::Setting { name: name.into(), fault }
+    }
+
+    /// The code in `--json` documents.
+    pub fn code(&self) -> &str {
+        match self {
+            Failure::Path(_) | Failure::Architecture { .. } | Failure::Request { .. } => "io",
+            Failure::Named(_) | Failure::Setting { .. } | Failure::MachineId { .. } => "usage",
+            Failure::OsReleaseMissing { .. } | Failure::OsRelease { .. } | Failure::NoPackageManager { .. } => {
+                "unsupported-system"
+            }
+            Failure::Unreachable(_) => "unreachable",
+            Failure::CutOff { .. } | Failure::Answer { .. } => "bad-answer",
+            Failure::Refused(refusal) => &refusal.code,
+        }
+    }
+
+    /// Names the request in the backend's log.
+    pub fn request_id(&self) -> Option<&str> {
+        match self {
+            Failure::Answer { request_id, .. } => request_id.as_deref(),
+            Failure::Refused(refusal) => refusal.request_id.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The protocol's code, if the backend answered with one that this version knows.
+    pub fn denial(&self) -> Option<Code> {
+        match self {
+            Failure::Refused(refusal) => refusal.known,
+            _ => None,
+        }
+    }
+}
+
+impl TlsFault {
+    /// A wrong clock is the usual cause.
+    pub fn is_about_dates(&self) -> bool {
+        matches!(self, TlsFault::Expired | TlsFault::NotYetValid)
+    }
+}
+
+impl From<PathError> for Failure {
+    fn from(error: PathError) -> Self {
+        Failure::Path(error)
+    }
+}

@@ -1,0 +1,121 @@
+//! English: warnings.
+
+use els_host::dnf_conf;
+use els_host::messages as host;
+
+use super::{COPY, failure, release_command};
+use crate::warning::{FileKept, NotReleased, Warning};
+
+/// One warning.
+pub(crate) fn warning(warning: &Warning) -> String {
+    match warning {
+        Warning::Lost(lost) => {
+            let what = if lost.is_json { "has other members than it should" } else { "is not a JSON document" };
+            format!("{} {what} (line {}); it is taken as lost", lost.path, lost.line)
+        }
+        Warning::FileKept(kept) => file_kept(kept),
+        Warning::ThirdParty { ids } => format!(
+            "enabled repositories that are neither ELS nor the distribution's: {}; their packages may replace ELS's or \
+             need newer ones ('dnf config-manager --set-disabled ID' disables one)",
+            ids.join(", ")
+        ),
+        Warning::ThirdPartyUnknown(cause) => {
+            format!("the repositories of this machine were not checked: {}", failure(cause))
+        }
+        Warning::Expired { expires, confirmed: true } => {
+            format!("the key expired on {}; new updates stop when its grace is over", expires.date())
+        }
+        Warning::Expired { expires, confirmed: false } => {
+            format!("the key expired on {}, as far as is known here; a renewal is not visible offline", expires.date())
+        }
+        Warning::ExpiresSoon { expires, days } => format!("the key expires on {} ({days} days left)", expires.date()),
+        Warning::Clock { behind } => {
+            let direction = if *behind > 0 { "behind" } else { "ahead of" };
+            format!(
+                "this machine's clock is {} minutes {direction} the backend's: TLS and signatures depend on it \
+                 ('timedatectl', 'chronyc tracking')",
+                behind.abs()
+            )
+        }
+        Warning::ProxyUnknownToDnf { source, proxy, user } => {
+            let login = match user {
+                Some(user) => format!(", proxy_username={user}, proxy_password=..."),
+                None => String::new(),
+            };
+            format!(
+                "the proxy comes from {}, which dnf does not read; add to [main] of {}: proxy={proxy}{login}",
+                host::proxy_source(source),
+                dnf_conf::PATH
+            )
+        }
+        Warning::ProxyPasswordReadable { path, dnf } => {
+            let condition = if *dnf { ", if only root runs dnf" } else { "" };
+            format!("{path} holds a proxy password and others can read it: chmod 600 {path}{condition}")
+        }
+        Warning::CaUnknownToDnf { path } => format!(
+            "without {path} this system does not trust the host, so dnf will refuse it: cp {path} \
+             /etc/pki/ca-trust/source/anchors/ && update-ca-trust"
+        ),
+        Warning::RegisteredCopy { original } => format!(
+            "registration {original} was made on another machine, so this one was registered as a machine of its own; if it \
+             is the same on new hardware, use --moved, and release the old seat with: {}",
+            release_command(original)
+        ),
+        Warning::UnregisteredCopy => {
+            format!("if this was the registered machine on new hardware, register it with --moved; {COPY}")
+        }
+        Warning::IsCopy => format!("this machine is not the one that was registered: {COPY}"),
+        Warning::OldSeatDisputed { id } => format!(
+            "the earlier registration {id} is of another key or another machine and was left as it is; if it was this \
+             machine's, release its seat with: {}",
+            release_command(id)
+        ),
+        Warning::OldSeatWithoutToken { id } => format!(
+            "the token of the earlier registration {id} was lost, so its seat could not be released; release it with: {}",
+            release_command(id)
+        ),
+        Warning::NotReleased { id, what } => {
+            let release = release_command(id);
+            let later = "the next run tries again, or release its seat with";
+            match what {
+                NotReleased::New(cause) => {
+                    format!("registration {id} could not be released ({}); {later}: {release}", failure(cause))
+                }
+                NotReleased::Superseded(cause) => {
+                    let cause = failure(cause);
+                    format!("the earlier registration {id} could not be released ({cause}); {later}: {release}")
+                }
+                NotReleased::Journaled => format!("registration {id} is not released yet; {later}: {release}"),
+                NotReleased::Abandoned => {
+                    format!("the seat of registration {id} was not released; release it with: {release}")
+                }
+            }
+        }
+        Warning::Journal(cause) => failure(cause),
+        Warning::ReleasedThisMachine => {
+            "that was this machine's own registration: 'els-register --unregister' removes its files".to_owned()
+        }
+        Warning::Forced(cause) => format!("files were removed although this failed: {}", failure(cause)),
+        Warning::Offline => {
+            "not run by root, so the backend was not asked: only what is known here is shown".to_owned()
+        }
+        Warning::Interrupted => {
+            "an earlier run was interrupted: run the same command again, or --unregister".to_owned()
+        }
+    }
+}
+
+fn file_kept(kept: &FileKept) -> String {
+    match kept {
+        FileKept::Edited { path } => format!("{path} was edited here; it is kept"),
+        FileKept::EditedBesideNew { path, new } => {
+            format!(
+                "{path} was edited here and is kept; the shipped one has changed since and is {new}: compare the two"
+            )
+        }
+        FileKept::EditedAndMoved { path, to } => format!("{path} was edited here; it is now {to}"),
+        FileKept::NotOurs { path, to } => format!("{path} was there already and is not ours; it is now {to}"),
+        FileKept::OtherKey { path, to } => format!("{path} was there already, with another key; it is now {to}"),
+        FileKept::NotTheInstalledKey { path } => format!("{path} is not the key that was installed; it is kept"),
+    }
+}
