@@ -37,6 +37,8 @@ pub struct JobMetrics {
     pub done: Counter,
     /// Runs that failed.
     pub failed: Counter,
+    /// Times at which another node had the job.
+    pub elsewhere: Counter,
     /// Unix time of the last success on this node; 0 for none.
     pub last_success: Gauge,
 }
@@ -92,7 +94,7 @@ impl Metrics {
     pub fn job(&self, job: &'static str) -> JobMetrics {
         let runs = |result| self.upkeep_runs.get_or_create_owned(&RunLabels { job, result });
         let last_success = self.upkeep_success.get_or_create_owned(&JobLabel { job });
-        JobMetrics { done: runs("done"), failed: runs("failed"), last_success }
+        JobMetrics { done: runs("done"), failed: runs("failed"), elsewhere: runs("elsewhere"), last_success }
     }
 
     /// All metrics in the OpenMetrics text format.
@@ -152,6 +154,7 @@ mod tests {
             r#"els_gate_answers_total{answer="open"} 1"#,
             r#"els_upkeep_runs_total{job="erase-ids",result="done"} 1"#,
             r#"els_upkeep_runs_total{job="erase-ids",result="failed"} 0"#,
+            r#"els_upkeep_runs_total{job="erase-ids",result="elsewhere"} 0"#,
             r#"els_upkeep_last_success_timestamp_seconds{job="erase-ids"} 7"#,
             "# EOF",
         ] {

@@ -74,6 +74,7 @@ pub struct Running {
     listeners: JoinSet<()>,
     background: JoinSet<()>,
     gate: Arc<Gate>,
+    upkeep: Upkeep,
 }
 
 /// Serves until SIGTERM or SIGINT, then ends in order.
@@ -140,7 +141,8 @@ pub async fn start(options: Options, store: Arc<dyn Store>) -> Result<Running, S
 
     let connections = connections_allowed(files_each)
         .map_err(|error| ServeError::Failed(format!("cannot read the limit on open files: {error}")))?;
-    let upkeep = Upkeep { store, gate: gate.clone(), metrics: metrics.clone(), clock: options.clock };
+    let upkeep =
+        Upkeep { store, gate: gate.clone(), metrics: metrics.clone(), clock: options.clock, node: node_name() };
     let mut background = upkeep.start();
     background.spawn({
         let gate = gate.clone();
@@ -166,7 +168,7 @@ pub async fn start(options: Options, store: Arc<dyn Store>) -> Result<Running, S
         async move { api.answer_admin(request).await }
     }));
     tracing::info!(%listen, %admin_listen, repo_url = %repo_url, "ready");
-    Ok(Running { listen, admin_listen, stop, listeners, background, gate })
+    Ok(Running { listen, admin_listen, stop, listeners, background, gate, upkeep })
 }
 
 impl Running {
@@ -178,6 +180,7 @@ impl Running {
         if let Err(error) = self.gate.write_seen().await {
             tracing::warn!(%error, "the last times of use were not written");
         }
+        self.upkeep.stopped().await;
     }
 }
 
@@ -249,6 +252,15 @@ async fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, ServeError
         };
         ServeError::Failed(format!("{flag} {address}: {error}{hint}"))
     })
+}
+
+/// A name that no other process has: two nodes may have the same host name and process id, in containers.
+fn node_name() -> String {
+    let mut bytes = [0; 8];
+    #[expect(clippy::disallowed_methods, reason = "the name of a node is not a secret")]
+    let random = getrandom::fill(&mut bytes);
+    let boot = random.map(|()| u64::from_be_bytes(bytes)).unwrap_or_default();
+    format!("{boot:016x}-{}", std::process::id())
 }
 
 /// Credentials in the gate's memory, about 100 bytes each.

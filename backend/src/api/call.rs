@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use els_ledger::StoreError;
-use els_ledger::rules::{Judged, Refusal};
+use els_ledger::rules::{Denied, Judged};
 use els_protocol::{Code, Sha256Hex};
 use els_server::limits::{Admission, Crowded};
 use els_server::problem::ProblemResponse;
@@ -56,19 +56,19 @@ impl Call {
             Err(error) => return Err(store_failed(StoreError::Internal(error.to_string()))),
         };
         if let Some(key) = &key
-            && !matches!(judged, Err(Refusal { code: Code::UnknownKey, .. }))
+            && !matches!(judged, Err(Denied::UnknownKey))
         {
             app.limits.note_known(key);
         }
-        judged.map_err(|refusal| {
-            if matches!(refusal.code, Code::UnknownKey | Code::CredentialInvalid | Code::UnknownRegistration)
+        judged.map_err(|why| {
+            if matches!(why, Denied::UnknownKey | Denied::WrongToken | Denied::UnknownRegistration)
                 && let Err(exhausted) = app.limits.failed(peer, Instant::now())
             {
                 app.metrics.limited.inc();
                 return ProblemResponse::rate_limited(exhausted.retry_after)
                     .detail("Too many requests with unknown keys or credentials come from this address.");
             }
-            denied(refusal)
+            denied(why)
         })
     }
 

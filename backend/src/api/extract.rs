@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{FromRequestParts, Path};
+use els_ledger::{Actor, By, Origin};
 use els_protocol::{RegistrationId, Sha256Hex};
 use els_server::problem::{ProblemResponse, Scheme};
+use http::HeaderValue;
 use http::request::Parts;
 
 use super::app::App;
@@ -17,12 +19,17 @@ use crate::credential::{Credentials, Presented, bearer_key};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) IpAddr);
 
+/// The id of the request; [`super::Api`] sets it.
+#[derive(Debug, Clone)]
+pub(super) struct RequestId(pub(super) HeaderValue);
+
 /// The registration that the path names.
 pub(super) struct RegistrationPath(pub(super) RegistrationId);
 
 /// A request by a machine for its own registration: path and credential name the same one.
 pub(super) struct OwnRegistration {
     pub(super) peer: IpAddr,
+    pub(super) by: By,
     pub(super) presented: Presented,
     pub(super) call: Call,
 }
@@ -30,12 +37,28 @@ pub(super) struct OwnRegistration {
 /// The license key of the request, as a hash.
 pub(super) struct KeyHash(pub(super) Sha256Hex);
 
+impl RequestId {
+    /// This request as the cause of a change.
+    pub(super) fn by(&self, actor: Actor) -> By {
+        By { request: self.0.to_str().ok().map(str::to_owned), ..By::new(actor, Origin::Api) }
+    }
+}
+
 impl FromRequestParts<Arc<App>> for Peer {
     type Rejection = ProblemResponse;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ProblemResponse> {
         let Extension(peer) = Extension::from_request_parts(parts, app).await.expect("set for every request");
         Ok(peer)
+    }
+}
+
+impl FromRequestParts<Arc<App>> for RequestId {
+    type Rejection = ProblemResponse;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ProblemResponse> {
+        let Extension(id) = Extension::from_request_parts(parts, app).await.expect("set for every request");
+        Ok(id)
     }
 }
 
@@ -63,8 +86,9 @@ impl FromRequestParts<Arc<App>> for OwnRegistration {
             Credentials::Malformed => return refused("The credential is not a registration id and its token."),
             Credentials::Absent => return refused("The registration's id and token are required."),
         };
+        let by = RequestId::from_request_parts(parts, app).await?.by(Actor::Machine);
         let call = Call::with_credential(app, peer, &presented).await?;
-        Ok(OwnRegistration { peer, presented, call })
+        Ok(OwnRegistration { peer, by, presented, call })
     }
 }
 

@@ -30,7 +30,7 @@ use els_server::response::{RequestLog, caught, stamped};
 use http::{Method, Request, StatusCode};
 use tower_service::Service;
 
-use self::extract::Peer;
+use self::extract::{Peer, RequestId};
 
 /// Answers the requests of both listeners.
 #[derive(Clone)]
@@ -71,6 +71,7 @@ impl Api {
         let path = (route == routes::FILES).then(|| els_protocol::clean(path, 200));
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(RequestId(id.clone()));
         let routed = async {
             let Ok(response) = self.router.clone().call(request).await;
             response

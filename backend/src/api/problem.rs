@@ -5,17 +5,30 @@
 use std::time::Duration;
 
 use els_ledger::StoreError;
-use els_ledger::rules::Refusal;
+use els_ledger::rules::Denied;
 use els_protocol::Code;
 use els_server::problem::{ProblemResponse, Scheme};
 
-pub(super) fn denied(refusal: Refusal) -> ProblemResponse {
-    match refusal.code {
-        Code::CredentialInvalid => {
-            ProblemResponse::unauthenticated(Scheme::Basic, "The token does not belong to this registration.")
+pub(super) fn denied(denied: Denied) -> ProblemResponse {
+    let code = match denied {
+        Denied::WrongToken => {
+            return ProblemResponse::unauthenticated(Scheme::Basic, "The token does not belong to this registration.");
         }
-        code => ProblemResponse::new(code).with(|problem| problem.seats = refusal.seats),
-    }
+        Denied::KeyFull { seats } => {
+            return ProblemResponse::new(Code::NoFreeSeat).with(|problem| problem.seats = Some(seats));
+        }
+        Denied::UnknownKey => Code::UnknownKey,
+        Denied::KeyNotYetValid => Code::KeyNotYetValid,
+        Denied::KeyExpired => Code::KeyExpired,
+        Denied::KeySuspended => Code::KeySuspended,
+        Denied::KeyRevoked => Code::KeyRevoked,
+        Denied::ReleaseNotAllowed => Code::KeyReleaseDenied,
+        Denied::SystemNotCovered => Code::SystemNotCovered,
+        Denied::UnknownRegistration => Code::UnknownRegistration,
+        Denied::RegistrationConflict => Code::RegistrationConflict,
+        Denied::RegistrationReleased => Code::RegistrationReleased,
+    };
+    ProblemResponse::new(code)
 }
 
 pub(super) fn store_failed(error: StoreError) -> ProblemResponse {

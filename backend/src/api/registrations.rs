@@ -6,7 +6,7 @@ use std::time::Instant;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use els_ledger::rules::RegisterCommand;
-use els_ledger::{Deleted, How, RegistrationView};
+use els_ledger::{Actor, How, RegistrationView, ReleaseOutcome};
 use els_protocol::{LicenseKey, Problem, RegistrationId, wire};
 use els_server::body::{json, no_content, read_json};
 use els_server::problem::ProblemResponse;
@@ -14,7 +14,7 @@ use http::StatusCode;
 
 use super::app::App;
 use super::call::Call;
-use super::extract::{OwnRegistration, Peer, RegistrationPath};
+use super::extract::{OwnRegistration, Peer, RegistrationPath, RequestId};
 
 /// Take a seat, confirm it, or move it here.
 ///
@@ -46,14 +46,15 @@ use super::extract::{OwnRegistration, Peer, RegistrationPath};
 pub(super) async fn register(
     State(app): State<Arc<App>>,
     Peer(peer): Peer,
+    request_id: RequestId,
     RegistrationPath(id): RegistrationPath,
     request: Request,
 ) -> Result<Response, ProblemResponse> {
     let (head, body) = request.into_parts();
     let command = command(id, read_json(&head.headers, body, wire::BODY_LIMIT).await?)?;
     let call = Call::with_key(&app, peer, command.key_hash).await?;
-    let (store, now) = (app.store.clone(), (app.clock)());
-    let registered = call.run(async move { store.register(now, command).await }).await?;
+    let (store, now, by) = (app.store.clone(), (app.clock)(), request_id.by(Actor::Machine));
+    let registered = call.run(async move { store.register(now, by, command).await }).await?;
     let status = match registered.how {
         How::Created => StatusCode::CREATED,
         How::Confirmed | How::Moved => StatusCode::OK,
@@ -83,10 +84,10 @@ pub(super) async fn register(
 )]
 pub(super) async fn read_registration(
     State(app): State<Arc<App>>,
-    OwnRegistration { presented, call, .. }: OwnRegistration,
+    OwnRegistration { by, presented, call, .. }: OwnRegistration,
 ) -> Result<Response, ProblemResponse> {
     let (store, now) = (app.store.clone(), (app.clock)());
-    let view = call.run(async move { store.registration(now, presented.id, presented.token_hash).await }).await?;
+    let view = call.run(async move { store.registration(now, by, presented.id, presented.token_hash).await }).await?;
     Ok(json(StatusCode::OK, &registration(&app, view)?))
 }
 
@@ -112,11 +113,12 @@ pub(super) async fn read_registration(
 )]
 pub(super) async fn unregister(
     State(app): State<Arc<App>>,
-    OwnRegistration { peer, presented, call }: OwnRegistration,
+    OwnRegistration { peer, by, presented, call }: OwnRegistration,
 ) -> Result<Response, ProblemResponse> {
     let (store, now) = (app.store.clone(), (app.clock)());
-    let deleted = call.run(async move { store.delete(now, presented.id, presented.token_hash, peer).await }).await?;
-    if deleted == Deleted::NeverSeen {
+    let (id, token_hash) = (presented.id, presented.token_hash);
+    let released = call.run(async move { store.unregister(now, by, id, token_hash, peer).await }).await?;
+    if released == ReleaseOutcome::RememberedEarly {
         // It may be a guess, and the store keeps it for a day: it counts as a failure, although the response is 204.
         let _ = app.limits.failed(peer, Instant::now());
     }

@@ -13,6 +13,7 @@ use http::HeaderMap;
 
 use super::app::App;
 use super::extract::Peer;
+use super::problem::denied;
 use crate::credential::Credentials;
 use crate::gate::Verdict;
 
@@ -61,8 +62,12 @@ pub(super) fn refusal(app: &App, verdict: Verdict) -> Option<ProblemResponse> {
         Verdict::Unauthenticated(why) => {
             (&answers.unauthenticated, Some(ProblemResponse::unauthenticated(Scheme::Basic, why)))
         }
-        Verdict::Forbidden(code, None) => (&answers.forbidden, Some(ProblemResponse::new(code))),
-        Verdict::Forbidden(code, Some(why)) => (&answers.forbidden, Some(ProblemResponse::new(code).detail(why))),
+        Verdict::Denied(why) => (&answers.forbidden, Some(denied(why))),
+        Verdict::NotCovered => (&answers.forbidden, Some(ProblemResponse::new(Code::PathNotCovered))),
+        Verdict::NotAccepted => {
+            let detail = "The gate does not accept this request target.";
+            (&answers.forbidden, Some(ProblemResponse::new(Code::PathNotCovered).detail(detail)))
+        }
         Verdict::Unknown => (&answers.unknown, Some(ProblemResponse::new(Code::Unavailable))),
     };
     counter.inc();

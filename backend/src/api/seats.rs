@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::Response;
+use els_ledger::{Actor, Scope};
 use els_protocol::{Problem, RegistrationId, wire};
 use els_server::body::{json, no_content};
 use els_server::problem::ProblemResponse;
@@ -13,7 +14,7 @@ use serde::Deserialize;
 
 use super::app::App;
 use super::call::Call;
-use super::extract::{KeyHash, Peer, RegistrationPath};
+use super::extract::{KeyHash, Peer, RegistrationPath, RequestId};
 
 /// Which page of a seat list.
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -55,7 +56,7 @@ pub(super) async fn list_seats(
     let (after, limit) = (query.after()?, query.limit()?);
     let call = Call::with_key(&app, peer, key_hash).await?;
     let (store, now) = (app.store.clone(), (app.clock)());
-    let page = call.run(async move { store.seats(now, key_hash, after, limit).await }).await?;
+    let page = call.run(async move { store.seat_page(now, key_hash, after, limit).await }).await?;
     let product = app.product(&page.product)?;
     let list = wire::SeatList {
         key_id: page.key_id.to_string(),
@@ -91,12 +92,13 @@ pub(super) async fn list_seats(
 pub(super) async fn release_seat(
     State(app): State<Arc<App>>,
     Peer(peer): Peer,
+    request_id: RequestId,
     KeyHash(key_hash): KeyHash,
     RegistrationPath(id): RegistrationPath,
 ) -> Result<Response, ProblemResponse> {
     let call = Call::with_key(&app, peer, key_hash).await?;
-    let (store, now) = (app.store.clone(), (app.clock)());
-    call.run(async move { store.release(now, key_hash, id).await }).await?;
+    let (store, now, by) = (app.store.clone(), (app.clock)(), request_id.by(Actor::KeyHolder));
+    call.run(async move { store.release_seat(now, Scope::Key(key_hash), by, id).await }).await?;
     Ok(no_content())
 }
 

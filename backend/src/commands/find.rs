@@ -6,13 +6,14 @@ use super::context::{Context, Outcome};
 use super::error::CommandError;
 use super::{key_list, seat};
 use crate::output::{self, Table};
+use els_ledger::Scope;
 
 pub(super) async fn find(context: Context, text: String, json: bool) -> Outcome {
     let text = text.trim();
     if text.is_empty() {
         return Err(CommandError::Usage("the text to find is empty".into()));
     }
-    let found = context.store.find(text, MOST).await?;
+    let found = context.store.find(context.now, Scope::Vendor, text, MOST).await?;
     let count = found.keys.len().max(found.registrations.len());
     if json {
         output::json(&found)?;

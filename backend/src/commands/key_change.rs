@@ -14,7 +14,7 @@ use crate::cli::UpdateKey;
 use crate::dates::{self, Edge};
 use crate::output;
 use els_ledger::rules::KeyState;
-use els_ledger::{KeyChange, KeyId, Rotation};
+use els_ledger::{By, KeyChange, KeyId, KeyUpdate, Rotation, Scope, StateChange};
 
 /// Checks the options.
 pub(super) fn prepare(options: &UpdateKey, zone: &TimeZone, products: &[String]) -> Result<KeyChange, CommandError> {
@@ -49,12 +49,12 @@ pub(super) fn prepare(options: &UpdateKey, zone: &TimeZone, products: &[String])
 }
 
 pub(super) async fn update(context: Context, key: KeyId, change: KeyChange, json: bool) -> Outcome {
-    match context.store.update_key(context.now, &key, change).await? {
-        None => Err(no_such_key(&key)),
-        Some(Err(taken)) => {
-            Err(CommandError::failed(format!("this contract belongs to key {}; nothing was changed", taken.0)))
+    match context.store.update_key(context.now, Scope::Vendor, By::vendor(), &key, change).await? {
+        KeyUpdate::NoSuchKey => Err(no_such_key(&key)),
+        KeyUpdate::ContractTaken(other) => {
+            Err(CommandError::failed(format!("this contract belongs to key {other}; nothing was changed")))
         }
-        Some(Ok(record)) => {
+        KeyUpdate::Updated(record) => {
             let (used, total) = (record.seats.used, record.seats.total);
             key_list::print(&record, context.now, json)?;
             if used > total {
@@ -74,12 +74,10 @@ pub(super) async fn update(context: Context, key: KeyId, change: KeyChange, json
 
 /// Suspends, resumes or revokes a key.
 pub(super) async fn set_state(context: Context, key: KeyId, state: KeyState) -> Outcome {
-    match context.store.set_key_state(context.now, &key, state).await? {
-        None => Err(no_such_key(&key)),
-        Some(Err(_)) => Err(CommandError::failed(format!(
-            "key {key} is revoked for ever; make another one with `els-backend key create`"
-        ))),
-        Some(Ok(_)) => {
+    match context.store.set_key_state(context.now, Scope::Vendor, By::vendor(), &key, state).await? {
+        StateChange::NoSuchKey => Err(no_such_key(&key)),
+        StateChange::Revoked => Err(revoked_for_ever(&key)),
+        StateChange::Done(_) => {
             output::line(match state {
                 KeyState::Active => format!("Key {key} is active."),
                 KeyState::Suspended => {
@@ -98,17 +96,13 @@ pub(super) async fn rotate(context: Context, key: KeyId, old_until: Option<Times
         return Err(CommandError::Usage("--old-until is in the past; without --old-until the old key ends now".into()));
     }
     let new = secrets::new_key()?;
-    match context.store.rotate_key(context.now, &key, new.hash(), old_until).await? {
-        None => return Err(no_such_key(&key)),
-        Some(Rotation::Revoked) => {
-            return Err(CommandError::failed(format!(
-                "key {key} is revoked for ever; make another one with `els-backend key create`"
-            )));
-        }
-        Some(Rotation::SecretTaken(other)) => {
+    match context.store.rotate_key(context.now, Scope::Vendor, By::vendor(), &key, new.hash(), old_until).await? {
+        Rotation::NoSuchKey => return Err(no_such_key(&key)),
+        Rotation::Revoked => return Err(revoked_for_ever(&key)),
+        Rotation::SecretTaken(other) => {
             return Err(CommandError::failed(format!("the new key exists already, as {other}; run it again")));
         }
-        Some(Rotation::Rotated) => {}
+        Rotation::Rotated => {}
     }
     if json {
         output::json(&json!({ "key_id": key, "key": new.expose(), "old_until": old_until.unwrap_or(context.now) }))?;
@@ -124,4 +118,8 @@ pub(super) async fn rotate(context: Context, key: KeyId, old_until: Option<Times
         }
     });
     Ok(ExitCode::SUCCESS)
+}
+
+fn revoked_for_ever(key: &KeyId) -> CommandError {
+    CommandError::failed(format!("key {key} is revoked for ever; make another one with `els-backend key create`"))
 }

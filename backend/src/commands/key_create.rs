@@ -13,7 +13,7 @@ use crate::cli::CreateKey;
 use crate::dates::{self, Edge};
 use crate::output;
 use els_ledger::rules::KeyState;
-use els_ledger::{Created, KeyId, NewKey};
+use els_ledger::{By, Created, KeyId, NewKey};
 
 /// The key to make, all values checked.
 pub(super) struct Order {
@@ -65,7 +65,8 @@ pub(super) fn prepare(options: &CreateKey, zone: &TimeZone, products: &[String])
 
 pub(super) async fn run(context: Context, order: Order) -> Outcome {
     let imported = order.new.imported;
-    let (record, created) = match context.store.create_key(context.now, order.new, order.key.hash()).await? {
+    let created = context.store.create_key(context.now, By::vendor(), order.new, order.key.hash()).await?;
+    let (record, created) = match created {
         Created::New(record) => (record, true),
         Created::Same(record) => (record, false),
         Created::Differs(record, what) => {

@@ -8,14 +8,14 @@ use super::context::{Context, Outcome, no_such_key};
 use super::error::CommandError;
 use crate::output::{self, JsonList, Table};
 use els_ledger::rules::KeyState;
-use els_ledger::{KeyId, KeyRecord};
+use els_ledger::{KeyId, KeyRecord, Scope};
 
 pub(super) async fn list(context: Context, json: bool) -> Outcome {
     let mut document = if json { Some(JsonList::begin("keys")?) } else { None };
     let mut table = Table::new(HEADINGS);
     let mut after = None;
     loop {
-        let page = context.store.keys(after, PAGE).await?;
+        let page = context.store.keys(context.now, Scope::Vendor, after, PAGE).await?;
         for key in &page {
             match &mut document {
                 Some(document) => document.item(key)?,
@@ -35,7 +35,7 @@ pub(super) async fn list(context: Context, json: bool) -> Outcome {
 }
 
 pub(super) async fn show(context: Context, key: KeyId, json: bool) -> Outcome {
-    let record = context.store.key(&key).await?.ok_or_else(|| no_such_key(&key))?;
+    let record = context.store.key(context.now, Scope::Vendor, &key).await?.ok_or_else(|| no_such_key(&key))?;
     print(&record, context.now, json)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -7,11 +7,13 @@ use els_protocol::RegistrationId;
 use super::context::{Context, Outcome, no_such_key};
 use super::error::CommandError;
 use crate::output::{self, JsonList, Table};
-use els_ledger::{Deleted, Holder, HolderState, KeyId};
+use els_ledger::rules::RegistrationState;
+use els_ledger::{By, Holder, KeyId, ReleaseOutcome, Scope};
 
 /// The registrations of a key that are active or superseded.
 pub(super) async fn list(context: Context, key: KeyId, json: bool) -> Outcome {
-    let mut page = context.store.holders(&key, None, PAGE).await?.ok_or_else(|| no_such_key(&key))?;
+    let mut page =
+        context.store.holders(context.now, Scope::Vendor, &key, None, PAGE).await?.ok_or_else(|| no_such_key(&key))?;
     let mut document = if json { Some(JsonList::begin("registrations")?) } else { None };
     let mut table = Table::new(HEADINGS);
     loop {
@@ -24,7 +26,7 @@ pub(super) async fn list(context: Context, key: KeyId, json: bool) -> Outcome {
         match page.last() {
             Some(last) if page.len() == PAGE as usize => {
                 let after = Some(last.registration);
-                page = context.store.holders(&key, after, PAGE).await?.unwrap_or_default();
+                page = context.store.holders(context.now, Scope::Vendor, &key, after, PAGE).await?.unwrap_or_default();
             }
             _ => break,
         }
@@ -37,15 +39,16 @@ pub(super) async fn list(context: Context, key: KeyId, json: bool) -> Outcome {
 }
 
 pub(super) async fn release(context: Context, registration: RegistrationId) -> Outcome {
-    match context.store.release_seat(context.now, registration).await? {
-        None | Some(Deleted::NeverSeen) => Err(CommandError::NotFound(format!(
+    match context.store.release_seat(context.now, Scope::Vendor, By::vendor(), registration).await? {
+        // Everything is within the vendor's scope: a registration that is denied does not exist.
+        Err(_) => Err(CommandError::NotFound(format!(
             "there is no registration {registration}; `els-backend find TEXT` finds one"
         ))),
-        Some(Deleted::Released) => {
+        Ok(ReleaseOutcome::Released) => {
             output::line(format_args!("Registration {registration} is released."))?;
             Ok(ExitCode::SUCCESS)
         }
-        Some(Deleted::Already) => {
+        Ok(ReleaseOutcome::AlreadyReleased | ReleaseOutcome::RememberedEarly) => {
             output::line(format_args!("Registration {registration} was released before."))?;
             Ok(ExitCode::SUCCESS)
         }
@@ -55,9 +58,9 @@ pub(super) async fn release(context: Context, registration: RegistrationId) -> O
 /// One row of a table of registrations.
 pub(super) fn row(holder: &Holder) -> [String; 7] {
     let state = match holder.state {
-        HolderState::Active => "active",
-        HolderState::Superseded => "superseded",
-        HolderState::Released => "released",
+        RegistrationState::Active => "active",
+        RegistrationState::Superseded => "superseded",
+        RegistrationState::Released => "released",
     };
     [
         holder.registration.to_string(),

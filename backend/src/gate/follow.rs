@@ -71,11 +71,11 @@ impl Gate {
                 }
             }
             for key in keys.into_iter().filter(|key| self.memory.knows_key(*key)) {
-                if let Some(standing) = self.store.key_standing(key).await? {
+                if let Some(found) = self.store.gate_key(key).await? {
                     let facts = KeyFacts {
                         as_of: feed.up_to,
-                        terms: standing.terms(self.grace_seconds),
-                        product: self.products.get(&standing.product).cloned(),
+                        terms: found.terms(self.grace_seconds),
+                        product: self.products.get(&found.product).cloned(),
                     };
                     self.memory.update_key(key, facts);
                 }

@@ -14,7 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use els_protocol::{RegistrationId, Sha256Hex, Timestamp};
 
 use crate::products::Product;
-use els_ledger::rules::Terms;
+use els_ledger::rules::KeyTerms;
 use els_ledger::{CredentialState, Cursor, KeyNumber, Lookup};
 
 pub(super) struct Memory {
@@ -40,7 +40,7 @@ pub(super) struct Entry {
 pub(super) struct KeyFacts {
     /// The cursor at which this was read.
     pub(super) as_of: Cursor,
-    pub(super) terms: Terms,
+    pub(super) terms: KeyTerms,
     /// `None` if the product is not in the product file any more.
     pub(super) product: Option<Arc<Product>>,
 }
@@ -87,8 +87,8 @@ impl Memory {
 
     /// Keeps a look-up, unless a later change has been applied; returns whether it was kept.
     pub(super) fn remember(&self, id: RegistrationId, lookup: &Lookup, facts: KeyFacts) -> bool {
-        let Some((credential, standing)) = &lookup.found else { return false };
-        let key = self.key_cell(standing.number, facts);
+        let Some((credential, found)) = &lookup.found else { return false };
+        let key = self.key_cell(found.number, facts);
         let mut shard = write(self.shard(&id));
         if lookup.as_of < self.applied() {
             return false;
@@ -222,7 +222,7 @@ const SEEN_EVERY: u32 = 60;
 mod tests {
     use super::*;
     use els_ledger::rules::KeyState;
-    use els_ledger::{Credential, KeyStanding};
+    use els_ledger::{Credential, GateKey};
 
     fn id(number: u32) -> RegistrationId {
         let mut bytes = [0; 16];
@@ -232,13 +232,13 @@ mod tests {
     }
 
     fn facts(as_of: u64, state: KeyState) -> KeyFacts {
-        let terms = Terms { state, starts: None, expires: Timestamp::MAX, grace_seconds: 0 };
+        let terms = KeyTerms { state, starts: None, expires: Timestamp::MAX, grace_seconds: 0 };
         KeyFacts { as_of: Cursor(as_of), terms, product: None }
     }
 
     fn lookup(as_of: u64, state: CredentialState) -> Lookup {
         let credential = Credential { token_hash: Sha256Hex([1; 32]), key: KeyNumber(1), state };
-        let standing = KeyStanding {
+        let key = GateKey {
             number: KeyNumber(1),
             id: els_ledger::KeyId::parse("k-0000000000").unwrap(),
             product: "p".into(),
@@ -246,7 +246,7 @@ mod tests {
             starts: None,
             expires: Timestamp::MAX,
         };
-        Lookup { as_of: Cursor(as_of), found: Some((credential, standing)) }
+        Lookup { as_of: Cursor(as_of), found: Some((credential, key)) }
     }
 
     fn key_state(memory: &Memory, id: &RegistrationId) -> Option<KeyState> {

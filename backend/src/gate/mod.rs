@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use els_ledger::rules::SUPERSEDED_SECONDS;
-use els_ledger::{CredentialState, KeyStanding, Lookup, Store, StoreError};
-use els_protocol::{Code, Sha256Hex, Timestamp};
+use els_ledger::rules::{Denied, SUPERSEDED_SECONDS};
+use els_ledger::{Actor, By, CredentialState, GateKey, Lookup, Origin, Store, StoreError};
+use els_protocol::{Sha256Hex, Timestamp};
 use els_server::limits::FailureLimits;
 use els_server::path::RequestPath;
 
@@ -32,8 +32,12 @@ pub enum Verdict {
     Open,
     /// The credential is missing, malformed, unknown, wrong or released.
     Unauthenticated(&'static str),
-    /// The credential is good, but its key is not in force or its product does not open the path; the text adds to the code.
-    Forbidden(Code, Option<&'static str>),
+    /// The credential is good, but its key is not in force.
+    Denied(Denied),
+    /// The credential is good, but its product does not open the path.
+    NotCovered,
+    /// The request target is not accepted, whatever the credential.
+    NotAccepted,
     /// The gate cannot tell now.
     Unknown,
 }
@@ -88,7 +92,7 @@ impl Gate {
         peer: impl FnOnce() -> IpAddr,
     ) -> Verdict {
         let Some(path) = path else {
-            return Verdict::Forbidden(Code::PathNotCovered, Some("The gate does not accept this request target."));
+            return Verdict::NotAccepted;
         };
         if self.products.is_public(path) {
             return Verdict::Open;
@@ -157,7 +161,10 @@ impl Gate {
             self.metrics.gate_lookups.inc();
             let lookup = async {
                 match superseded {
-                    true => self.store.superseded_used(now, presented.id).await,
+                    true => {
+                        let by = By::new(Actor::Machine, Origin::Gate);
+                        self.store.superseded_used(now, by, presented.id).await
+                    }
                     false => self.store.credential(presented.id).await,
                 }
             };
@@ -172,10 +179,10 @@ impl Gate {
                     return Verdict::Unknown;
                 }
             };
-            let Some((credential, standing)) = &lookup.found else {
+            let Some((credential, key)) = &lookup.found else {
                 return self.failed(peer, "The registration is unknown.");
             };
-            let facts = self.facts(&lookup, standing);
+            let facts = self.facts(&lookup, key);
             match self.evaluate(now, presented, path, &credential.token_hash, credential.state, &facts) {
                 Evaluated::Superseded if superseded => return Verdict::Unknown,
                 Evaluated::Superseded => superseded = true,
@@ -213,8 +220,8 @@ impl Gate {
         if state == CredentialState::Released {
             return Evaluated::Verdict(Verdict::Unauthenticated("The registration has been released."));
         }
-        if let Some(code) = key.terms.refuses_credential(now) {
-            return Evaluated::Verdict(Verdict::Forbidden(code, None));
+        if let Some(denied) = key.terms.denies_credential(now) {
+            return Evaluated::Verdict(Verdict::Denied(denied));
         }
         if let CredentialState::Superseded(since) = state
             && now >= since.plus_seconds(SUPERSEDED_SECONDS)
@@ -223,15 +230,15 @@ impl Gate {
         }
         match key.product.as_ref().is_some_and(|product| product.opens(*path)) {
             true => Evaluated::Verdict(Verdict::Open),
-            false => Evaluated::Verdict(Verdict::Forbidden(Code::PathNotCovered, None)),
+            false => Evaluated::Verdict(Verdict::NotCovered),
         }
     }
 
-    fn facts(&self, lookup: &Lookup, standing: &KeyStanding) -> KeyFacts {
+    fn facts(&self, lookup: &Lookup, key: &GateKey) -> KeyFacts {
         KeyFacts {
             as_of: lookup.as_of,
-            terms: standing.terms(self.grace_seconds),
-            product: self.products.get(&standing.product).cloned(),
+            terms: key.terms(self.grace_seconds),
+            product: self.products.get(&key.product).cloned(),
         }
     }
 

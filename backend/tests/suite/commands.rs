@@ -8,7 +8,7 @@ use els_testkit::run;
 use els_testkit::site::Site;
 use serde_json::Value;
 
-use els_testkit::store::{asks, at, how, policy, registration};
+use els_testkit::store::{asks, at, by, how, policy, registration};
 
 /// Makes a key; returns its id and the key.
 fn key(site: &Site, options: &str) -> (String, String) {
@@ -246,7 +246,7 @@ async fn commands_work_beside_a_store_that_is_in_use() {
     assert!(site.line(&format!("seat release {}", registration(2))).succeeds().stdout.contains("before"));
     assert!(how(&store, 1, register(4)).await.is_ok());
     site.line(&format!("key suspend {id}")).succeeds();
-    assert_eq!(how(&store, 2, register(1)).await.err(), Some(els_protocol::Code::KeySuspended));
+    assert_eq!(how(&store, 2, register(1)).await.err(), Some(els_ledger::rules::Denied::KeySuspended));
     let found = json(&site, &format!("find {}", registration(4)));
     assert_eq!(found["registrations"][0]["state"], "active");
     let trail = site.line(&format!("events --registration {}", registration(2))).succeeds();
@@ -266,7 +266,7 @@ async fn what_a_key_distrusts_is_shown_and_can_be_forgotten() {
         let asks = els_ledger::rules::RegisterCommand { key_hash: hash, ..asks(number, 7, 0) };
         how(&store, 0, asks).await.unwrap();
     }
-    store.superseded_used(at(2 * 3600), registration(1)).await.unwrap();
+    store.superseded_used(at(2 * 3600), by(), registration(1)).await.unwrap();
     let machine = asks(1, 7, 0).machine.to_string();
     assert!(site.line(&format!("key show {id}")).succeeds().stdout.contains(&machine));
     assert_eq!(json(&site, &format!("key show {id}"))["distrusted"], serde_json::json!([machine]));

@@ -1,7 +1,7 @@
 //! `GET /v1/repo-auth`: each check of the gate, in its order.
 
-use els_ledger::KeyChange;
 use els_ledger::rules::KeyState;
+use els_ledger::{By, KeyChange, Scope, SeatStore};
 use els_protocol::Timestamp;
 
 use super::http_world::*;
@@ -159,7 +159,8 @@ fn a_released_credential_is_shut_out_within_five_seconds_and_for_good() {
     let key = world.key("a", 2);
     let machine = world.registered(&key, 1);
     assert_eq!(world.gate(FILE, Some(&machine.basic())).status, 204);
-    world.block_on(els_ledger::Store::release_seat(world.store.as_ref(), world.now(), machine.id)).unwrap();
+    let release = world.store.release_seat(world.now(), Scope::Vendor, By::vendor(), machine.id);
+    world.block_on(release).unwrap().unwrap();
     world.within_five_seconds("released", || world.gate(FILE, Some(&machine.basic())).status == 401);
     let lookups = world.store.lookups();
     for _ in 0..5 {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use els_backend::serve::start;
-use els_ledger::Store;
+use els_ledger::{Administration, Scope, SeatStore};
 
 use super::http_world::*;
 use els_testkit::http::*;
@@ -136,7 +136,7 @@ fn last_use_is_written_at_the_end() {
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(world.gate(FILE, Some(&machine.basic())).status, 204);
     world.stop();
-    let list = world.block_on(els_ledger::Store::seats(world.store.as_ref(), world.now(), key.hash(), None, 9));
+    let list = world.block_on(world.store.seat_page(world.now(), key.hash(), None, 9));
     assert!(list.unwrap().unwrap().registrations[0].last_seen_at.is_some());
 }
 
@@ -171,7 +171,7 @@ fn what_time_asks_for_is_done_while_it_serves() {
     let machine = world.registered(&key, 1);
     assert_eq!(world.ask("DELETE", &machine.path(), &[("Authorization", &machine.basic())], "").status, 204);
     let machine_id = || {
-        let found = world.block_on(Store::find(world.store.as_ref(), &machine.id.to_string(), 9)).unwrap();
+        let found = world.block_on(world.store.find(world.now(), Scope::Vendor, &machine.id.to_string(), 9)).unwrap();
         found.registrations[0].machine
     };
     world.advance(91 * DAY);

@@ -1,4 +1,4 @@
-//! Recounting: what the counters, the registrations and the trail say of each other.
+//! Recounting: what the counters, the registrations and the audit log say of each other.
 //!
 //! Owns the questions of `els-backend check`. It changes nothing.
 
@@ -32,7 +32,7 @@ const QUESTIONS: &[(&str, &str)] = &[
     (
         "SELECT k.id, CAST(k.used AS TEXT), CAST(coalesce(c.active, 0) AS TEXT) FROM keys k
          LEFT JOIN (SELECT key, count(*) AS active FROM registrations WHERE state <> 'released' AND state = 'active'
-                    GROUP BY key) c ON c.key = k.number
+                    BATCH BY key) c ON c.key = k.number
          WHERE k.used <> coalesce(c.active, 0) LIMIT 1000",
         "key {} counts {} used seats, but has {} active registrations",
     ),
@@ -49,12 +49,12 @@ const QUESTIONS: &[(&str, &str)] = &[
                  ORDER BY e.seq DESC LIMIT 1) AS said
             FROM registrations r)
          WHERE said IS NOT state LIMIT 1000",
-        "registration {} is {}, but the trail says {}",
+        "registration {} is {}, but the audit log says {}",
     ),
     (
         "SELECT DISTINCT lower(hex(e.registration)), e.kind FROM events e WHERE e.registration IS NOT NULL
          AND NOT EXISTS (SELECT 1 FROM registrations r WHERE r.id = e.registration) LIMIT 1000",
-        "the trail names registration {} ({}), which is not there",
+        "the audit log names registration {} ({}), which is not there",
     ),
     (
         "SELECT lower(hex(r.id)), lower(hex(r.successor)) FROM registrations r WHERE r.state = 'superseded'

@@ -1,7 +1,7 @@
 //! The match rules, and superseded credentials that are still used.
 
 use els_ledger::rules::KeyState;
-use els_ledger::{CredentialState, Deleted, How, KeyChange, KeyId, Lookup};
+use els_ledger::{CredentialState, How, KeyChange, KeyId, Lookup, ReleaseOutcome};
 
 use super::*;
 
@@ -11,7 +11,7 @@ async fn state(store: &Arc<dyn Store>, id: u32) -> CredentialState {
 }
 
 async fn used(store: &Arc<dyn Store>, now: i64, id: u32) -> CredentialState {
-    let lookup: Lookup = store.superseded_used(at(now), registration(id)).await.unwrap();
+    let lookup: Lookup = store.superseded_used(at(now), by(), registration(id)).await.unwrap();
     lookup.found.unwrap().0.state
 }
 
@@ -22,10 +22,10 @@ pub(crate) async fn a_machine_that_lost_its_state_keeps_its_seat_on_a_full_key(s
     assert_eq!(how(&store, 1, asks(2, 1, 1)).await, Ok((How::Moved, 1)));
     assert_eq!(state(&store, 1).await, CredentialState::Released);
     assert_eq!(state(&store, 2).await, CredentialState::Active);
-    assert_eq!(get(&store, 1, 1).await, Err(Code::RegistrationReleased));
+    assert_eq!(get(&store, 1, 1).await, Err(Denied::RegistrationReleased));
     assert_eq!(story(&store, 1).await, ["seat-taken", "released"]);
     assert_eq!(story(&store, 2).await, ["seat-moved"]);
-    let page = unwrap(store.seats(at(1), secret("a"), None, 10).await).unwrap();
+    let page = unwrap(store.seat_page(at(1), secret("a"), None, 10).await).unwrap();
     assert_eq!((page.registrations.len(), page.registrations[0].label.clone()), (1, label("web 1")));
 }
 
@@ -34,7 +34,7 @@ pub(crate) async fn a_machine_said_to_be_moved_keeps_its_seat(store: Arc<dyn Sto
     make_key(&store, "a", 1).await;
     how(&store, 0, asks(1, 1, 1)).await.unwrap();
     // Other hardware is a clone, and the key is full.
-    assert_eq!(how(&store, 1, asks(2, 1, 2)).await, Err(Code::NoFreeSeat));
+    assert_eq!(how(&store, 1, asks(2, 1, 2)).await, Err(full(1, 1)));
     let moved = |command| RegisterCommand { moved: true, ..command };
     assert_eq!(how(&store, 1, moved(asks(2, 1, 2))).await, Ok((How::Moved, 1)));
     // With its id kept, also when the machine id is another.
@@ -79,11 +79,11 @@ pub(crate) async fn a_superseded_credential_has_its_hour(store: Arc<dyn Store>) 
     assert_eq!(state(&store, 1).await, CredentialState::Superseded(at(10)));
     assert_eq!(used(&store, 10 + HOUR - 1, 1).await, CredentialState::Superseded(at(10)));
     assert_eq!(get(&store, 10 + HOUR - 1, 1).await, Ok(1));
-    assert_eq!(how(&store, 11, asks(1, 1, 0)).await, Err(Code::RegistrationReleased));
+    assert_eq!(how(&store, 11, asks(1, 1, 0)).await, Err(Denied::RegistrationReleased));
     // Giving it back frees nothing: the seat is the newer one's.
-    let delete = |id| store.delete(at(20), registration(id), token(id), client(1));
-    assert_eq!(unwrap(delete(1).await), Ok(Deleted::Released));
-    assert_eq!(unwrap(delete(1).await), Ok(Deleted::Already));
+    let delete = |id| store.unregister(at(20), by(), registration(id), token(id), client(1));
+    assert_eq!(unwrap(delete(1).await), Ok(ReleaseOutcome::Released));
+    assert_eq!(unwrap(delete(1).await), Ok(ReleaseOutcome::AlreadyReleased));
     assert_eq!(seats(&store, "a").await.used, 1);
     assert_eq!(get(&store, 21, 2).await, Ok(1));
     assert_eq!(story(&store, 1).await, ["seat-taken", "superseded", "released"]);
@@ -107,15 +107,15 @@ pub(crate) async fn two_alive_under_one_seat_get_two_seats_if_one_is_free(store:
     // Nobody is taken for anybody by that id any more; each can still confirm and give back its own.
     assert_eq!(how(&store, 2 * HOUR, asks(3, 1, 0)).await, Ok((How::Created, 3)));
     assert_eq!(how(&store, 2 * HOUR, asks(1, 1, 0)).await, Ok((How::Confirmed, 3)));
-    assert_eq!(how(&store, 2 * HOUR, asks(4, 1, 0)).await, Err(Code::NoFreeSeat));
-    unwrap(store.delete(at(2 * HOUR), registration(3), token(3), client(1)).await).unwrap();
-    unwrap(store.delete(at(2 * HOUR), registration(2), token(2), client(1)).await).unwrap();
+    assert_eq!(how(&store, 2 * HOUR, asks(4, 1, 0)).await, Err(full(3, 3)));
+    unwrap(store.unregister(at(2 * HOUR), by(), registration(3), token(3), client(1)).await).unwrap();
+    unwrap(store.unregister(at(2 * HOUR), by(), registration(2), token(2), client(1)).await).unwrap();
     // Nor when there is but one whom it could be.
     assert_eq!(how(&store, 2 * HOUR, asks(5, 1, 0)).await, Ok((How::Created, 2)));
-    unwrap(store.delete(at(2 * HOUR), registration(5), token(5), client(1)).await).unwrap();
+    unwrap(store.unregister(at(2 * HOUR), by(), registration(5), token(5), client(1)).await).unwrap();
     // Until the key is told to trust again.
     let change = KeyChange { trust_again: true, ..KeyChange::default() };
-    store.update_key(at(3 * HOUR), &KeyId::parse("a").unwrap(), change).await.unwrap().unwrap().unwrap();
+    updated(store.update_key(at(3 * HOUR), Scope::Vendor, By::vendor(), &KeyId::parse("a").unwrap(), change).await);
     assert_eq!(record(&store, "a").await.distrusted, []);
     assert_eq!(how(&store, 3 * HOUR, asks(4, 1, 0)).await, Ok((How::Moved, 1)));
 }
@@ -130,11 +130,11 @@ pub(crate) async fn two_alive_under_one_seat_and_none_free_end_the_newer(store: 
     assert_eq!(get(&store, 10 + HOUR, 1).await, Ok(1));
     assert_eq!(state(&store, 1).await, CredentialState::Active);
     assert_eq!(state(&store, 2).await, CredentialState::Released);
-    assert_eq!(get(&store, 10 + HOUR, 2).await, Err(Code::RegistrationReleased));
+    assert_eq!(get(&store, 10 + HOUR, 2).await, Err(Denied::RegistrationReleased));
     let key = record(&store, "a").await;
     assert_eq!((key.seats.used, key.distrusted.len()), (1, 1));
     assert_eq!(Some(key.distrusted[0]), asks(1, 1, 9).hardware);
-    assert_eq!(how(&store, 2 * HOUR, asks(3, 2, 9)).await, Err(Code::NoFreeSeat));
+    assert_eq!(how(&store, 2 * HOUR, asks(3, 2, 9)).await, Err(full(1, 1)));
 }
 
 /// Promise: seat-two-alive
@@ -177,7 +177,7 @@ pub(crate) async fn the_older_one_takes_a_free_seat_when_the_newer_has_given_its
     make_key(&store, "a", 1).await;
     how(&store, 0, asks(1, 1, 0)).await.unwrap();
     how(&store, 10, asks(2, 1, 0)).await.unwrap();
-    unwrap(store.delete(at(20), registration(2), token(2), client(1)).await).unwrap();
+    unwrap(store.unregister(at(20), by(), registration(2), token(2), client(1)).await).unwrap();
     assert_eq!(seats(&store, "a").await.used, 0);
     assert_eq!(state(&store, 1).await, CredentialState::Superseded(at(10)));
     assert_eq!(used(&store, 10 + HOUR, 1).await, CredentialState::Active);
@@ -188,7 +188,7 @@ pub(crate) async fn the_older_one_takes_a_free_seat_when_the_newer_has_given_its
     let of_b = |command| RegisterCommand { key_hash: secret("b"), ..command };
     how(&store, 0, of_b(asks(11, 1, 0))).await.unwrap();
     how(&store, 10, of_b(asks(12, 1, 0))).await.unwrap();
-    unwrap(store.delete(at(20), registration(12), token(12), client(1)).await).unwrap();
+    unwrap(store.unregister(at(20), by(), registration(12), token(12), client(1)).await).unwrap();
     how(&store, 30, of_b(asks(13, 3, 0))).await.unwrap();
     assert_eq!(used(&store, 10 + HOUR, 11).await, CredentialState::Released);
     assert_eq!(seats(&store, "b").await.used, 1);
@@ -199,12 +199,16 @@ pub(crate) async fn a_key_that_refuses_decides_nothing(store: Arc<dyn Store>) {
     make_key(&store, "a", 1).await;
     how(&store, 0, asks(1, 1, 0)).await.unwrap();
     how(&store, 10, asks(2, 1, 0)).await.unwrap();
-    store.set_key_state(at(20), &KeyId::parse("a").unwrap(), KeyState::Suspended).await.unwrap().unwrap().unwrap();
+    state_set(
+        store
+            .set_key_state(at(20), Scope::Vendor, By::vendor(), &KeyId::parse("a").unwrap(), KeyState::Suspended)
+            .await,
+    );
     assert_eq!(used(&store, 2 * HOUR, 1).await, CredentialState::Superseded(at(10)));
-    assert_eq!(get(&store, 2 * HOUR, 1).await, Err(Code::KeySuspended));
-    assert_eq!(how(&store, 2 * HOUR, asks(2, 1, 0)).await, Err(Code::KeySuspended));
+    assert_eq!(get(&store, 2 * HOUR, 1).await, Err(Denied::KeySuspended));
+    assert_eq!(how(&store, 2 * HOUR, asks(2, 1, 0)).await, Err(Denied::KeySuspended));
     // A machine can always give its seat back.
-    unwrap(store.delete(at(2 * HOUR), registration(2), token(2), client(1)).await).unwrap();
+    unwrap(store.unregister(at(2 * HOUR), by(), registration(2), token(2), client(1)).await).unwrap();
     assert_eq!(seats(&store, "a").await.used, 0);
 }
 

@@ -12,10 +12,13 @@ mod upkeep;
 
 use std::sync::Arc;
 
-use els_ledger::rules::RegisterCommand;
-use els_ledger::{Created, Cursor, EventFilter, How, KeyId, NewKey, Store, StoreError};
+use els_ledger::rules::{Denied, RegisterCommand};
+use els_ledger::{
+    Actor, By, Created, Cursor, EventFilter, How, KeyId, KeyUpdate, NewKey, Origin, Scope, StateChange, Store,
+    StoreError,
+};
+use els_protocol::RegistrationId;
 use els_protocol::wire::Seats;
-use els_protocol::{Code, RegistrationId};
 use els_testkit::store::*;
 
 /// Runs every case on a database, which `$fresh` makes: `store_tests!(fresh)`.
@@ -55,6 +58,7 @@ macro_rules! store_tests {
             upkeep::time_in_which_the_gate_was_down_does_not_count,
             upkeep::machine_ids_are_erased_ninety_days_after_release_also_from_the_trail,
             upkeep::ids_of_machines_that_hold_seats_are_never_erased,
+            upkeep::a_job_has_one_holder_at_a_time,
             administration::a_contract_is_made_once,
             administration::a_secret_belongs_to_one_key_for_ever,
             administration::a_rotated_key_keeps_its_machines_and_the_old_secret_its_time,
@@ -63,6 +67,8 @@ macro_rules! store_tests {
             administration::a_change_says_from_what_to_what,
             administration::what_is_known_can_be_found,
             administration::keys_are_listed_in_pages,
+            administration::every_event_says_who_caused_it,
+            administration::a_scope_of_one_key_reaches_no_other,
         }
     };
     ($fresh:path: $($module:ident::$case:ident),* $(,)?) => {

@@ -82,16 +82,16 @@ async fn a_recount_names_each_disagreement() {
         broken("UPDATE keys SET used = 4", "UPDATE keys SET used = 3").await,
         "key a counts 4 used seats, but has 3 active registrations"
     );
-    let trail = broken(
+    let audit_log = broken(
         "UPDATE events SET kind = 'superseded' WHERE seq = 3",
         "UPDATE events SET kind = 'seat-taken' WHERE seq = 3",
     );
-    assert!(trail.await.contains("is active, but the trail says superseded"));
+    assert!(audit_log.await.contains("is active, but the audit log says superseded"));
     let gone = broken(
         "INSERT INTO events (at, kind, key, registration) VALUES (1, 'seat-taken', 1, zeroblob(16))",
         "DELETE FROM events WHERE registration = zeroblob(16)",
     );
-    assert!(gone.await.contains("the trail names registration 0000"));
+    assert!(gone.await.contains("the audit log names registration 0000"));
     assert_eq!(database.store.check().await.unwrap(), [""; 0]);
 }
 

@@ -1,20 +1,22 @@
-//! The audit trail: writing one event, reading many, erasing ids.
+//! The audit log: writing one event, reading many, erasing ids.
 //!
-//! Owns the table `events`. Every function that writes is called inside the transaction of the change it tells of.
+//! Owns the table `events`. Every function that writes is called inside the transaction of the change that it records.
 
-use els_protocol::{MachineId, RegistrationId};
+use els_protocol::{MachineId, RegistrationId, Timestamp};
 use rusqlite::{Connection, Row, params, params_from_iter};
 
-use super::row::{id, invalid, machine_id, time};
+use super::row::{id, key_id, machine_id, time};
+use crate::by::By;
 use crate::change::Entry;
-use crate::{Cursor, Event, EventFilter, EventKind, KeyId};
+use crate::scope::{Scope, within_scope};
+use crate::{Cursor, Event, EventFilter};
 
 /// Writes one event.
-pub(super) fn write(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
+pub(super) fn write(connection: &Connection, by: &By, entry: &Entry) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO events (at, kind, key, registration, other, machine, hardware, detail)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO events (at, kind, key, registration, other, machine, hardware, detail, actor, origin, request)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
         .execute(params![
             entry.at.unix(),
@@ -25,22 +27,31 @@ pub(super) fn write(connection: &Connection, entry: &Entry) -> rusqlite::Result<
             entry.machine.as_ref().map(MachineId::as_bytes),
             entry.hardware.as_ref().map(MachineId::as_bytes),
             entry.detail,
+            by.actor.as_str(),
+            by.origin.as_str(),
+            by.request,
         ])
         .map(drop)
 }
 
-/// A part of the trail, oldest first.
+/// A part of the audit log, oldest first.
 pub(super) fn events(
     connection: &Connection,
+    now: Timestamp,
+    scope: &Scope,
     filter: &EventFilter,
     after: Cursor,
     limit: u32,
 ) -> rusqlite::Result<Vec<Event>> {
-    let mut sql = String::from(
-        "SELECT e.seq, e.at, e.kind, k.id, e.registration, e.other, e.machine, e.hardware, e.detail
-         FROM events e JOIN keys k ON k.number = e.key WHERE e.seq > ?1",
+    let mut sql = format!(
+        "SELECT e.seq, e.at, e.kind, k.id, e.registration, e.other, e.machine, e.hardware, e.detail, e.actor, e.origin,
+                e.request
+         FROM events e JOIN keys k ON k.number = e.key WHERE e.seq > ?1 AND {}",
+        within_scope!("k.number", "?2", "?3")
     );
-    let mut values: Vec<rusqlite::types::Value> = vec![i64::try_from(after.0).unwrap_or(i64::MAX).into()];
+    let scope = scope.key_hash().map(|hash| hash.0.to_vec());
+    let mut values: Vec<rusqlite::types::Value> =
+        vec![i64::try_from(after.0).unwrap_or(i64::MAX).into(), scope.into(), now.unix().into()];
     let mut also = |condition: &str, value: rusqlite::types::Value| {
         values.push(value);
         sql.push_str(&format!(" AND {condition} ?{}", values.len()));
@@ -58,7 +69,7 @@ pub(super) fn events(
     connection.prepare(&sql)?.query_map(params_from_iter(values), event)?.collect()
 }
 
-/// Takes the machine's ids out of everything that the trail says of a registration.
+/// Erases the machine's ids from every event of a registration.
 pub(super) fn erase_ids(connection: &Connection, registration: &RegistrationId) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
@@ -70,17 +81,18 @@ pub(super) fn erase_ids(connection: &Connection, registration: &RegistrationId) 
 }
 
 fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
-    let kind: String = row.get(2)?;
-    let key: String = row.get(3)?;
     Ok(Event {
         cursor: Cursor(row.get(0)?),
         at: time(row, 1)?,
-        event: EventKind::parse(&kind).ok_or_else(|| invalid(2, "an event of a kind that is not known"))?,
-        key_id: KeyId::parse(&key).ok_or_else(|| invalid(3, "a malformed key id"))?,
+        event: row.get(2)?,
+        key_id: key_id(row, 3)?,
         registration: id(row, 4)?,
         other: id(row, 5)?,
         machine: machine_id(row, 6)?,
         hardware: machine_id(row, 7)?,
         detail: row.get(8)?,
+        actor: row.get(9)?,
+        origin: row.get(10)?,
+        request: row.get(11)?,
     })
 }

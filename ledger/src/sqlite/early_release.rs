@@ -1,14 +1,14 @@
-//! Releases that came before their registration.
+//! Early releases.
 //!
-//! Owns the table `early_releases`: a DELETE for an id that nobody has seen is remembered for a day, so that the PUT
-//! that it overtook is refused. Since anybody can ask for it, the number is bounded for each client address.
+//! Owns the table `early_releases`: the release of an id that was never seen is remembered for a day, so that a
+//! registration that comes later is denied. Anybody can send one, so their number is bounded for each client address.
 
 use els_protocol::{RegistrationId, Sha256Hex, Timestamp};
 use rusqlite::{Connection, params};
 
 use crate::rows::{REMEMBERED_PER_CLIENT, REMEMBERED_SECONDS};
 
-/// Remembers id and token; the oldest of this client's are forgotten for it when there are too many.
+/// Remembers id and token. Where the client has too many, its oldest are forgotten.
 pub(super) fn remember(
     connection: &Connection,
     now: Timestamp,
@@ -31,7 +31,7 @@ pub(super) fn remember(
         .map(drop)
 }
 
-/// Whether this id was given back with this token within the last day.
+/// Whether there was an early release of this id and token within the last day.
 pub(super) fn is_remembered(
     connection: &Connection,
     now: Timestamp,

@@ -1,13 +1,12 @@
 //! Who is the same machine.
 //!
-//! Owns the three rules of the contract and their order. Knows nothing of seats or of what becomes of the old
-//! registration.
+//! Owns the three steps of matching and their order. Knows nothing of seats or of what becomes of the old registration.
 
 use els_protocol::{MachineId, RegistrationId};
 
-use super::{Likeness, RegisterCommand};
+use super::{MatchRule, RegisterCommand};
 
-/// An active registration of the same key that shares an id with the machine that asks.
+/// An active registration of the same key that shares an id with the machine that registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate {
     /// The registration's id.
@@ -18,8 +17,8 @@ pub struct Candidate {
     pub hardware: Option<MachineId>,
 }
 
-/// Which ids of the machine that asks its key distrusts. Two ids are compared only where they could be equal, so that
-/// the distrust of one side is the distrust of both.
+/// Which ids of the machine that registers are distrusted by its key. An id that is distrusted on one side is distrusted on
+/// both, since only equal ids are compared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Distrust {
     /// The machine id.
@@ -28,15 +27,15 @@ pub struct Distrust {
     pub hardware: bool,
 }
 
-/// The one candidate that is the same machine, and why. Only if exactly one fits the first rule that fits any: where
-/// two fit, nothing tells which of them asks.
+/// The one candidate that is the same machine, and the match rule. There is one only if exactly one candidate fits the
+/// first step that any candidate fits: where two fit, nothing tells which of them registers.
 ///
-/// Of the candidates that fit one rule, more than two change nothing; a store need not fetch them.
+/// More than two candidates that fit one step change nothing; a store need not read them.
 pub(super) fn same_machine(
     command: &RegisterCommand,
     candidates: &[Candidate],
     distrust: Distrust,
-) -> Option<(RegistrationId, Likeness)> {
+) -> Option<(RegistrationId, MatchRule)> {
     for rule in [certain, likely_by_machine, likely_by_hardware] {
         let mut fitting = candidates.iter().filter_map(|one| Some((one.id, rule(command, one, distrust)?)));
         match (fitting.next(), fitting.next()) {
@@ -48,29 +47,28 @@ pub(super) fn same_machine(
     None
 }
 
-/// Rule 1: machine ids and hardware ids equal; or machine ids equal and `moved`.
-fn certain(command: &RegisterCommand, one: &Candidate, distrust: Distrust) -> Option<Likeness> {
+/// Step 1: machine ids and hardware ids equal; or machine ids equal and `moved`.
+fn certain(command: &RegisterCommand, one: &Candidate, distrust: Distrust) -> Option<MatchRule> {
     if !same_machine_id(command, one, distrust) {
         return None;
     }
     match hardware_of(command, distrust) {
-        asked @ Some(_) if asked == one.hardware => Some(Likeness::SameMachineAndHardware),
-        _ => command.moved.then_some(Likeness::SameMachineMoved),
+        asked @ Some(_) if asked == one.hardware => Some(MatchRule::SameMachineAndHardware),
+        _ => command.moved.then_some(MatchRule::SameMachineMoved),
     }
 }
 
-/// Rule 2: machine ids equal, the hardware id absent on one side or both.
-fn likely_by_machine(command: &RegisterCommand, one: &Candidate, distrust: Distrust) -> Option<Likeness> {
+/// Step 2: machine ids equal, the hardware id absent on one side or both.
+fn likely_by_machine(command: &RegisterCommand, one: &Candidate, distrust: Distrust) -> Option<MatchRule> {
     let absent = hardware_of(command, distrust).is_none() || one.hardware.is_none();
-    (same_machine_id(command, one, distrust) && absent).then_some(Likeness::SameMachineOnly)
+    (same_machine_id(command, one, distrust) && absent).then_some(MatchRule::SameMachineOnly)
 }
 
-/// Rule 3: hardware ids equal, machine ids not. A machine id that is distrusted counts as absent, and what is absent
-/// is not equal to anything.
-fn likely_by_hardware(command: &RegisterCommand, one: &Candidate, distrust: Distrust) -> Option<Likeness> {
+/// Step 3: hardware ids equal, machine ids not. A distrusted machine id counts as absent, and an absent id equals none.
+fn likely_by_hardware(command: &RegisterCommand, one: &Candidate, distrust: Distrust) -> Option<MatchRule> {
     let asked = hardware_of(command, distrust);
     let same = asked.is_some() && asked == one.hardware;
-    (same && !same_machine_id(command, one, distrust)).then_some(Likeness::SameHardwareOnly)
+    (same && !same_machine_id(command, one, distrust)).then_some(MatchRule::SameHardwareOnly)
 }
 
 fn same_machine_id(command: &RegisterCommand, one: &Candidate, distrust: Distrust) -> bool {
@@ -92,7 +90,7 @@ mod tests {
     const BOTH: Distrust = Distrust { machine: true, hardware: true };
 
     /// (machine, hardware) of the candidates; 0 is an absent hardware id.
-    fn find(asks: (u8, u8, bool), others: &[(u8, u8)], distrust: Distrust) -> Option<(u8, Likeness)> {
+    fn find(asks: (u8, u8, bool), others: &[(u8, u8)], distrust: Distrust) -> Option<(u8, MatchRule)> {
         let hardware = |number: u8| (number != 0).then(|| machine(number));
         let mut command = command(1);
         (command.machine, command.hardware, command.moved) = (machine(asks.0), hardware(asks.1), asks.2);
@@ -105,15 +103,15 @@ mod tests {
                 hardware: hardware(other.1),
             })
             .collect();
-        let (id, likeness) = same_machine(&command, &candidates, distrust)?;
-        Some((id.as_bytes()[0] - 100, likeness))
+        let (id, rule) = same_machine(&command, &candidates, distrust)?;
+        Some((id.as_bytes()[0] - 100, rule))
     }
 
     /// Promise: seat-match-rules
     #[test]
     fn the_three_rules_and_their_order() {
-        use Likeness::*;
-        type Row<'a> = (&'a str, (u8, u8, bool), &'a [(u8, u8)], Distrust, Option<(u8, Likeness)>);
+        use MatchRule::*;
+        type Row<'a> = (&'a str, (u8, u8, bool), &'a [(u8, u8)], Distrust, Option<(u8, MatchRule)>);
         let rows: &[Row] = &[
             ("nobody", (1, 9, false), &[], NONE, None),
             ("a stranger", (1, 9, false), &[(2, 8)], NONE, None),
