@@ -29,10 +29,13 @@ pub fn openapi_document() -> String {
 pub(super) fn router(app: Arc<App>) -> Router {
     let mut router = Router::new();
     for Row { paths, methods, handlers: (_, _, handlers), .. } in table() {
-        let handlers = handlers.fallback(async move || {
-            ProblemResponse::invalid("This path does not support this method.")
-                .header(ALLOW, HeaderValue::from_static(methods))
-        });
+        let handlers = match methods {
+            Some(methods) => handlers.fallback(async move || {
+                ProblemResponse::invalid("This path does not support this method.")
+                    .header(ALLOW, HeaderValue::from_static(methods))
+            }),
+            None => handlers,
+        };
         router = paths.iter().fold(router, |router, path| router.route(path, handlers.clone()));
     }
     // Not 404 and 405: `unknown-registration` is the only code with 404, and an agent must not take a wrong address for a
@@ -52,8 +55,8 @@ pub(super) const FILES: &str = "/repo/";
 struct Row {
     /// The path templates that lead here.
     paths: &'static [&'static str],
-    /// The methods, for `Allow`.
-    methods: &'static str,
+    /// The methods, for `Allow`; `None` if the handler itself answers every method.
+    methods: Option<&'static str>,
     /// The name in log and metrics.
     name: &'static str,
     handlers: UtoipaMethodRouter<Arc<App>>,
@@ -64,16 +67,16 @@ fn table() -> Vec<Row> {
     vec![
         row(
             &[wire::REGISTRATION_PATH],
-            "PUT, GET, HEAD, DELETE",
+            Some("PUT, GET, HEAD, DELETE"),
             wire::REGISTRATION_PATH,
             routes!(registrations::register, registrations::read_registration, registrations::unregister),
         ),
-        row(&[wire::SEATS_PATH], "GET, HEAD", wire::SEATS_PATH, routes!(seats::list_seats)),
-        row(&[wire::SEAT_PATH], "DELETE", wire::SEAT_PATH, routes!(seats::release_seat)),
-        row(&[wire::REPO_AUTH_PATH], "GET, HEAD", wire::REPO_AUTH_PATH, routes!(repo_auth::repo_auth)),
-        row(&[wire::OPENAPI_PATH], "GET, HEAD", wire::OPENAPI_PATH, undescribed(get(serve_description))),
-        // Files have statuses of HTTP: this handler answers other methods itself.
-        row(&["/repo", "/repo/", "/repo/{*file}"], "GET, HEAD", FILES, undescribed(any(repo::fetch))),
+        row(&[wire::SEATS_PATH], Some("GET, HEAD"), wire::SEATS_PATH, routes!(seats::list_seats)),
+        row(&[wire::SEAT_PATH], Some("DELETE"), wire::SEAT_PATH, routes!(seats::release_seat)),
+        row(&[wire::REPO_AUTH_PATH], Some("GET, HEAD"), wire::REPO_AUTH_PATH, routes!(repo_auth::repo_auth)),
+        row(&[wire::OPENAPI_PATH], Some("GET, HEAD"), wire::OPENAPI_PATH, undescribed(get(serve_description))),
+        // Files have the statuses of HTTP, 405 among them.
+        row(&["/repo", "/repo/", "/repo/{*file}"], None, FILES, undescribed(any(repo::fetch))),
     ]
 }
 
@@ -125,7 +128,7 @@ mod tests {
             let (_, paths, _) = &row.handlers;
             for (path, item) in &paths.paths {
                 assert_eq!(row.paths, [path.as_str()]);
-                assert_eq!(row.methods, described(item), "{path}");
+                assert_eq!(row.methods, Some(described(item).as_str()), "{path}");
                 seen += 1;
             }
         }
