@@ -14,7 +14,8 @@ use std::sync::Arc;
 
 use els_ledger::rules::{Denied, RegisterCommand};
 use els_ledger::{
-    Actor, By, Created, Cursor, EventFilter, How, KeyId, KeyUpdate, NewKey, Origin, Scope, StateChange, Store, StoreError,
+    Actor, By, Created, Cursor, EventFilter, How, KeyId, KeyUpdate, NewKey, Origin, Scope, StateChange, Store,
+    StoreError,
 };
 use els_protocol::RegistrationId;
 use els_protocol::wire::Seats;

@@ -353,9 +353,9 @@ async fn a_recount_names_each_disagreement() {
     );
     let audit_log = "UPDATE events SET kind = 'KIND' WHERE seq = 2";
     let said = broken(&audit_log.replace("KIND", "superseded"), &audit_log.replace("KIND", "seat-taken")).await;
-    assert!(said.contains("is active, but the audit_log says superseded"), "{said}");
+    assert!(said.contains("is active, but the audit log says superseded"), "{said}");
     let nobody =
-        "the audit_log names registration 00000000-0000-4000-8000-000000000000 (key-created), which is not there";
+        "the audit log names registration 00000000-0000-4000-8000-000000000000 (key-created), which is not there";
     let one = "UPDATE events SET registration = ID WHERE seq = 1";
     let said = broken(&one.replace("ID", "'00000000-0000-4000-8000-000000000000'"), &one.replace("ID", "NULL")).await;
     assert_eq!(said, nobody);
