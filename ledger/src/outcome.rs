@@ -89,6 +89,7 @@ pub enum Created {
 
 /// How the change of a key ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one is made for each command of the vendor")]
 pub enum KeyUpdate {
     /// The key as it is now.
     Updated(KeyRecord),
@@ -100,6 +101,7 @@ pub enum KeyUpdate {
 
 /// How suspending, resuming or revoking a key ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one is made for each command of the vendor")]
 pub enum StateChange {
     /// The key as it is now; it may have had this state before.
     Done(KeyRecord),

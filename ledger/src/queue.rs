@@ -171,7 +171,7 @@ mod tests {
 
     /// Promise: limit-queues
     #[test]
-    fn lanes_take_turns_however_long_one_of_them_is() {
+    fn queue_keys_take_turns_however_many_items_one_of_them_has() {
         let queue = FairQueue::new(100, 100);
         for number in 0..50 {
             queue.push(1, (1, number)).unwrap();
@@ -218,7 +218,7 @@ mod tests {
 
     /// Promise: limit-queues
     #[test]
-    fn a_full_lane_refuses_and_others_do_not() {
+    fn a_full_queue_key_refuses_and_others_do_not() {
         let queue = FairQueue::new(2, 4);
         assert_eq!([queue.push(1, 0), queue.push(1, 0), queue.push(1, 0)], [Ok(()), Ok(()), Err(Rejected::Full)]);
         assert_eq!([queue.push(2, 0), queue.push(3, 0), queue.push(4, 0)], [Ok(()), Ok(()), Err(Rejected::Full)]);

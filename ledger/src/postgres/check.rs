@@ -43,7 +43,7 @@ const QUESTIONS: &[(&str, &str)] = &[
     ),
     (
         "SELECT k.id, k.used::text, coalesce(c.active, 0)::text FROM keys k
-         LEFT JOIN (SELECT key, count(*) AS active FROM registrations WHERE state = 'active' BATCH BY key) c
+         LEFT JOIN (SELECT key, count(*) AS active FROM registrations WHERE state = 'active' GROUP BY key) c
             ON c.key = k.number
          WHERE k.used <> coalesce(c.active, 0) ORDER BY k.number LIMIT 1000",
         "key {} counts {} used seats, but has {} active registrations",

@@ -89,7 +89,7 @@ impl Drop for Writer {
 /// commit.
 #[derive(Default)]
 struct Pace {
-    /// Requests of the last two batchs, and the time that the last one took.
+    /// Requests of the last two batches, and the time that the last one took.
     last: usize,
     before: usize,
     took: Duration,
@@ -99,7 +99,7 @@ struct Pace {
 
 impl Pace {
     /// One more request for a batch of `collected`: a quarter of the last batch's time is waited for as many as the last two
-    /// batchs had. A single request does not wait.
+    /// batches had. A single request does not wait.
     fn wait_for_more(&mut self, collected: usize, queue: &FairQueue<Request>) -> Option<Request> {
         if self.last <= 1 || collected >= self.last + self.before {
             return None;

@@ -120,7 +120,7 @@ mod tests {
     /// Promise: wire-delete
     /// Promise: seat-delete
     #[test]
-    fn a_machine_gives_back_what_is_its_own() {
+    fn a_machine_releases_only_its_own_registration() {
         use ReleaseDecision::*;
         let rows = [
             (None, true, Ok(RememberEarly)),
@@ -139,7 +139,7 @@ mod tests {
 
     /// Promise: key-no-self-release
     #[test]
-    fn a_key_frees_its_own_seats_unless_its_vendor_keeps_that_to_himself() {
+    fn a_key_releases_its_own_seats_unless_the_vendor_forbids_it() {
         use ReleaseDecision::*;
         assert_eq!(judge_release(Some(RegistrationState::Active), true, true), Ok(FreeSeat));
         assert_eq!(judge_release(Some(RegistrationState::Superseded), true, true), Ok(EndSuperseded));

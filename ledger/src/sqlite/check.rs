@@ -32,7 +32,7 @@ const QUESTIONS: &[(&str, &str)] = &[
     (
         "SELECT k.id, CAST(k.used AS TEXT), CAST(coalesce(c.active, 0) AS TEXT) FROM keys k
          LEFT JOIN (SELECT key, count(*) AS active FROM registrations WHERE state <> 'released' AND state = 'active'
-                    BATCH BY key) c ON c.key = k.number
+                    GROUP BY key) c ON c.key = k.number
          WHERE k.used <> coalesce(c.active, 0) LIMIT 1000",
         "key {} counts {} used seats, but has {} active registrations",
     ),

@@ -237,7 +237,7 @@ mod tests {
 
     /// Promise: seat-outcome-unknown
     #[test]
-    fn a_commit_that_fails_is_unknown_to_its_whole_group_and_to_no_other() {
+    fn a_failed_commit_makes_the_outcome_of_its_whole_batch_unknown_and_of_no_other() {
         let folder = tempfile::tempdir().unwrap();
         let (writer, reader) = writer(&folder);
         // A reference that is checked at COMMIT alone.
@@ -252,7 +252,7 @@ mod tests {
 
     /// Promise: seat-outcome-unknown
     #[test]
-    fn a_full_database_is_unavailable_and_the_rest_of_the_group_is_not_lied_to() {
+    fn a_full_database_is_unavailable_and_the_rest_of_the_batch_gets_true_answers() {
         let folder = tempfile::tempdir().unwrap();
         let (writer, reader) = writer(&folder);
         runtime().block_on(writer.run(0, |connection| connection.execute_batch("PRAGMA max_page_count = 4"))).unwrap();
@@ -266,7 +266,7 @@ mod tests {
 
     /// Promise: seat-outcome-unknown
     #[test]
-    fn a_transaction_that_ended_by_itself_is_unknown_to_its_whole_group() {
+    fn a_transaction_that_ended_by_itself_makes_the_outcome_of_its_whole_batch_unknown() {
         let folder = tempfile::tempdir().unwrap();
         let (writer, reader) = writer(&folder);
         let answers = in_one_batch(&writer, &["INSERT INTO a VALUES (1)", "ROLLBACK", "INSERT INTO a VALUES (2)"]);
@@ -293,7 +293,7 @@ mod tests {
 
     /// Promise: seat-client-gone
     #[test]
-    fn a_request_whose_asker_has_gone_is_carried_out() {
+    fn a_request_is_carried_out_after_its_client_has_gone() {
         let folder = tempfile::tempdir().unwrap();
         let (writer, reader) = writer(&folder);
         runtime().block_on(async {

@@ -91,7 +91,7 @@ pub(crate) async fn a_rotated_key_keeps_its_machines_and_the_old_secret_its_time
 /// Promise: wire-get
 /// Promise: seat-key-first
 /// Promise: key-changes
-pub(crate) async fn suspending_ends_nothing_and_revoking_is_final(store: Arc<dyn Store>) {
+pub(crate) async fn suspending_releases_no_seat_and_revoking_is_final(store: Arc<dyn Store>) {
     make_key(&store, "a", 3).await;
     how(&store, 0, asks(1, 1, 1)).await.unwrap();
     let set =

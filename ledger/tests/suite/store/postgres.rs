@@ -36,6 +36,33 @@ pub(crate) async fn fresh() -> Database {
 
 store_tests!(fresh);
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_one_release_behind_starts_and_works_on_a_schema_that_only_adds() {
+    let database = fresh().await;
+    database.sql("UPDATE els_schema SET version = version + 1; ALTER TABLE keys ADD newer TEXT");
+    for opening in [Opening::Existing, Opening::Creating, Opening::Migrating] {
+        let store = open(&database.url, opening).await;
+        make_key(&store, &format!("{opening:?}").to_lowercase(), 1).await;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let target = Target::parse(&database.url).unwrap();
+    let refused = els_ledger::copy::backup(&target, &folder.path().join("backup")).await.unwrap_err();
+    assert!(format!("{refused:#}").contains("would lose what is newer"), "{refused:#}");
+    database.sql("UPDATE els_schema SET oldest = version");
+    let refused = PostgresStore::open(&target, Opening::Migrating, policy()).await.err().unwrap();
+    assert!(format!("{refused:#}").contains("use the newer els-backend"), "{refused:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_of_a_kind_that_a_newer_program_writes_is_read() {
+    let database = fresh().await;
+    make_key(&database.store, "a", 1).await;
+    database.sql("INSERT INTO events (at, kind, key) VALUES (1, 'seat-painted', 1)");
+    let events = database.store.events(at(0), Scope::Vendor, EventFilter::default(), Cursor(0), 9).await.unwrap();
+    assert_eq!(events.last().unwrap().event, "seat-painted");
+    assert_eq!(database.store.feed(Cursor(0), 9).await.unwrap().items.len(), 2);
+}
+
 /// Promise: nodes-seat-limit
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_nodes_never_oversell() {
@@ -93,7 +120,7 @@ async fn what_nodes_do_to_the_same_machines_at_once_adds_up() {
 
 /// Promise: nodes-one-id
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_put_and_a_delete_of_one_new_id_never_pass_each_other_on_two_nodes() {
+async fn registering_and_unregistering_a_new_id_on_two_nodes_leaves_no_seat() {
     let database = fresh().await;
     make_key(&database.store, "a", 1000).await;
     let other = database.another().await;
@@ -185,7 +212,7 @@ async fn a_change_on_one_node_is_hinted_to_the_others() {
 
 /// Promise: nodes-outcome-unknown
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lost_connections_are_made_anew_and_nothing_is_asked_twice_for_it() {
+async fn lost_connections_are_replaced_and_no_request_is_repeated() {
     let database = fresh().await;
     make_key(&database.store, "a", 10).await;
     how(&database.store, 0, asks(1, 1, 1)).await.unwrap();
@@ -207,7 +234,7 @@ async fn lost_connections_are_made_anew_and_nothing_is_asked_twice_for_it() {
 
 /// Promise: nodes-outcome-unknown
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lock_that_is_not_given_back_makes_a_node_say_that_it_cannot_now() {
+async fn a_lock_that_is_not_released_makes_the_store_unavailable() {
     let database = fresh().await;
     make_key(&database.store, "a", 10).await;
     let (client, connection) = tokio_postgres::connect(&database.url, tokio_postgres::NoTls).await.unwrap();
@@ -221,7 +248,7 @@ async fn a_lock_that_is_not_given_back_makes_a_node_say_that_it_cannot_now() {
 
 /// Promise: nodes-batch
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_request_that_the_database_refuses_leaves_the_others_of_its_group_whole() {
+async fn one_request_that_the_database_refuses_does_not_change_the_others_of_its_batch() {
     let database = fresh().await;
     make_key(&database.store, "a", 100).await;
     database.sql("ALTER TABLE registrations ADD CHECK (label <> 'poison')");
@@ -353,9 +380,9 @@ async fn a_recount_names_each_disagreement() {
     );
     let audit_log = "UPDATE events SET kind = 'KIND' WHERE seq = 2";
     let said = broken(&audit_log.replace("KIND", "superseded"), &audit_log.replace("KIND", "seat-taken")).await;
-    assert!(said.contains("is active, but the audit_log says superseded"), "{said}");
+    assert!(said.contains("is active, but the audit log says superseded"), "{said}");
     let nobody =
-        "the audit_log names registration 00000000-0000-4000-8000-000000000000 (key-created), which is not there";
+        "the audit log names registration 00000000-0000-4000-8000-000000000000 (key-created), which is not there";
     let one = "UPDATE events SET registration = ID WHERE seq = 1";
     let said = broken(&one.replace("ID", "'00000000-0000-4000-8000-000000000000'"), &one.replace("ID", "NULL")).await;
     assert_eq!(said, nobody);

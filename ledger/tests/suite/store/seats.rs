@@ -5,7 +5,7 @@ use els_ledger::{How, KeyChange, KeyId, ReleaseOutcome};
 use super::*;
 
 /// Promise: seat-confirm
-pub(crate) async fn a_seat_is_taken_confirmed_and_given_back(store: Arc<dyn Store>) {
+pub(crate) async fn a_seat_is_taken_confirmed_and_released(store: Arc<dyn Store>) {
     make_key(&store, "a", 2).await;
     let done = put(&store, 10, asks(1, 1, 1)).await.unwrap();
     assert_eq!(done.how, How::Created);
@@ -108,7 +108,7 @@ pub(crate) async fn one_machine_asking_many_times_at_once_has_one_seat(store: Ar
 }
 
 /// Promise: seat-limit
-pub(crate) async fn taking_and_giving_back_at_once_leaks_nothing(store: Arc<dyn Store>) {
+pub(crate) async fn taking_and_releasing_at_once_loses_no_seat(store: Arc<dyn Store>) {
     make_key(&store, "a", 4).await;
     let tasks: Vec<_> = (0..16)
         .map(|machine| {
@@ -152,7 +152,7 @@ pub(crate) async fn an_update_changes_what_was_sent_and_keeps_the_label(store: A
 }
 
 /// Promise: seat-early-release
-pub(crate) async fn a_delete_that_overtakes_its_put_is_remembered_for_a_day(store: Arc<dyn Store>) {
+pub(crate) async fn an_early_release_is_remembered_for_a_day(store: Arc<dyn Store>) {
     make_key(&store, "a", 2).await;
     let delete = |now, id, with| store.unregister(at(now), by(), registration(id), token(with), client(1));
     assert_eq!(unwrap(delete(0, 1, 1).await), Ok(ReleaseOutcome::RememberedEarly));
@@ -168,7 +168,7 @@ pub(crate) async fn a_delete_that_overtakes_its_put_is_remembered_for_a_day(stor
 }
 
 /// Promise: seat-early-release
-pub(crate) async fn what_is_remembered_is_bounded_for_each_client(store: Arc<dyn Store>) {
+pub(crate) async fn early_releases_are_bounded_for_each_client(store: Arc<dyn Store>) {
     make_key(&store, "a", 5).await;
     unwrap(store.unregister(at(0), by(), registration(1), token(1), client(1)).await).unwrap();
     unwrap(store.unregister(at(0), by(), registration(2), token(2), client(2)).await).unwrap();
@@ -181,7 +181,7 @@ pub(crate) async fn what_is_remembered_is_bounded_for_each_client(store: Arc<dyn
 }
 
 /// Promise: wire-seat-release
-pub(crate) async fn a_key_lists_its_seats_page_by_page_and_frees_its_own(store: Arc<dyn Store>) {
+pub(crate) async fn a_key_lists_its_seats_in_pages_and_releases_its_own(store: Arc<dyn Store>) {
     make_key(&store, "a", 9).await;
     make_key(&store, "b", 9).await;
     for number in 1..=5 {
@@ -216,7 +216,7 @@ pub(crate) async fn a_key_lists_its_seats_page_by_page_and_frees_its_own(store: 
 }
 
 /// Promise: key-no-self-release
-pub(crate) async fn a_key_without_self_release_frees_no_seat(store: Arc<dyn Store>) {
+pub(crate) async fn a_key_without_self_release_releases_no_seat(store: Arc<dyn Store>) {
     make(&store, NewKey { self_release: false, ..new_key("a", 3) }).await;
     how(&store, 0, asks(1, 1, 1)).await.unwrap();
     assert_eq!(
@@ -232,7 +232,7 @@ pub(crate) async fn a_key_without_self_release_frees_no_seat(store: Arc<dyn Stor
 
 /// Promise: seat-same-machine
 /// Promise: seat-lowering
-pub(crate) async fn lowering_seats_ends_nobodys_registration(store: Arc<dyn Store>) {
+pub(crate) async fn lowering_seats_ends_no_registration(store: Arc<dyn Store>) {
     make_key(&store, "a", 3).await;
     for number in 1..=3 {
         how(&store, 0, asks(number, number, number)).await.unwrap();

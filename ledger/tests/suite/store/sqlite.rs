@@ -40,6 +40,17 @@ async fn made() -> Database {
 
 store_tests!(made);
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_of_a_kind_that_a_newer_program_writes_is_read() {
+    let database = fresh();
+    make_key(&database.store, "a", 1).await;
+    let sql = rusqlite::Connection::open(database.folder.path().join("els.db")).unwrap();
+    sql.execute("INSERT INTO events (at, kind, key) VALUES (1, 'seat-painted', 1)", []).unwrap();
+    let events = database.store.events(at(0), Scope::Vendor, EventFilter::default(), Cursor(0), 9).await.unwrap();
+    assert_eq!(events.last().unwrap().event, "seat-painted");
+    assert_eq!(database.store.feed(Cursor(0), 9).await.unwrap().items.len(), 2);
+}
+
 /// Promise: seat-limit
 /// Promise: commands-beside-serve
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,7 +14,7 @@ async fn time_passes(store: &Arc<dyn Store>, from: i64, to: i64) -> u64 {
 }
 
 /// Promise: key-unseen
-pub(crate) async fn a_seat_that_nobody_uses_is_taken_back_after_its_days(store: Arc<dyn Store>) {
+pub(crate) async fn a_seat_that_is_not_used_is_released_after_its_days(store: Arc<dyn Store>) {
     make(&store, NewKey { release_unseen_after: Some(1), ..new_key("a", 3) }).await;
     make_key(&store, "b", 3).await;
     how(&store, 0, asks(1, 1, 1)).await.unwrap();
@@ -46,7 +46,7 @@ pub(crate) async fn time_in_which_the_gate_was_down_does_not_count(store: Arc<dy
 }
 
 /// Promise: seat-erasure
-pub(crate) async fn machine_ids_are_erased_ninety_days_after_release_also_from_the_trail(store: Arc<dyn Store>) {
+pub(crate) async fn machine_ids_are_erased_ninety_days_after_release_also_from_the_audit_log(store: Arc<dyn Store>) {
     make_key(&store, "a", 3).await;
     how(&store, 0, asks(1, 1, 1)).await.unwrap();
     how(&store, 0, asks(2, 2, 0)).await.unwrap();
@@ -56,14 +56,14 @@ pub(crate) async fn machine_ids_are_erased_ninety_days_after_release_also_from_t
     for id in [1, 2, 3] {
         unwrap(store.unregister(at(DAY), by(), registration(id), token(id), client(1)).await).unwrap();
     }
-    let ids_in_trail = async || {
+    let ids_in_audit_log = async || {
         let events = store.events(at(0), Scope::Vendor, EventFilter::default(), Cursor(0), 1000).await.unwrap();
         events.iter().filter(|event| event.machine.is_some() || event.hardware.is_some()).count()
     };
     assert_eq!(store.erase_ids(at(91 * DAY - 1)).await.unwrap(), 0);
-    assert!(ids_in_trail().await > 0);
+    assert!(ids_in_audit_log().await > 0);
     assert_eq!(store.erase_ids(at(91 * DAY)).await.unwrap(), 3);
-    assert_eq!(ids_in_trail().await, 0);
+    assert_eq!(ids_in_audit_log().await, 0);
     assert_eq!(record(&store, "a").await.distrusted, []);
     let found = store.find(at(0), Scope::Vendor, &registration(1).to_string(), 10).await.unwrap();
     assert_eq!((found.registrations[0].machine, found.registrations[0].hardware), (None, None));
