@@ -142,10 +142,10 @@ fn keys_are_changed_suspended_rotated_and_revoked() {
     assert_ne!(rotated["key"], first.as_str());
     line("key rotate KEY --old-until 2020-01-01").fails_with(2, "--old-until");
     let late = line("key rotate KEY --old-until 2099-12-31").succeeds();
-    assert!(late.stderr.contains("counts until 2099-12-31T23:59:59Z"), "{late:?}");
+    assert!(late.stderr.contains("is valid until 2099-12-31T23:59:59Z"), "{late:?}");
     line("key revoke KEY").succeeds();
     for refused in ["key resume KEY", "key suspend KEY", "key rotate KEY"] {
-        line(refused).fails_with(1, "for good");
+        line(refused).fails_with(1, "for ever");
     }
     let kinds: Vec<Value> = json(&site, &format!("events --key {id}"))["events"]
         .as_array()
@@ -171,7 +171,7 @@ fn keys_are_changed_suspended_rotated_and_revoked() {
 
 /// Promise: backend-exit-statuses
 #[test]
-fn what_is_not_there_is_exit_3_and_what_cannot_be_meant_is_exit_2() {
+fn what_does_not_exist_is_exit_3_and_wrong_usage_is_exit_2() {
     let site = Site::new();
     site.line("key list").fails_with(1, "no database at");
     key(&site, "--seats 1");
@@ -202,7 +202,7 @@ fn what_is_not_there_is_exit_3_and_what_cannot_be_meant_is_exit_2() {
 
 /// Promise: backend-no-secret
 #[test]
-fn the_databases_url_can_come_from_a_file() {
+fn the_database_url_can_come_from_a_file() {
     let site = Site::new();
     let (id, _) = key(&site, "--seats 1");
     let file = site.folder().join("url");
@@ -277,7 +277,7 @@ async fn what_a_key_distrusts_is_shown_and_can_be_forgotten() {
 
 /// Promise: products-file
 #[test]
-fn another_file_of_products_is_taken() {
+fn another_product_file_can_be_used() {
     let site = Site::new();
     let file = site.folder().join("products.toml");
     let product = "[[product]]\nid = \"els-7\"\nname = \"ELS 7\"\nos = \"almalinux\"\nversions = [\"7\"]\n\
@@ -312,7 +312,7 @@ fn a_disagreement_is_exit_1_and_a_list() {
 
 /// Promise: backup-sqlite
 #[test]
-fn a_backup_can_be_put_in_the_databases_place() {
+fn a_backup_can_replace_the_database() {
     let site = Site::new();
     let (id, _) = key(&site, "--seats 3");
     site.line("backup copy.db").succeeds();
@@ -331,7 +331,7 @@ fn a_backup_can_be_put_in_the_databases_place() {
 
 /// Promise: commands-as-owner
 #[test]
-fn run_as_root_commands_act_as_the_owner_of_the_databases_folder() {
+fn commands_run_as_root_act_as_the_owner_of_the_database_folder() {
     if !nix::unistd::geteuid().is_root() {
         eprintln!("not root here: only root can become somebody else");
         return;
@@ -358,7 +358,7 @@ fn run_as_root_commands_act_as_the_owner_of_the_databases_folder() {
 }
 
 #[test]
-fn a_reader_that_has_had_enough_is_no_failure() {
+fn a_reader_that_closes_the_pipe_is_not_a_failure() {
     let site = Site::new();
     key(&site, "--seats 1");
     let mut child = site.command(["events"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -369,7 +369,7 @@ fn a_reader_that_has_had_enough_is_no_failure() {
 }
 
 #[test]
-fn remarks_cannot_steer_a_terminal() {
+fn notes_cannot_control_a_terminal() {
     let site = Site::new();
     let refused =
         run(&mut site.command(["key", "create", "--seats", "1", "--expires", "2099-01-01", "--note", "a\u{1b}[2Jb"]));
