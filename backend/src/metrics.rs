@@ -92,8 +92,8 @@ impl Metrics {
 
     /// The metrics of an upkeep job, present from now on.
     pub fn job(&self, job: &'static str) -> JobMetrics {
-        let runs = |result| self.upkeep_runs.get_or_create_owned(&RunLabels { job, result });
-        let last_success = self.upkeep_success.get_or_create_owned(&JobLabel { job });
+        let runs = |result| self.upkeep_runs.get_or_create_owned(&RunLabels { name: job, result });
+        let last_success = self.upkeep_success.get_or_create_owned(&JobLabel { name: job });
         JobMetrics { done: runs("done"), failed: runs("failed"), elsewhere: runs("elsewhere"), last_success }
     }
 
@@ -121,13 +121,14 @@ struct AnswerLabel {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RunLabels {
-    job: &'static str,
+    // Not `job`: Prometheus gives every series a label of that name.
+    name: &'static str,
     result: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct JobLabel {
-    job: &'static str,
+    name: &'static str,
 }
 
 #[cfg(test)]
@@ -152,10 +153,10 @@ mod tests {
             concat!("els_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
             r#"els_problems_total{code="unavailable"} 0"#,
             r#"els_gate_answers_total{answer="open"} 1"#,
-            r#"els_upkeep_runs_total{job="erase-ids",result="done"} 1"#,
-            r#"els_upkeep_runs_total{job="erase-ids",result="failed"} 0"#,
-            r#"els_upkeep_runs_total{job="erase-ids",result="elsewhere"} 0"#,
-            r#"els_upkeep_last_success_timestamp_seconds{job="erase-ids"} 7"#,
+            r#"els_upkeep_runs_total{name="erase-ids",result="done"} 1"#,
+            r#"els_upkeep_runs_total{name="erase-ids",result="failed"} 0"#,
+            r#"els_upkeep_runs_total{name="erase-ids",result="elsewhere"} 0"#,
+            r#"els_upkeep_last_success_timestamp_seconds{name="erase-ids"} 7"#,
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");

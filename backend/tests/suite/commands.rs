@@ -249,8 +249,12 @@ async fn commands_work_beside_a_store_that_is_in_use() {
     assert_eq!(how(&store, 2, register(1)).await.err(), Some(els_ledger::rules::Denied::KeySuspended));
     let found = json(&site, &format!("find {}", registration(4)));
     assert_eq!(found["registrations"][0]["state"], "active");
-    let trail = site.line(&format!("events --registration {}", registration(2))).succeeds();
-    assert_eq!(trail.stdout.lines().count(), 2, "{trail:?}");
+    let events = site.line(&format!("events --registration {}", registration(2))).succeeds();
+    assert_eq!(events.stdout.lines().count(), 2, "{events:?}");
+    assert!(events.stdout.lines().last().unwrap().contains("  by vendor  through cli"), "{events:?}");
+    let events = json(&site, &format!("events --registration {}", registration(2)));
+    let last = events["events"].as_array().unwrap().last().unwrap();
+    assert_eq!((&last["actor"], &last["origin"], last.get("request")), (&"vendor".into(), &"cli".into(), None));
     assert!(site.line("check").succeeds().stdout.contains("agree"));
 }
 

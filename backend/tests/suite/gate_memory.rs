@@ -178,7 +178,7 @@ fn upkeep_runs_at_the_start_and_on_one_node_at_a_time() {
     assert!(machine_id(&world).is_some());
     let options = options.unwrap();
     let other = world.block_on(start(options.clone(), world.store.clone())).unwrap();
-    let elsewhere = r#"els_upkeep_runs_total{job="erase-ids",result="elsewhere"} 1"#;
+    let elsewhere = r#"els_upkeep_runs_total{name="erase-ids",result="elsewhere"} 1"#;
     world.within_five_seconds("the first node has the job", || {
         let answer = ask(other.admin_listen, "GET", "/metrics", &[], "");
         String::from_utf8(answer.body).unwrap().lines().any(|line| line == elsewhere)

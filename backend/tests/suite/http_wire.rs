@@ -1,6 +1,8 @@
 //! Every call of docs/protocol.md, with its exact answers.
 
 use els_ledger::rules::KeyState;
+use els_ledger::{Administration, Cursor, EventFilter, Scope};
+use els_protocol::wire;
 use serde_json::json;
 
 use super::http_store::Trouble;
@@ -221,6 +223,31 @@ fn a_seat_list_needs_a_key_and_a_valid_page() {
     }
     let most = world.ask("GET", "/v1/seats?limit=1000&unknown=1", &[("Authorization", &bearer(&key))], "");
     assert_eq!(most.status, 200);
+}
+
+/// Promise: seat-audit-log
+#[test]
+fn the_audit_log_says_who_caused_a_change_and_by_which_request() {
+    let world = World::new();
+    let key = world.key("a", 2);
+    let (one, other) = (Machine::new(1), Machine::new(2));
+    let taken = world.put(&one, &one.body(&key));
+    world.put(&other, &other.body(&key));
+    let own = world.ask("DELETE", &one.path(), &[("Authorization", &one.basic())], "");
+    let by_key =
+        world.ask("DELETE", &wire::seat_path(&other.id), &[("Authorization", &format!("Bearer {}", key.expose()))], "");
+    assert_eq!((own.status, by_key.status), (204, 204));
+    let filter = EventFilter::default();
+    let events = world.block_on(world.store.events(world.now(), Scope::Vendor, filter, Cursor(0), 100)).unwrap();
+    for (kind, id, actor, answer) in [
+        ("seat-taken", one.id, "machine", &taken),
+        ("released", one.id, "machine", &own),
+        ("released", other.id, "key-holder", &by_key),
+    ] {
+        let event = events.iter().find(|event| event.event == kind && event.registration == Some(id)).unwrap();
+        assert_eq!((event.actor.as_deref(), event.origin.as_deref()), (Some(actor), Some("api")), "{event:?}");
+        assert_eq!(event.request.as_deref(), answer.header("x-request-id"), "{event:?}");
+    }
 }
 
 /// Promise: wire-headers
