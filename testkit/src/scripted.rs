@@ -170,6 +170,7 @@ pub fn raw(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
 pub fn registration(request: &Request) -> Value {
     json!({
         "registration": request.id(),
+        "state": "active",
         "key_id": "k-test",
         "contract": "C-1",
         "product": {"id": "almalinux-9-els", "name": "ELS for AlmaLinux 9"},

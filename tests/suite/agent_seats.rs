@@ -19,7 +19,7 @@ fn id(number: usize) -> String {
 
 fn holder(id: &str) -> Value {
     json!({
-        "registration": id, "label": "web 1", "machine": "3f0c8bd2-5c4f-4a8e-9b1d-2f6a7c8d9e01",
+        "registration": id, "state": "active", "label": "web 1",
         "os": {"id": "almalinux", "version": "9.6"}, "arch": "x86_64", "registered_at": "2026-01-02T03:04:05Z",
     })
 }

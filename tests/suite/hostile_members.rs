@@ -290,8 +290,9 @@ fn every_member_of_a_seat_list_is_judged() {
         "key_id": "k-test", "product": {"id": "p", "name": "P"}, "expires": "2099-12-31T23:59:59Z",
         "seats": {"total": 10, "used": 1},
         "registrations": [{
-            "registration": ID, "label": "web 1", "machine": ID, "os": {"id": "almalinux", "version": "9.6"},
-            "arch": "x86_64", "registered_at": "2026-01-02T03:04:05Z", "last_seen_at": "2026-01-02T03:04:05Z",
+            "registration": ID, "state": "superseded", "until": "2026-02-06T03:04:05Z", "label": "web 1",
+            "os": {"id": "almalinux", "version": "9.6"}, "arch": "x86_64", "registered_at": "2026-01-02T03:04:05Z",
+            "last_seen_at": "2026-01-02T03:04:05Z", "networks": 3,
         }],
     });
     let world = World::new("GET");

@@ -21,6 +21,7 @@ fn a_machine_takes_a_seat_asks_for_it_and_gives_it_back() {
     assert_eq!(answer.header("content-type"), Some("application/json"));
     let registration = json!({
         "registration": machine.id,
+        "state": "active",
         "key_id": "a",
         "contract": "contract-a",
         "product": {"id": "almalinux-9-els", "name": "Extended Lifecycle Support for AlmaLinux 9"},

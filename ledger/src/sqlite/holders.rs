@@ -1,11 +1,11 @@
 //! Lists of registrations: for whoever holds the key, and for the administrator.
 
-use els_protocol::wire::SeatHolder;
+use els_protocol::wire::{RegistrationState, SeatHolder};
 use els_protocol::{Code, RegistrationId, Sha256Hex, Timestamp};
 use rusqlite::{Connection, Row, params};
 
 use super::held::key_by_secret;
-use super::row::{holder_state, invalid, key_id, label, machine_id, optional_time, os, time};
+use super::row::{holder_state, key_id, label, machine_id, optional_time, os, time};
 use crate::rows::Key;
 use crate::rules::Judged;
 use crate::{Holder, KeyId, SeatPage};
@@ -66,18 +66,20 @@ fn active(
 ) -> rusqlite::Result<Vec<SeatHolder>> {
     connection
         .prepare_cached(
-            "SELECT id, label, machine, os, os_version, arch, registered_at, last_seen_at FROM registrations
+            "SELECT id, label, os, os_version, arch, registered_at, last_seen_at FROM registrations
              WHERE key = ?1 AND state <> 'released' AND state = 'active' AND id > ?2 ORDER BY id LIMIT ?3",
         )?
         .query_map(params![key.number.0, first_bytes(after.as_ref()), limit], |row| {
             Ok(SeatHolder {
                 registration: row.get(0).map(RegistrationId::from_bytes)?,
+                state: RegistrationState::Active,
+                until: None,
                 label: label(row, 1)?,
-                machine: machine_id(row, 2)?.ok_or_else(|| invalid(2, "an active registration without machine id"))?,
-                os: os(row, 3)?,
-                arch: row.get(5)?,
-                registered_at: time(row, 6)?,
-                last_seen_at: optional_time(row, 7)?,
+                os: os(row, 2)?,
+                arch: row.get(4)?,
+                registered_at: time(row, 5)?,
+                last_seen_at: optional_time(row, 6)?,
+                networks: None,
             })
         })?
         .collect()
