@@ -66,6 +66,7 @@ fn ask(context: &Context<'_>, state: Option<&State>, credential: &Credential, re
     show_network(context, &client, report);
     let mut answer = answer.map_err(|error| refused(error.failure.into(), report))?;
     report.seats = Some(answer.seats);
+    checks::superseded(&answer, report);
     repo_file(answer.repo.file.as_str())?;
     answer.repo.url = checked_url(&answer, &server)?.as_str().to_owned();
     let identity = match state {

@@ -12,6 +12,7 @@ mod agent_input;
 mod agent_journal;
 mod agent_machine;
 mod agent_network;
+mod agent_seat_moves;
 mod agent_seats;
 mod agent_system;
 mod agent_warnings;
