@@ -70,7 +70,8 @@ fn ask(context: &Context<'_>, state: Option<&State>, credential: &Credential, re
     repo_file(answer.repo.file.as_str())?;
     answer.repo.url = checked_url(&answer, &server)?.as_str().to_owned();
     let identity = match state {
-        Some(state) => state.identity,
+        // A state of an earlier version does not say which container it was made in.
+        Some(state) => Identity { instance: state.identity.instance.or(context.machine()?.instance), ..state.identity },
         None => Identity::of(&context.machine()?, None, || MachineId::from_random(random())),
     };
     let check = state.and_then(|state| state.key_check.clone());

@@ -1,6 +1,6 @@
 //! `--report`: a text for support: state, files, checks; no secrets.
 
-use els_host::{dnf_conf, machine};
+use els_host::{container, dnf_conf, machine};
 use els_protocol::wire::RegistrationState;
 
 use super::{Context, is_root};
@@ -39,7 +39,7 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
 
 fn machine_ids(context: &Context<'_>) -> Result<MachineIds> {
     let found = context.machine()?;
-    let container = machine::is_container(&context.root)?;
+    let container = container::is_container(&context.root)?;
     Ok(MachineIds { machine: found.machine.is_some(), hardware: found.hardware.is_some(), container })
 }
 

@@ -1,6 +1,7 @@
 //! Which registration a run asks for, and the journal around the request: it is written before, and the answer decides
 //! what is released.
 
+use els_host::machine::Machine;
 use els_host::network::{Credential, Fate};
 use els_protocol::{MachineId, RegistrationId, Token};
 
@@ -192,7 +193,9 @@ impl<'a> Journal<'a> {
     }
 
     fn identity(&self, kept: Option<&Identity>) -> Identity {
-        Identity::of(&self.facts.machine, kept, || MachineId::from_random(random()))
+        let machine = &self.facts.machine;
+        let own = Machine { machine: machine.machine.filter(|_| !self.facts.shares_image()), ..machine.clone() };
+        Identity::of(&own, kept, || MachineId::from_random(random()))
     }
 
     fn save(&self, report: &mut Report) {

@@ -122,6 +122,13 @@ impl<'a> Facts<'a> {
         self.standing.is_copy(&self.machine) && !self.context.options.moved
     }
 
+    /// Whether this is a container of an image with a registration in it. The image's machine id is then the same in all its
+    /// containers, so this one gets an id of its own.
+    fn shares_image(&self) -> bool {
+        let state = self.standing.state.as_ref().filter(|_| !self.context.options.moved);
+        state.is_some_and(|state| state.identity.is_of_other_container(&self.machine))
+    }
+
     /// Whether this machine itself held that registration: then it only has a new id.
     fn held(&self, id: &RegistrationId) -> bool {
         !self.is_copy() && self.standing.id().as_ref() == Some(id)
