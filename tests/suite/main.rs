@@ -7,6 +7,7 @@
 
 mod agent_answers;
 mod agent_console;
+mod agent_containers;
 mod agent_files;
 mod agent_input;
 mod agent_journal;
