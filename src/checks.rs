@@ -6,6 +6,7 @@ use els_host::network::{Client, Source};
 use els_host::root::Root;
 use els_host::{dnf_conf, machine};
 use els_protocol::Timestamp;
+use els_protocol::wire::{Registration, RegistrationState};
 
 use crate::config::Config;
 use crate::failure::Result;
@@ -53,6 +54,13 @@ pub(crate) fn expiry(expires: Timestamp, now: Timestamp, confirmed: bool, report
         report.warn(Warning::Expired { expires, confirmed });
     } else if days < EXPIRY_NOTICE {
         report.warn(Warning::ExpiresSoon { expires, days });
+    }
+}
+
+/// Warns that the seat is another registration's now.
+pub(crate) fn superseded(answer: &Registration, report: &mut Report) {
+    if answer.state == RegistrationState::Superseded {
+        report.warn(Warning::SeatMovedAway { until: answer.until });
     }
 }
 

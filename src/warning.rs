@@ -56,6 +56,15 @@ pub(crate) enum Warning {
     OldSeatWithoutToken {
         id: RegistrationId,
     },
+    /// This machine has the seat that another registration of what looks like the same machine held.
+    SeatMovedHere {
+        from: RegistrationId,
+    },
+    /// Another registration of what looks like the same machine has the seat.
+    SeatMovedAway {
+        /// When this machine's registration ends by itself.
+        until: Option<Timestamp>,
+    },
     NotReleased {
         id: RegistrationId,
         what: NotReleased,
@@ -115,6 +124,7 @@ impl Warning {
             Warning::CaUnknownToDnf { .. } => "ca-unknown-to-dnf",
             Warning::RegisteredCopy { .. } | Warning::UnregisteredCopy | Warning::IsCopy => "copied",
             Warning::OldSeatDisputed { .. } | Warning::OldSeatWithoutToken { .. } => "old-seat-kept",
+            Warning::SeatMovedHere { .. } | Warning::SeatMovedAway { .. } => "seat-moved",
             Warning::NotReleased { .. } => "not-given-back",
             Warning::Journal(_) => "journal",
             Warning::ReleasedThisMachine => "this-machine",

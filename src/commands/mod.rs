@@ -159,7 +159,7 @@ impl Context<'_> {
     }
 
     fn machine(&self) -> Result<Machine> {
-        Ok(machine::identify(&self.root)?)
+        Ok(machine::identify(&self.root, registration::FOLDER)?)
     }
 
     /// The GPG key to install: the one that the configuration names, else the shipped one.

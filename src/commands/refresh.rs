@@ -66,10 +66,12 @@ fn ask(context: &Context<'_>, state: Option<&State>, credential: &Credential, re
     show_network(context, &client, report);
     let mut answer = answer.map_err(|error| refused(error.failure.into(), report))?;
     report.seats = Some(answer.seats);
+    checks::superseded(&answer, report);
     repo_file(answer.repo.file.as_str())?;
     answer.repo.url = checked_url(&answer, &server)?.as_str().to_owned();
     let identity = match state {
-        Some(state) => state.identity,
+        // A state of an earlier version does not say which container it was made in.
+        Some(state) => Identity { instance: state.identity.instance.or(context.machine()?.instance), ..state.identity },
         None => Identity::of(&context.machine()?, None, || MachineId::from_random(random())),
     };
     let check = state.and_then(|state| state.key_check.clone());

@@ -1,6 +1,7 @@
 //! `--report`: a text for support: state, files, checks; no secrets.
 
-use els_host::{dnf_conf, machine};
+use els_host::{container, dnf_conf, machine};
+use els_protocol::wire::RegistrationState;
 
 use super::{Context, is_root};
 use crate::failure::Result;
@@ -38,7 +39,7 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
 
 fn machine_ids(context: &Context<'_>) -> Result<MachineIds> {
     let found = context.machine()?;
-    let container = machine::is_container(&context.root)?;
+    let container = container::is_container(&context.root)?;
     Ok(MachineIds { machine: found.machine.is_some(), hardware: found.hardware.is_some(), container })
 }
 
@@ -60,7 +61,8 @@ fn asked(context: &Context<'_>, standing: &Standing) -> Answer {
     let answer = context.server_of(standing.state.as_ref()).and_then(|server| {
         let client = context.client()?;
         let answer = backend::registration(&client, &server, credential)?;
-        Ok(Answer::Accepts { expires: answer.expires, ahead: client.ahead() })
+        let superseded = answer.state == RegistrationState::Superseded;
+        Ok(Answer::Accepts { expires: answer.expires, superseded, ahead: client.ahead() })
     });
     answer.unwrap_or_else(Answer::Failed)
 }

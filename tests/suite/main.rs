@@ -7,11 +7,13 @@
 
 mod agent_answers;
 mod agent_console;
+mod agent_containers;
 mod agent_files;
 mod agent_input;
 mod agent_journal;
 mod agent_machine;
 mod agent_network;
+mod agent_seat_moves;
 mod agent_seats;
 mod agent_system;
 mod agent_warnings;

@@ -32,7 +32,12 @@ impl Prepared<'_> {
                 let wanted = Wanted { repo_url: &state.repo_url, credential: &attempt.credential, repo_file, gpg_key };
                 let plan = present.plan(&wanted, Some(&state.files));
                 show_plan(&plan, report);
-                report.changed = Some(plan.changes_files());
+                let other_key = self.journal.is_of_other_key();
+                if other_key {
+                    report.file(registration::STATE.path, FileState::Written);
+                    report.dry_run(DryRun::OtherKey);
+                }
+                report.changed = Some(other_key || plan.changes_files());
                 report.registration = Some(state.view());
             }
             None => {

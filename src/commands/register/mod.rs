@@ -122,6 +122,18 @@ impl<'a> Facts<'a> {
         self.standing.is_copy(&self.machine) && !self.context.options.moved
     }
 
+    /// Whether this is a container of an image with a registration in it. The image's machine id is then the same in all its
+    /// containers, so this one gets an id of its own.
+    fn shares_image(&self) -> bool {
+        let state = self.standing.state.as_ref().filter(|_| !self.context.options.moved);
+        state.is_some_and(|state| state.identity.is_of_other_container(&self.machine))
+    }
+
+    /// Whether this machine itself held that registration: then it only has a new id.
+    fn held(&self, id: &RegistrationId) -> bool {
+        !self.is_copy() && self.standing.id().as_ref() == Some(id)
+    }
+
     /// The state of the machine without what this run tries.
     fn standing_without_this(&self) -> Stands {
         if self.is_copy() {
@@ -153,10 +165,11 @@ impl<'a> Prepared<'a> {
         let code = answer.as_ref().err().and_then(|error| error.failure.denial());
         if let Some(Code::RegistrationConflict | Code::RegistrationReleased) = code {
             context.progress(&Progress::NewId);
-            // Released, or another key's or machine's. Which of the two is not known, so it is not released either.
+            // Released, or another key's or machine's. Which of the two is not known, so it is not released either, unless
+            // this machine made it with another key: then it is replaced.
             self.journal.drop_making();
             let held = self.attempt.origin == Origin::Held && code == Some(Code::RegistrationConflict);
-            disputed = held.then_some(self.attempt.credential.id);
+            disputed = (held && !self.journal.is_of_other_key()).then_some(self.attempt.credential.id);
             self.attempt = self.journal.fresh();
             self.journal.begin(&self.attempt)?;
             answer = self.send();
@@ -178,6 +191,11 @@ impl<'a> Asked<'a> {
         match answer {
             Ok(registration) => {
                 report.seats = Some(registration.seats);
+                checks::superseded(&registration, report);
+                let from = registration.moved_from.filter(|from| !prepared.facts.held(from));
+                if let Some(from) = from {
+                    report.warn(Warning::SeatMovedHere { from });
+                }
                 Ok(Granted { prepared, registration, disputed })
             }
             Err(error) => {
@@ -256,8 +274,9 @@ impl Applied<'_> {
         report.file(registration::STATE.path, if same { FileState::Unchanged } else { FileState::Written });
         report.headline(match old {
             _ if !changed => Headline::AlreadyRegistered,
-            Some(old) if old.registration == state.registration => Headline::Repaired,
-            Some(_) => Headline::RegisteredAnew,
+            Some(old) if old.registration != state.registration => Headline::RegisteredAnew,
+            Some(old) if old.key_check.is_some() && old.key_check != state.key_check => Headline::KeyRotated,
+            Some(_) => Headline::Repaired,
             None => Headline::Registered,
         });
         say_registration(state, report);

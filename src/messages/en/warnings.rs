@@ -74,6 +74,18 @@ pub(crate) fn warning(warning: &Warning) -> String {
             "the token of the earlier registration {id} was lost, so its seat could not be released; release it with: {}",
             release_command(id)
         ),
+        Warning::SeatMovedHere { from } => format!(
+            "this machine looks like the one of registration {from} and has its seat now; if both are in use, each gets a \
+             seat of its own while seats are free: 'els-register --status' shows in an hour whether this one has kept its seat"
+        ),
+        Warning::SeatMovedAway { until } => {
+            let end = until.map(|until| format!("; without use, this registration ends on {}", until.date()));
+            format!(
+                "the seat of this machine has moved to a newer registration of a machine that looks the same; if both are in \
+                 use, each gets a seat of its own while seats are free: run 'els-register --status' again in an hour{}",
+                end.unwrap_or_default()
+            )
+        }
         Warning::NotReleased { id, what } => {
             let release = release_command(id);
             let later = "the next run tries again, or release its seat with";
