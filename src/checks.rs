@@ -2,7 +2,7 @@
 
 use els_host::failure::Failure as Host;
 use els_host::ini::sections;
-use els_host::network::{Client, Source};
+use els_host::network::{Choice, Client, Source};
 use els_host::root::Root;
 use els_host::{dnf_conf, machine};
 use els_protocol::Timestamp;
@@ -69,7 +69,8 @@ pub(crate) fn clock(client: &Client, report: &mut Report) {
 pub(crate) fn dnf_agrees(client: &Client, config: &Config, root: &Root, report: &mut Report) {
     for (proxy, source) in client.used_proxies() {
         let known = match dnf_conf::proxy(root) {
-            Ok(dnf) => dnf.is_some_and(|dnf| (&dnf.host, dnf.port) == (&proxy.host, proxy.port)),
+            Ok(Some(Choice::Through(dnf))) => (dnf.kind, &dnf.host, dnf.port) == (proxy.kind, &proxy.host, proxy.port),
+            Ok(Some(Choice::Direct) | None) => false,
             // What dnf would use is unknown if its file cannot be read; a proxy that cannot be used is not this one.
             Err(failure) => matches!(failure, Host::Named(_)),
         };

@@ -101,7 +101,7 @@ impl Context<'_> {
         let dnf_conf = || dnf_conf::proxy(&self.root);
         let route = Route::choose(config.proxy_flag.as_deref(), of_config, &environment, dnf_conf)?;
         let extra = config.extra_certificates.as_ref();
-        Client::new(USER_AGENT, route, extra.map(|file| file.pem.as_slice()), self.clock).map_err(|fault| {
+        Client::new(USER_AGENT, route, extra.map(|file| file.content.as_slice()), self.clock).map_err(|fault| {
             let name = extra.map(|file| format!("{}: {}", file.setting, file.path));
             Host::setting(name.unwrap_or_default(), fault).into()
         })
