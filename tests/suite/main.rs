@@ -32,5 +32,7 @@ mod moving_in;
 mod packages;
 mod proxies;
 mod seats;
+mod side_by_side;
+mod tls_in_words;
 mod trust;
 mod web_servers;

@@ -284,14 +284,14 @@ fn tls(fault: &TlsFault) -> String {
         }
         TlsFault::IssuerNotCa => "its certificate was signed by one that is not a CA's",
         TlsFault::OldHash => "a certificate of its chain is signed with SHA-1 or MD5",
-        TlsFault::P521 => "a certificate of its chain uses ECDSA with P-521 or SHA-512 in a form not supported here",
+        TlsFault::P521 => "a certificate of its chain uses ECDSA with P-521 or SHA-512, which is not supported here",
         TlsFault::SmallKey => "a certificate of its chain has an RSA key of fewer than 2048 bits",
         TlsFault::Algorithm { oid: Some(oid) } => {
             return format!("a certificate of its chain uses a signature algorithm not supported here ({oid})");
         }
         TlsFault::Algorithm { oid: None } => "a certificate of its chain uses a signature algorithm not supported here",
         TlsFault::BadSignature => "a signature in its chain is wrong, or its key is too short",
-        TlsFault::CriticalExtension => "its certificate has a critical extension that is not known here",
+        TlsFault::CriticalExtension => "a certificate of its chain has a critical extension that is not known here",
         TlsFault::Purpose => "its certificate is not meant for servers (extendedKeyUsage)",
         TlsFault::NameConstraint => "its CA may not sign for this name (nameConstraints)",
         TlsFault::ChainTooLong => "its chain of certificates is longer than its CAs allow",

@@ -240,7 +240,8 @@ impl Route {
 
 impl Exception {
     fn covers(&self, url: &BaseUrl) -> bool {
-        let (host, port) = (url.host(), url.port());
+        // A dot at the end only says that the name is complete.
+        let (host, port) = (url.host().trim_end_matches('.'), url.port());
         let right_port = |wanted: &Option<u16>| wanted.is_none_or(|wanted| wanted == port);
         match self {
             Exception::Everything => true,
@@ -281,7 +282,7 @@ fn exception(entry: &str) -> Option<Exception> {
     if let Some(address) = address(host) {
         return Some(Exception::Network(address, full_length(address), port));
     }
-    let domain = host.trim_start_matches('*').trim_start_matches('.').to_ascii_lowercase();
+    let domain = host.trim_start_matches('*').trim_matches('.').to_ascii_lowercase();
     (!domain.is_empty()).then_some(Exception::Domain(domain, port))
 }
 
@@ -365,7 +366,7 @@ mod tests {
             None,
             &environment(
                 "http://p:1",
-                " .corp.example, *.lab.example host.example:8443,10.0.0.0/8 ,192.0.2.7,[2001:db8::1],fd00::/8",
+                " .corp.example, *.lab.example. host.example:8443,10.0.0.0/8 ,192.0.2.7,[2001:db8::1],fd00::/8",
             ),
             || Ok(None),
         )

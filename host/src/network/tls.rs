@@ -83,7 +83,13 @@ impl<In: Transport> Connector<In> for TlsConnector {
         let mut connection = ClientConnection::new(config, name)?;
         let mut socket = TransportAdapter::new(transport.boxed(), details.current_time.clone());
         socket.set_timeout(details.timeout);
-        connection.complete_io(&mut socket)?;
+        if let Err(error) = connection.complete_io(&mut socket) {
+            return Err(match connection.negotiated_cipher_suite() {
+                // TLS 1.2 has one alert for both: what was agreed on cannot be what is missing.
+                Some(_) if is_refusal(&error) => ureq::Error::Other(Untrusting(TlsFault::ClientCertificate).into()),
+                _ => error.into(),
+            });
+        }
         let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
         Ok(Some(Either::B(TlsTransport { buffers, stream: StreamOwned::new(connection, socket) })))
     }
@@ -263,6 +269,11 @@ fn is_absence(error: &Error) -> bool {
     matches!(&error.kind, ErrorKind::Io { inner, .. } if inner.kind() == io::ErrorKind::NotFound)
 }
 
+fn is_refusal(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(inner, Some(rustls::Error::AlertReceived(AlertDescription::HandshakeFailure)))
+}
+
 /// A TLS error as data. Each kind that another side can cause has a name of its own; nothing is printed as rustls would.
 #[allow(deprecated, reason = "rustls keeps the names without context for other verifiers")]
 pub(crate) fn tls_fault(error: &rustls::Error) -> TlsFault {
@@ -336,6 +347,7 @@ fn chain_fault(error: &webpki::Error) -> TlsFault {
         | Is::MaximumPathDepthExceeded
         | Is::MaximumPathBuildCallsExceeded
         | Is::MaximumSignatureChecksExceeded => TlsFault::ChainTooLong,
+        Is::UnsupportedCriticalExtension => TlsFault::CriticalExtension,
         Is::UnsupportedCertVersion => TlsFault::OldCertificate,
         Is::EmptyEkuExtension => TlsFault::Purpose,
         Is::SignatureAlgorithmMismatch

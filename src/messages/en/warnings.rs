@@ -2,6 +2,7 @@
 
 use els_host::dnf_conf;
 use els_host::messages as host;
+use els_host::network::Source;
 
 use super::{COPY, failure, release_command};
 use crate::warning::{FileKept, NotReleased, Warning};
@@ -42,8 +43,12 @@ pub(crate) fn warning(warning: &Warning) -> String {
                 Some(user) => format!(", proxy_username={user}, proxy_password=..."),
                 None => String::new(),
             };
+            let dnf = match source {
+                Source::Environment(_) => "dnf follows it too, but not where it is run by a timer or a service",
+                Source::Flag | Source::Config(_) | Source::DnfConf => "which dnf does not read",
+            };
             format!(
-                "the proxy comes from {}, which dnf does not read; add to [main] of {}: proxy={proxy}{login}",
+                "the proxy comes from {}, {dnf}; add to [main] of {}: proxy={proxy}{login}",
                 host::proxy_source(source),
                 dnf_conf::PATH
             )
