@@ -225,7 +225,7 @@ fn no_proxy_holds_for_the_proxy_of_dnf_conf_and_none_means_no_proxy_as_for_dnf()
     };
     let metadata = "Metadata cache created";
     assert!(dnf("no_proxy=127.0.0.1").text().contains(metadata));
-    run(network.machine.agent_command(&["--key", &network.key.key, "--proxy", "none"])).succeeds();
+    network.machine.agent(&["--key", &network.key.key, "--proxy", "none"]).succeeds();
     network.machine.configure(network.backend.url(), "proxy = \"none\"");
     network.register_in(&[("https_proxy", nobody)]).succeeds();
     network.machine.configure(network.backend.url(), "");
@@ -331,7 +331,11 @@ fn tunnel(mut client: TcpStream, count: &AtomicUsize) -> Option<()> {
         let mut host = std::net::Ipv4Addr::from(address).to_string();
         if address[..3] == [0, 0, 0] {
             host.clear();
-            while let Some([byte @ 1..]) = bytes::<1>(&mut client) {
+            loop {
+                let [byte] = bytes(&mut client)?;
+                if byte == 0 {
+                    break;
+                }
                 host.push(char::from(byte));
             }
         }
