@@ -24,7 +24,7 @@ use crate::cli::{Action, Options};
 use crate::config::Config;
 use crate::failure::{Failure, GpgKeyFault, Result};
 use crate::registration::{self, Pending, Standing, State};
-use crate::repo::{self, Plan};
+use crate::repo::{self, Plan, Release};
 use crate::report::{Line, Progress, Report, State as Stands};
 use crate::warning::Warning;
 use crate::{backend, checks, messages, vendor};
@@ -155,6 +155,17 @@ impl Context<'_> {
                 Ok((Some(standing), server))
             }
             Err(unreadable) => Ok((None, self.server_for_key(None).map_err(|_| unreadable)?)),
+        }
+    }
+
+    /// What the product of a repo file does with `$releasever` on this machine. An os-release that cannot be read is no sign of
+    /// another release.
+    fn release(&self, repo_file: &str) -> Release {
+        let Some(pin) = vendor::releasever(repo_file) else { return Release::Free };
+        let major = |version: &str| version.split('.').next().map(str::to_owned);
+        match machine::operating_system(&self.root) {
+            Ok(system) if major(&system.version) != major(pin) => Release::Left,
+            _ => Release::Pinned(pin),
         }
     }
 

@@ -30,6 +30,7 @@ mod installed;
 mod lost_messages;
 mod moving_in;
 mod packages;
+mod pinned_release;
 mod proxies;
 mod seats;
 mod side_by_side;

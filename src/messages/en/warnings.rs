@@ -23,6 +23,11 @@ pub(crate) fn warning(warning: &Warning) -> String {
         Warning::ThirdPartyUnknown(cause) => {
             format!("the repositories of this machine were not checked: {}", failure(cause))
         }
+        Warning::ReleasePinned { ids, release } => format!(
+            "dnf's releasever is now {release}, and these enabled repositories use it: {}; if one of them knows no minor \
+             release, dnf fails: write the major release into its file",
+            ids.join(", ")
+        ),
         Warning::Expired { expires, confirmed: true } => {
             format!("the key expired on {}; new updates stop when its grace is over", expires.date())
         }
@@ -121,6 +126,9 @@ fn file_kept(kept: &FileKept) -> String {
         FileKept::EditedAndMoved { path, to } => format!("{path} was edited here; it is now {to}"),
         FileKept::NotOurs { path, to } => format!("{path} was there already and is not ours; it is now {to}"),
         FileKept::OtherKey { path, to } => format!("{path} was there already, with another key; it is now {to}"),
+        FileKept::OtherRelease { path, to } => {
+            format!("{path} was there already; its value is now in {to}, and unregistering puts it back")
+        }
         FileKept::NotTheInstalledKey { path } => format!("{path} is not the key that was installed; it is kept"),
     }
 }
