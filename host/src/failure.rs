@@ -54,6 +54,7 @@ pub enum Failure {
     /// An answer that is not one of the protocol.
     Answer {
         server: String,
+        method: String,
         status: u16,
         fault: AnswerFault,
         request_id: Option<String>,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use els_protocol::{BaseUrl, Code, Timestamp};
 use ureq::http::header::HeaderValue;
-use ureq::http::{HeaderMap, HeaderName, Uri};
+use ureq::http::{HeaderMap, HeaderName, Method, Uri};
 
 use crate::clock::Clock;
 use crate::failure::Failure;
@@ -84,7 +84,7 @@ fn read(data: &[u8]) -> Option<Answer> {
         let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?;
         headers.append(HeaderName::from_bytes(&line[..colon]).ok()?, value);
     }
-    Some(Answer { status, headers, body: rest.to_vec(), doubtful: false })
+    Some(Answer { method: Method::PUT, status, headers, body: rest.to_vec(), doubtful: false })
 }
 
 /// A date is one that can be written.

@@ -31,8 +31,8 @@ pub fn failure(failure: &Failure) -> String {
         Failure::Request { server, why } => format!("cannot make a request to {server}: {why}"),
         Failure::Unreachable(unreachable) => no_answer(unreachable),
         Failure::CutOff { host, fault } => format!("the answer of {host} is incomplete: {}", network(fault)),
-        Failure::Answer { server, status, fault, .. } => {
-            format!("the answer of {server} (HTTP {status}) is not a backend's: {}", answer(fault))
+        Failure::Answer { server, method, status, fault, .. } => {
+            format!("the answer of {server} to {method} (HTTP {status}) is not a backend's: {}", answer(fault))
         }
         Failure::Refused(refusal) => refused(refusal),
     }
@@ -53,6 +53,12 @@ pub fn hint(failure: &Failure) -> Option<String> {
         Failure::NoPackageManager { .. } => "repositories can be configured for dnf, dnf-3 and microdnf",
         Failure::Unreachable(unreachable) => return Some(no_answer_hint(unreachable)),
         Failure::CutOff { .. } => "run the same command again",
+        Failure::Answer { method, status: 403 | 405 | 406 | 501, .. } if method != "GET" => {
+            return Some(format!(
+                "a firewall for web applications may block {method}: ask for GET, PUT and DELETE to this host to be allowed; \
+                 else check the server's URL, and that no proxy or portal answers in its place"
+            ));
+        }
         Failure::Answer { .. } => "check the server's URL, and that no proxy or portal answers in its place",
     };
     Some(text.to_owned())

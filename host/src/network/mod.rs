@@ -186,7 +186,13 @@ impl Client {
             .network
             .read(&mut response, most)
             .map_err(|fault| Attempt(cut_off(server, fault), Stage::Established))?;
-        Ok(Answer { status: response.status().as_u16(), headers: response.headers().clone(), body, doubtful: false })
+        Ok(Answer {
+            method: request.method().clone(),
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            body,
+            doubtful: false,
+        })
     }
 
     /// The error for a request that got no answer.
