@@ -20,6 +20,7 @@ use super::handshake;
 use super::proxy::{Kind, Proxy, address};
 use super::tls::{Trust, tls_fault};
 use super::transport::{Fault, Progress};
+use crate::clock::{deadline, until_then};
 use crate::failure::{NetworkFault, Stage};
 
 /// RFC 8305, 5: how long an address may be silent before the next one is tried as well.
@@ -58,7 +59,7 @@ impl<In: Transport> Connector<In> for Dial {
     type Out = Line;
 
     fn connect(&self, details: &ConnectionDetails, _: Option<In>) -> Result<Option<Line>, ureq::Error> {
-        let until = details.timeout.not_zero().map(|left| Instant::now() + *left);
+        let until = details.timeout.not_zero().map(|left| deadline(*left));
         let host = details.uri.host().unwrap_or_default();
         let port = details.uri.port_u16().unwrap_or(if details.needs_tls() { 443 } else { 80 });
         let proxy = self.proxy.lock().expect("no thread panics with this lock").clone();
@@ -146,7 +147,7 @@ fn resolve(host: &str, port: u16, until: Option<Instant>) -> Result<Vec<SocketAd
     });
     let found = match until {
         None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        Some(until) => receiver.recv_timeout(until.saturating_duration_since(Instant::now())),
+        Some(until) => receiver.recv_timeout(until_then(until)),
     };
     match found {
         Ok(Ok(addresses)) if !addresses.is_empty() => Ok(side_by_side(addresses)),
@@ -218,7 +219,7 @@ fn attempt(address: SocketAddr, until: Option<Instant>) -> io::Result<TcpStream>
 }
 
 fn left(until: Option<Instant>) -> Option<Duration> {
-    until.map(|until| until.saturating_duration_since(Instant::now()))
+    until.map(until_then)
 }
 
 fn bare(host: &str) -> &str {
@@ -246,7 +247,7 @@ impl Stream {
     }
 
     fn set_time(&mut self, timeout: NextTimeout) {
-        self.timed().until = timeout.not_zero().map(|left| Instant::now() + *left);
+        self.timed().until = timeout.not_zero().map(|left| deadline(*left));
     }
 }
 
