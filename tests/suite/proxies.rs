@@ -294,8 +294,8 @@ fn what_a_proxy_answers_is_named_and_a_host_that_it_cannot_reach_is_not_blamed_o
 
 /// A SOCKS proxy of versions 4, 4a and 5 without a login: its port, and how many tunnels it has opened.
 fn socks_proxy() -> (u16, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("it works on this computer");
+    let port = listener.local_addr().expect("it works on this computer").port();
     let tunnels = Arc::new(AtomicUsize::new(0));
     let count = tunnels.clone();
     std::thread::spawn(move || {

@@ -44,7 +44,8 @@ impl Certificates {
         openssl(&[&ca[..], recipe.ca_key, &[&*digest]].concat());
         let request = ["req", "-new", "-nodes", "-keyout", "key.pem", "-out", "request", "-subj", "/CN=localhost"];
         openssl(&[&request[..], recipe.key].concat());
-        std::fs::write(folder.path().join("extensions"), recipe.extensions.join("\n")).unwrap();
+        std::fs::write(folder.path().join("extensions"), recipe.extensions.join("\n"))
+            .expect("it works on this computer");
         match recipe.dates {
             None => openssl(&[
                 "x509",
@@ -65,10 +66,10 @@ impl Certificates {
                 &digest,
             ]),
             Some((from, until)) => {
-                std::fs::write(folder.path().join("index"), "").unwrap();
+                std::fs::write(folder.path().join("index"), "").expect("it works on this computer");
                 let settings = "[ca]\ndefault_ca=d\n[d]\ndatabase=index\nnew_certs_dir=.\nrand_serial=yes\npolicy=p\n[p]\n\
                                 commonName=supplied\n";
-                std::fs::write(folder.path().join("settings"), settings).unwrap();
+                std::fs::write(folder.path().join("settings"), settings).expect("it works on this computer");
                 openssl(&[
                     "ca",
                     "-batch",
@@ -114,11 +115,19 @@ struct Server {
 
 impl Server {
     fn start(certificate: &Path, key: &Path, more: &[&str]) -> Server {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap().port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .expect("it works on this computer")
+            .port();
         let mut command = ends_with_its_thread(program("openssl"), false);
         command.args(["s_server", "-quiet", "-www", "-accept", &format!("127.0.0.1:{port}"), "-cert"]);
         command.arg(certificate).arg("-key").arg(key).args(more);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it works on this computer");
         wait_until("the server listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
         Server { port, child }
     }
@@ -126,8 +135,17 @@ impl Server {
     #[track_caller]
     fn asked(&self, ca: &Path) -> Run {
         let url = format!("https://127.0.0.1:{}", self.port);
-        let arguments =
-            ["--seats", "--key", KEY, "--server", &url, "--ca-file", ca.to_str().unwrap(), "--timeout", "5"];
+        let arguments = [
+            "--seats",
+            "--key",
+            KEY,
+            "--server",
+            &url,
+            "--ca-file",
+            ca.to_str().expect("it works on this computer"),
+            "--timeout",
+            "5",
+        ];
         Machine::new().agent(&arguments)
     }
 }
@@ -218,9 +236,9 @@ fn a_server_with_old_suites_or_versions_alone_and_one_that_wants_a_certificate_a
 fn a_ca_file_is_read_as_pem_with_a_byte_order_mark_as_der_and_as_a_trusted_certificate() {
     let made = Certificates::new(&GOOD);
     let server = made.serve(&[]);
-    let pem = std::fs::read(made.path("ca.pem")).unwrap();
+    let pem = std::fs::read(made.path("ca.pem")).expect("it works on this computer");
     let file = |name: &str, content: &[u8]| {
-        std::fs::write(made.path(name), content).unwrap();
+        std::fs::write(made.path(name), content).expect("it works on this computer");
         made.path(name)
     };
     let converted = |name: &str, arguments: &[&str]| {
@@ -228,7 +246,7 @@ fn a_ca_file_is_read_as_pem_with_a_byte_order_mark_as_der_and_as_a_trusted_certi
             .succeeds();
         made.path(name)
     };
-    let unix = String::from_utf8(pem.clone()).unwrap();
+    let unix = String::from_utf8(pem.clone()).expect("it works on this computer");
     for good in [
         file("bom.pem", &[b"\xef\xbb\xbf", &pem[..]].concat()),
         file("crlf.pem", unix.replace('\n', "\r\n").as_bytes()),
