@@ -15,6 +15,11 @@ pub(crate) enum Warning {
     },
     /// The repositories of this machine cannot be read.
     ThirdPartyUnknown(Failure),
+    /// Enabled repositories of others that use `$releasever`, which is pinned.
+    ReleasePinned {
+        ids: Vec<String>,
+        release: &'static str,
+    },
     Expired {
         expires: Timestamp,
         /// The backend said so.
@@ -95,6 +100,7 @@ pub(crate) enum FileKept {
     NotOurs { path: &'static str, to: String },
     OtherKey { path: &'static str, to: String },
     NotTheInstalledKey { path: &'static str },
+    OtherRelease { path: &'static str, to: &'static str },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +122,7 @@ impl Warning {
             Warning::Lost(_) => "state-lost",
             Warning::FileKept(_) => "file-kept",
             Warning::ThirdParty { .. } | Warning::ThirdPartyUnknown(_) => "third-party-repository",
+            Warning::ReleasePinned { .. } => "releasever-pinned",
             Warning::Expired { .. } => "expired",
             Warning::ExpiresSoon { .. } => "expires-soon",
             Warning::Clock { .. } => "clock",

@@ -49,7 +49,8 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     };
     let present = Present::look(&context.root)?;
     let repo_file = repo_file(fresh.repo_file.as_str())?;
-    let wanted = Wanted { repo_url: &fresh.repo_url, credential, repo_file, gpg_key: &gpg_key };
+    let release = context.release(fresh.repo_file.as_str());
+    let wanted = Wanted { repo_url: &fresh.repo_url, credential, repo_file, gpg_key: &gpg_key, release };
     let plan = present.plan(&wanted, state.map(|state| &state.files));
     let new = fresh.with_files(plan.hashes.clone());
     report.registration = Some(new.view());
@@ -89,7 +90,13 @@ fn offline(context: &Context<'_>, standing: &Standing, report: &mut Report) -> R
     let repo_file = repo_file(state.repo_file.as_str())?;
     let present = Present::look(&context.root)?;
     let whole = standing.credential.as_ref().is_some_and(|credential| present.holds(credential));
-    let plan = present.plan_shipped(repo_file, &context.gpg_key()?, whole, &state.files);
+    let plan = present.plan_shipped(
+        repo_file,
+        &context.gpg_key()?,
+        context.release(state.repo_file.as_str()),
+        whole,
+        &state.files,
+    );
     let new = state.with_files(plan.hashes.clone());
     apply(context, Some(state), &new, &plan, report)?;
     if !whole {

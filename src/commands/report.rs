@@ -1,5 +1,6 @@
 //! `--report`: a text for support: state, files, checks; no secrets.
 
+use els_host::network::Choice;
 use els_host::{container, dnf_conf, machine};
 use els_protocol::wire::RegistrationState;
 
@@ -14,7 +15,10 @@ use crate::{backend, checks, messages};
 pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let (root, config) = (&context.root, &context.config);
     let server = config.server_flag.as_ref().or(config.server.as_ref());
-    let proxy = dnf_conf::proxy(root).map(|proxy| proxy.map(|proxy| (proxy.to_string(), proxy.user.is_some())));
+    let proxy = dnf_conf::proxy(root).map(|choice| match choice {
+        Some(Choice::Through(proxy)) => Some((proxy.to_string(), proxy.user.is_some())),
+        Some(Choice::Direct) | None => None,
+    });
     let standing = Standing::read(root);
     let found = Support {
         time: context.clock.now(),

@@ -17,7 +17,7 @@ use self::attempt::{Attempt, Journal, Origin};
 use super::{Context, repo_file, say_registration, show_network, show_plan};
 use crate::failure::{Failure, Result};
 use crate::registration::{self, Standing, State};
-use crate::repo::{self, Plan, Present, Wanted};
+use crate::repo::{self, Plan, Present, Release, Wanted};
 use crate::report::{FileState, Headline, Line, Progress, Report, State as Stands};
 use crate::warning::Warning;
 use crate::{backend, checks, config};
@@ -213,7 +213,7 @@ impl<'a> Granted<'a> {
     /// Checks the answer, probes the repository, writes the files. If that fails, the registration is released.
     fn apply(self, missing: &[String], report: &mut Report) -> Result<Applied<'a>> {
         let Granted { mut prepared, registration, disputed } = self;
-        match prepared.write(registration, missing) {
+        match prepared.write(registration, missing, report) {
             Ok((state, plan, journal)) => Ok(Applied { facts: prepared.facts, journal, disputed, state, plan }),
             Err(failure) => {
                 prepared.journal.give_up(&prepared.attempt, report);
@@ -226,7 +226,12 @@ impl<'a> Granted<'a> {
 
 impl<'a> Prepared<'a> {
     /// The state, the changes that were made, and the journal as it is after them.
-    fn write(&self, mut registration: Registration, missing: &[String]) -> Result<(State, Plan, Journal<'a>)> {
+    fn write(
+        &self,
+        mut registration: Registration,
+        missing: &[String],
+        report: &mut Report,
+    ) -> Result<(State, Plan, Journal<'a>)> {
         let Prepared { facts, gpg_key, attempt, .. } = self;
         let Facts { context, client, server, standing, .. } = facts;
         let repo_file = repo_file(registration.repo.file.as_str())?;
@@ -239,7 +244,12 @@ impl<'a> Prepared<'a> {
         backend::probe(client, &probe, &attempt.credential)?;
 
         let present = Present::look(&context.root)?;
-        let wanted = Wanted { repo_url: repo_url.as_str(), credential: &attempt.credential, repo_file, gpg_key };
+        let release = context.release(registration.repo.file.as_str());
+        if let Release::Pinned(pin) = release {
+            checks::pinned_release(&context.root, pin, report);
+        }
+        let credential = &attempt.credential;
+        let wanted = Wanted { repo_url: repo_url.as_str(), credential, repo_file, gpg_key, release };
         let old = standing.state.as_ref();
         let plan = present.plan(&wanted, old.map(|state| &state.files));
         let check = facts.key.check_value(&attempt.credential.token);

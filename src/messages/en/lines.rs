@@ -12,7 +12,7 @@ pub(crate) fn line(line: &Line) -> String {
     match line {
         Line::Headline(headline) => self::headline(headline),
         Line::Registration(view, seats) => registration(view, seats.as_ref()),
-        Line::Next => "Next: dnf update".to_owned(),
+        Line::Next => "Next: dnf -y --repo='els-*' makecache, then dnf update".to_owned(),
         Line::LeftOnMachine => {
             "Kept: installed packages, dnf's cache ('dnf clean all' removes it) and the imported key \
                                 ('rpm -e' of the\ngpg-pubkey that 'rpm -q gpg-pubkey --qf \
