@@ -324,7 +324,7 @@ fn the_configuration_is_read_by_the_parser_of_the_agent() {
         ("timeout = 0", "timeout: must be 1 to 86400 seconds"),
         ("server = 'ftp://els.example.com'", "server: "),
         ("server = 'http://127.0.0.1:8080'", "server: must begin with https://"),
-        ("proxy = 'socks5://proxy.example.com'", "proxy: only HTTP proxies are supported"),
+        ("proxy = 'gopher://proxy.example.com'", "proxy: it must be none or SCHEME://"),
         ("label = ''", "label: "),
         ("x", "line 1: "),
     ] {
