@@ -136,7 +136,7 @@ fn the_products_are_read_by_the_parser_of_the_backend() {
             "line 9: public: \"/almalinux/9/\": has an empty segment or a slash at its end",
         ),
         ("\"/gpg\"", "\"almalinux\"", "line 9: public: \"almalinux\": does not begin with a slash"),
-        ("\"/gpg\"", "\"/\"", "line 9: public: \"/\": has to name at least one folder"),
+        ("\"/gpg\"", "\"/\"", "line 9: public: \"/\": must name at least one folder"),
         ("\"/gpg\"", "\"/a//b\"", "line 9: public: \"/a//b\": has an empty segment or a slash at its end"),
         ("\"/gpg\"", "\"/a/../b\"", "line 9: public: \"/a/../b\": has the segment .."),
         (
