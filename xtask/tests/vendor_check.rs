@@ -149,12 +149,12 @@ fn the_products_are_read_by_the_parser_of_the_backend() {
             "versions = \"9\"",
             "line 23: versions: invalid type: string \"9\", expected a sequence",
         ),
-        ("versions = [\"9\"]", "versions = [\"9 \"]", "line 23: versions: \"9 \": has to be letters, digits and ._-"),
+        ("versions = [\"9\"]", "versions = [\"9 \"]", "line 23: versions: \"9 \": must be letters, digits and ._-"),
         ("id = \"almalinux-8-els\"", "id = \"almalinux-9-els\"", "product.id: almalinux-9-els: stands there twice"),
         (
             "id = \"almalinux-8-els\"",
             "id = \"ELS 8\"",
-            "line 29: id: \"ELS 8\": has to be 1 to 64 lower-case letters, digits and ._-",
+            "line 29: id: \"ELS 8\": must be 1 to 64 lower-case letters, digits and ._-",
         ),
     ] {
         let vendor = Vendor::good();
