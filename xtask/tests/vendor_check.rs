@@ -150,7 +150,7 @@ fn the_products_are_read_by_the_parser_of_the_backend() {
             "line 23: versions: invalid type: string \"9\", expected a sequence",
         ),
         ("versions = [\"9\"]", "versions = [\"9 \"]", "line 23: versions: \"9 \": must be letters, digits and ._-"),
-        ("id = \"almalinux-8-els\"", "id = \"almalinux-9-els\"", "product.id: almalinux-9-els: stands there twice"),
+        ("id = \"almalinux-8-els\"", "id = \"almalinux-9-els\"", "product.id: almalinux-9-els: appears twice"),
         (
             "id = \"almalinux-8-els\"",
             "id = \"ELS 8\"",
