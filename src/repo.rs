@@ -11,7 +11,8 @@ use els_protocol::Sha256Hex;
 use crate::report::FileState;
 pub(crate) use els_host::ini::sections;
 use els_host::network::Credential;
-use els_host::root::{Change, Found, Result, Root};
+use els_host::root::{Change, Found, PathError, Result, Root};
+use nix::errno::Errno;
 
 use crate::warning::FileKept;
 
@@ -89,6 +90,8 @@ pub(crate) struct Present {
     token: Option<Found>,
     key: Option<Found>,
     releasever: Option<Found>,
+    /// It matters only to a product that pins it.
+    releasever_unreadable: Option<PathError>,
     releasever_save: Option<Found>,
     /// The first names for saving that are free.
     repo_save: String,
@@ -134,26 +137,42 @@ impl Present {
         let free = |path: &str| -> Result<String> {
             let mut name = path.to_owned();
             for number in 1.. {
-                if root.look(&name)?.is_none() {
-                    break;
+                match root.look(&name) {
+                    Ok(None) => break,
+                    Ok(Some(_)) => {}
+                    // Something else has the name.
+                    Err(error) if is_other_kind(&error) => {}
+                    Err(error) => return Err(error),
                 }
                 name = format!("{path}.{number}");
             }
             Ok(name)
         };
+        let releasever = root.look(RELEASEVER.path);
         Ok(Present {
             repo: root.look(REPO.path)?,
             repo_off: root.look(REPO_OFF.path)?,
-            repo_new: root.look(REPO_NEW.path)?,
+            repo_new: root
+                .look(REPO_NEW.path)
+                .or_else(|error| if is_other_kind(&error) { Ok(None) } else { Err(error) })?,
             url: root.look(URL.path)?,
             id: root.look(ID.path)?,
             token: root.look(TOKEN.path)?,
             key: root.look(KEY.path)?,
-            releasever: root.look(RELEASEVER.path)?,
+            releasever: releasever.clone().unwrap_or_default(),
+            releasever_unreadable: releasever.err(),
             releasever_save: root.look(RELEASEVER_SAVE.path)?,
             repo_save: free(REPO_SAVE)?,
             key_save: free(KEY_SAVE)?,
         })
+    }
+
+    /// Fails if what is to be pinned cannot be read.
+    pub(crate) fn require_release(&self, release: Release) -> Result<()> {
+        match (release, &self.releasever_unreadable) {
+            (Release::Pinned(_), Some(error)) => Err(error.clone()),
+            _ => Ok(()),
+        }
     }
 
     /// Whether all three variables are there and hold `credential`.
@@ -270,7 +289,8 @@ impl Present {
     fn restore_release(&self, recorded: Option<&Hashes>, changes: &mut Vec<Change>, plan: &mut Plan) {
         let ours = recorded.and_then(|recorded| recorded.get(RELEASEVER.path));
         let content = self.releasever.as_ref().and_then(|found| found.content.as_deref());
-        let is_ours = ours.is_none_or(|ours| content.is_none_or(|content| *ours == Sha256Hex::of(content)));
+        let is_ours = self.releasever_unreadable.is_none()
+            && ours.is_none_or(|ours| content.is_none_or(|content| *ours == Sha256Hex::of(content)));
         let saved = self.releasever_save.as_ref().and_then(|found| found.content.clone()).unwrap_or_default();
         if !is_ours {
             plan.file(RELEASEVER.path, FileState::Kept);
@@ -465,6 +485,11 @@ pub(crate) fn probe_url(repo_file: &str, repo_url: &str, base_architecture: &str
     let sections = sections(repo_file);
     let url = sections.iter().find(|section| section.id == PROBED_SECTION)?.get("baseurl")?;
     Some(url.replace("$els_url", repo_url).replace("$basearch", base_architecture))
+}
+
+/// Whether something that cannot be a file of ours is in its place.
+fn is_other_kind(error: &PathError) -> bool {
+    matches!(error.errno, Errno::ELOOP | Errno::EISDIR | Errno::ENOTSUP | Errno::EFBIG)
 }
 
 fn line(text: &str) -> String {

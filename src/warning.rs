@@ -7,6 +7,10 @@ use crate::failure::Failure;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Warning {
+    /// A setting that cannot be used, by an action that is always possible.
+    SettingIgnored(Failure),
+    /// An id of this machine that cannot be read, and counts as absent.
+    IdUnreadable(Failure),
     /// A state file or a journal cannot be read.
     Lost(Lost),
     FileKept(FileKept),
@@ -119,6 +123,8 @@ impl Warning {
     /// The code in `--json` documents.
     pub(crate) fn code(&self) -> &'static str {
         match self {
+            Warning::SettingIgnored(_) => "setting-ignored",
+            Warning::IdUnreadable(_) => "id-unreadable",
             Warning::Lost(_) => "state-lost",
             Warning::FileKept(_) => "file-kept",
             Warning::ThirdParty { .. } | Warning::ThirdPartyUnknown(_) => "third-party-repository",

@@ -21,7 +21,7 @@ use els_host::{confine, dnf_conf};
 use els_protocol::{BaseUrl, RegistrationId};
 
 use crate::cli::{Action, Options};
-use crate::config::Config;
+use crate::config::{CaFile, Config};
 use crate::failure::{Failure, GpgKeyFault, Result};
 use crate::registration::{self, Pending, Standing, State};
 use crate::repo::{self, Plan, Release};
@@ -31,6 +31,7 @@ use crate::{backend, checks, messages, vendor};
 
 /// What every command is given.
 struct Context<'a> {
+    action: Action,
     options: &'a Options,
     config: Config,
     root: Root,
@@ -55,16 +56,19 @@ fn execute(action: Action, options: &Options, printer: Printer, report: &mut Rep
     }
     let path = Path::new(options.root.as_deref().unwrap_or("/"));
     let root = Root::open(path).map_err(|error| Host::setting("--root", SettingFault::Path(error)))?;
-    let config = match Config::load(options, &root) {
+    let config = match Config::load(options, &root, action.is_always_possible()) {
         // Support wants to know what is wrong with the settings.
         Err(problem) if action == Action::Report => Config::without(problem, options),
         config => config?,
     };
+    for problem in &config.problems {
+        report.warn(Warning::SettingIgnored(problem.clone()));
+    }
     report.support = config.support.clone();
     let clock = Clock::start(config.timeout);
     let folders = if action.needs_root() && !options.dry_run { &WRITTEN[..] } else { &[] };
     let landlock = confine::give_up(path, folders);
-    let context = Context { options, config, root, clock, printer };
+    let context = Context { action, options, config, root, clock, printer };
     context.progress(&Progress::Confined(landlock));
     match action {
         Action::Register => register::run(&context, report),
@@ -83,10 +87,15 @@ impl Context<'_> {
         self.printer.progress(&messages::progress(progress));
     }
 
-    /// The connection to backends and repositories, as options, configuration, environment and dnf.conf define it.
-    fn client(&self) -> Result<Client> {
-        let variable = |name: &'static str| match std::env::var_os(name).map(std::ffi::OsString::into_string) {
-            Some(Err(_)) => Err(Host::setting(name, SettingFault::NotUtf8)),
+    /// The connection to backends and repositories, as options, configuration, environment and dnf.conf define it. Where the
+    /// action must always be possible, a setting that cannot be used is only a warning.
+    fn client(&self, report: &mut Report) -> Result<Client> {
+        let mut unusable = |failure: Host| match self.action.is_always_possible() {
+            true => Ok(report.warn(Warning::SettingIgnored(failure.into()))),
+            false => Err(failure),
+        };
+        let mut variable = |name: &'static str| match std::env::var_os(name).map(std::ffi::OsString::into_string) {
+            Some(Err(_)) => unusable(Host::setting(name, SettingFault::NotUtf8)).map(|()| None),
             value => Ok(value.and_then(std::result::Result::ok)),
         };
         let no_proxy = variable("no_proxy")?;
@@ -99,12 +108,30 @@ impl Context<'_> {
         let config = &self.config;
         let of_config = config.proxy.as_deref().map(|proxy| (config.path.as_str(), proxy));
         let dnf_conf = || dnf_conf::proxy(&self.root);
-        let route = Route::choose(config.proxy_flag.as_deref(), of_config, &environment, dnf_conf)?;
+        let route = match Route::choose(config.proxy_flag.as_deref(), of_config, &environment, dnf_conf) {
+            // A mistake that was typed with this command is always an error.
+            Err(failure) if config.proxy_flag.is_none() => {
+                unusable(failure)?;
+                Route::default()
+            }
+            route => route?,
+        };
         let extra = config.extra_certificates.as_ref();
-        Client::new(USER_AGENT, route, extra.map(|file| file.content.as_slice()), self.clock).map_err(|fault| {
-            let name = extra.map(|file| format!("{}: {}", file.setting, file.path));
-            Host::setting(name.unwrap_or_default(), fault).into()
-        })
+        let client = |extra: Option<&CaFile>| {
+            Client::new(USER_AGENT, route.clone(), extra.map(|file| file.content.as_slice()), self.clock)
+        };
+        match client(extra) {
+            Err(fault) => {
+                let name = extra.map(|file| format!("{}: {}", file.setting, file.path));
+                let failure = Host::setting(name.unwrap_or_default(), fault);
+                if self.options.ca_file.is_some() {
+                    return Err(failure.into());
+                }
+                unusable(failure.clone())?;
+                client(None).map_err(|_| failure.into())
+            }
+            Ok(client) => Ok(client),
+        }
     }
 
     /// The backend for what is done with a key: the option, the configuration, else the state.
@@ -171,6 +198,15 @@ impl Context<'_> {
 
     fn machine(&self) -> Result<Machine> {
         Ok(machine::identify(&self.root, registration::FOLDER)?)
+    }
+
+    /// The same for what must always be possible: an id that cannot be read counts as absent.
+    fn machine_as_far_as_possible(&self, report: &mut Report) -> Machine {
+        let (machine, unreadable) = machine::identify_as_far_as_possible(&self.root, registration::FOLDER);
+        for failure in unreadable {
+            report.warn(Warning::IdUnreadable(failure.into()));
+        }
+        machine
     }
 
     /// The GPG key to install: the one that the configuration names, else the shipped one.

@@ -50,6 +50,7 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let present = Present::look(&context.root)?;
     let repo_file = repo_file(fresh.repo_file.as_str())?;
     let release = context.release(fresh.repo_file.as_str());
+    present.require_release(release)?;
     let wanted = Wanted { repo_url: &fresh.repo_url, credential, repo_file, gpg_key: &gpg_key, release };
     let plan = present.plan(&wanted, state.map(|state| &state.files));
     let new = fresh.with_files(plan.hashes.clone());
@@ -62,7 +63,7 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
 /// The state as the backend's answer makes it, without files.
 fn ask(context: &Context<'_>, state: Option<&State>, credential: &Credential, report: &mut Report) -> Result<State> {
     let server = context.server_of(state)?;
-    let client = context.client()?;
+    let client = context.client(report)?;
     let answer = backend::registration(&client, &server, credential);
     show_network(context, &client, report);
     let mut answer = answer.map_err(|error| refused(error.failure.into(), report))?;
@@ -89,14 +90,10 @@ fn offline(context: &Context<'_>, standing: &Standing, report: &mut Report) -> R
     };
     let repo_file = repo_file(state.repo_file.as_str())?;
     let present = Present::look(&context.root)?;
+    let release = context.release(state.repo_file.as_str());
+    present.require_release(release)?;
     let whole = standing.credential.as_ref().is_some_and(|credential| present.holds(credential));
-    let plan = present.plan_shipped(
-        repo_file,
-        &context.gpg_key()?,
-        context.release(state.repo_file.as_str()),
-        whole,
-        &state.files,
-    );
+    let plan = present.plan_shipped(repo_file, &context.gpg_key()?, release, whole, &state.files);
     let new = state.with_files(plan.hashes.clone());
     apply(context, Some(state), &new, &plan, report)?;
     if !whole {

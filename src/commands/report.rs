@@ -27,7 +27,7 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
         packages: machine::require_package_manager(root).map_err(Into::into),
         machine: machine_ids(context),
         config: config.path.clone(),
-        problem: config.problem.clone(),
+        problems: config.problems.clone(),
         server: server.map(ToString::to_string),
         timeout: config.timeout.as_secs(),
         ca_file: config.extra_certificates.as_ref().map(|file| file.path.clone()),
@@ -51,7 +51,7 @@ fn registered(context: &Context<'_>, standing: Standing) -> Registered {
     Registered {
         id: standing.id(),
         view: standing.state.as_ref().map(State::view),
-        copy: context.machine().is_ok_and(|machine| standing.is_copy(&machine)),
+        copy: standing.is_copy(&context.machine_as_far_as_possible(&mut Report::default())),
         making: standing.pending.making.is_some(),
         releasing: standing.pending.releasing.len(),
         answer: (is_root() && standing.state.is_some()).then(|| asked(context, &standing)),
@@ -63,7 +63,7 @@ fn registered(context: &Context<'_>, standing: Standing) -> Registered {
 fn asked(context: &Context<'_>, standing: &Standing) -> Answer {
     let Some(credential) = &standing.credential else { return Answer::TokenLost };
     let answer = context.server_of(standing.state.as_ref()).and_then(|server| {
-        let client = context.client()?;
+        let client = context.client(&mut Report::default())?;
         let answer = backend::registration(&client, &server, credential)?;
         let superseded = answer.state == RegistrationState::Superseded;
         Ok(Answer::Accepts { expires: answer.expires, superseded, ahead: client.ahead() })

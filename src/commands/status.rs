@@ -27,7 +27,7 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let state = standing.state.as_ref();
     report.registration = state.map(State::view);
     let damage = damage(context, state, report);
-    if standing.is_copy(&context.machine()?) {
+    if standing.is_copy(&context.machine_as_far_as_possible(report)) {
         say(StatusLine::Copied, report);
         return Err(copied(&standing, report));
     }
@@ -49,7 +49,7 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
 fn ask(context: &Context<'_>, standing: &Standing, report: &mut Report) -> Result<()> {
     let Some(credential) = &standing.credential else { return Ok(()) };
     let server = context.server_of(standing.state.as_ref())?;
-    let client = context.client()?;
+    let client = context.client(report)?;
     let answer = backend::registration(&client, &server, credential).map_err(Failure::from);
     // An answer that a refresh would refuse is not accepted here either.
     let answer = answer.and_then(|answer| checked_url(&answer, &server).map(|_| answer));

@@ -23,7 +23,7 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let standing = context.standing(report)?;
     report.changed = Some(false);
     report.registration = standing.state.as_ref().map(State::view);
-    let machine = context.machine()?;
+    let machine = context.machine_as_far_as_possible(report);
     let copy = standing.is_copy(&machine);
     let mut pending = standing.journal_of(&machine);
     if !standing.is_registered() && standing.pending.is_empty() {
@@ -36,7 +36,7 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     }
     pending.abandon_making();
     let force = context.options.force;
-    let client = match context.client() {
+    let client = match context.client(report) {
         // A copy whose journal is empty asks nobody.
         Err(failure) if !(force || copy && pending.is_empty()) => return Err(failure),
         client => client,

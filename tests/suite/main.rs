@@ -11,6 +11,7 @@ mod agent_containers;
 mod agent_files;
 mod agent_input;
 mod agent_journal;
+mod agent_leaving;
 mod agent_machine;
 mod agent_network;
 mod agent_seat_moves;

@@ -101,7 +101,7 @@ impl<'a> Facts<'a> {
         let label = config::label(context.options, &context.config, machine::host_name)?;
         let os = machine::operating_system(&context.root)?;
         let arch = machine::architecture()?;
-        Ok(Facts { context, client: context.client()?, key, server, standing, machine, os, arch, label })
+        Ok(Facts { context, client: context.client(report)?, key, server, standing, machine, os, arch, label })
     }
 
     fn request(&self, attempt: &Attempt) -> RegisterRequest {
@@ -245,6 +245,7 @@ impl<'a> Prepared<'a> {
 
         let present = Present::look(&context.root)?;
         let release = context.release(registration.repo.file.as_str());
+        present.require_release(release)?;
         if let Release::Pinned(pin) = release {
             checks::pinned_release(&context.root, pin, report);
         }

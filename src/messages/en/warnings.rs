@@ -10,6 +10,8 @@ use crate::warning::{FileKept, NotReleased, Warning};
 /// One warning.
 pub(crate) fn warning(warning: &Warning) -> String {
     match warning {
+        Warning::SettingIgnored(cause) => format!("{}; it was ignored", failure(cause)),
+        Warning::IdUnreadable(cause) => format!("{}; the id counts as absent", failure(cause)),
         Warning::Lost(lost) => {
             let what = if lost.is_json { "has other members than it should" } else { "is not a JSON document" };
             format!("{} {what} (line {}); it is taken as lost", lost.path, lost.line)
