@@ -187,7 +187,7 @@ impl Failure {
         match self {
             Failure::Host(failure) => match failure {
                 Host::Path(_) | Host::Architecture { .. } | Host::Request { .. } => 1,
-                Host::Named(_) | Host::Setting { .. } | Host::MachineId { .. } => 2,
+                Host::Named(_) | Host::Setting { .. } | Host::MachineId { .. } | Host::DnfConf(_) => 2,
                 Host::Unreachable(_) | Host::CutOff { .. } | Host::Answer { .. } => 7,
                 Host::OsReleaseMissing { .. } | Host::OsRelease { .. } | Host::NoPackageManager { .. } => 8,
                 Host::Refused(refusal) => match refusal.known {

@@ -28,7 +28,8 @@ pub(crate) fn repo_files() -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::repo::{PROBED_SECTION, sections};
+    use crate::repo::PROBED_SECTION;
+    use els_host::ini::sections;
 
     /// Promise: files-shipped-repos
     #[test]
@@ -38,7 +39,7 @@ mod tests {
             let lines = variables.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
             assert!(lines.clone().all(|line| line.starts_with("releasever=")), "{name}: {variables}");
             assert_eq!(lines.count(), usize::from(releasever(name).is_some()), "{name}: {variables}");
-            let sections = sections(text);
+            let sections = sections(text).expect("a file that dnf reads");
             assert!(sections.iter().any(|section| section.id == PROBED_SECTION && section.enabled()), "{name}");
             for section in &sections {
                 let at = format!("{name} [{}]", section.id);

@@ -50,6 +50,10 @@ pub(crate) enum Warning {
     CaUnknownToDnf {
         path: String,
     },
+    /// dnf trusts only the certificates in this file, which do not include the host's CA.
+    CaNotOfDnf {
+        only: String,
+    },
     /// A copy was registered as a machine of its own.
     RegisteredCopy {
         original: RegistrationId,
@@ -134,7 +138,7 @@ impl Warning {
             Warning::Clock { .. } => "clock",
             Warning::ProxyUnknownToDnf { .. } => "proxy-unknown-to-dnf",
             Warning::ProxyPasswordReadable { .. } => "proxy-password-readable",
-            Warning::CaUnknownToDnf { .. } => "ca-unknown-to-dnf",
+            Warning::CaUnknownToDnf { .. } | Warning::CaNotOfDnf { .. } => "ca-unknown-to-dnf",
             Warning::RegisteredCopy { .. } | Warning::UnregisteredCopy | Warning::IsCopy => "copied",
             Warning::OldSeatDisputed { .. } | Warning::OldSeatWithoutToken { .. } => "old-seat-kept",
             Warning::SeatMovedHere { .. } | Warning::SeatMovedAway { .. } => "seat-moved",

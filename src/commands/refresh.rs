@@ -47,12 +47,12 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     } else {
         ask(context, state, credential, report)?
     };
-    let present = Present::look(&context.root)?;
+    let present = Present::look(&context.root, context.target(&standing)?)?;
     let repo_file = repo_file(fresh.repo_file.as_str())?;
     let release = context.release(fresh.repo_file.as_str());
     present.require_release(release)?;
     let wanted = Wanted { repo_url: &fresh.repo_url, credential, repo_file, gpg_key: &gpg_key, release };
-    let plan = present.plan(&wanted, state.map(|state| &state.files));
+    let plan = context.with_move(present.plan(&wanted, state.map(|state| &state.files)), &standing)?;
     let new = fresh.with_files(plan.hashes.clone());
     report.registration = Some(new.view());
     apply(context, state, &new, &plan, report)?;
@@ -89,14 +89,15 @@ fn offline(context: &Context<'_>, standing: &Standing, report: &mut Report) -> R
         return Err(Failure::Damaged(Damage::StateFile { path: registration::STATE.path }));
     };
     let repo_file = repo_file(state.repo_file.as_str())?;
-    let present = Present::look(&context.root)?;
+    let present = Present::look(&context.root, standing.files)?;
     let release = context.release(state.repo_file.as_str());
     present.require_release(release)?;
     let whole = standing.credential.as_ref().is_some_and(|credential| present.holds(credential));
     let plan = present.plan_shipped(repo_file, &context.gpg_key()?, release, whole, &state.files);
     let new = state.with_files(plan.hashes.clone());
     apply(context, Some(state), &new, &plan, report)?;
-    if !whole {
+    // Where dnf looks now the credential is not, and only a refresh puts it there.
+    if !whole || context.usual_files() != standing.files {
         report.state = Some(Stands::Damaged);
         return Err(Failure::Damaged(Damage::Variables));
     }

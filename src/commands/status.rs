@@ -26,7 +26,7 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     }
     let state = standing.state.as_ref();
     report.registration = state.map(State::view);
-    let damage = damage(context, state, report);
+    let damage = damage(context, &standing, report);
     if standing.is_copy(&context.machine_as_far_as_possible(report)) {
         say(StatusLine::Copied, report);
         return Err(copied(&standing, report));
@@ -79,12 +79,12 @@ fn ask(context: &Context<'_>, standing: &Standing, report: &mut Report) -> Resul
 }
 
 /// Which of the written files are missing or altered.
-fn damage(context: &Context<'_>, state: Option<&State>, report: &mut Report) -> Option<Damage> {
-    let Some(state) = state else { return Some(Damage::State) };
+fn damage(context: &Context<'_>, standing: &Standing, report: &mut Report) -> Option<Damage> {
+    let Some(state) = &standing.state else { return Some(Damage::State) };
     if context.options.offline || !is_root() {
         checks::expiry(state.expires, context.clock.now(), false, report);
     }
-    let present = match Present::look(&context.root) {
+    let present = match Present::look(&context.root, context.seen_by_dnf(standing)) {
         Ok(present) => present,
         Err(error) => return Some(Damage::Unreadable(error)),
     };

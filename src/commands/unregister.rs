@@ -95,7 +95,7 @@ impl<'a> Prepared<'a> {
         self.pending.forget(&credential.id);
         self.pending.release(&credential, &server);
         self.context.write(&self.pending)?;
-        let switched = Present::look(&self.context.root)?.switch_off();
+        let switched = Present::look(&self.context.root, self.standing.files)?.switch_off();
         if let Some((off, _)) = &switched {
             self.context.root.apply(std::slice::from_ref(off))?;
         }
@@ -225,7 +225,7 @@ fn removal(context: &Context<'_>, standing: &Standing) -> Result<Plan> {
     // A configured key that is gone must not keep the machine registered: without it, an installed key is only kept.
     let key = context.gpg_key().unwrap_or_else(|_| vendor::GPG_KEY.into());
     let shipped = vendor::repo_files();
-    Ok(Present::look(&context.root)?.plan_removal(state.map(|state| &state.files), &shipped, &key))
+    Ok(Present::look(&context.root, standing.files)?.plan_removal(state.map(|state| &state.files), &shipped, &key))
 }
 
 fn show_removal(plan: &Plan, standing: &Standing, report: &mut Report) {

@@ -17,7 +17,7 @@ use els_protocol::{BaseUrl, LicenseKey, MachineId, RegistrationId, RepoFile, Sha
 pub(crate) use journal::{Making, Pending};
 
 use crate::failure::{Failure, Result};
-use crate::repo::{self, File};
+use crate::repo::{File, Files};
 use crate::report::RegistrationView;
 use crate::warning::Lost;
 use els_host::machine::Machine;
@@ -85,14 +85,17 @@ pub(crate) struct Standing {
     pub(crate) credential: Option<Credential>,
     /// Files that cannot be parsed.
     pub(crate) lost: Vec<Lost>,
+    /// Where repo file and variables are: as the state has it.
+    pub(crate) files: Files,
 }
 
 impl Standing {
-    /// Reads both files and dnf's variables.
-    pub(crate) fn read(root: &Root) -> Result<Self> {
+    /// Reads both files and dnf's variables. `files`: where those are if there is no state.
+    pub(crate) fn read(root: &Root, files: Files) -> Result<Self> {
         let mut lost = Vec::new();
         let state: Option<State> = load(root, &STATE, &mut lost)?;
         let pending: Pending = load(root, &PENDING, &mut lost)?.unwrap_or_default();
+        let files = state.as_ref().and_then(|state| Files::recorded(root, &state.files)).unwrap_or(files);
         let variable = |file: &File| -> Result<Option<(Sha256Hex, String)>> {
             let found = match root.look(file.path) {
                 // Something else is in its place: the variable is lost, and what writes it will report that.
@@ -103,20 +106,20 @@ impl Standing {
             let text = |content: Vec<u8>| String::from_utf8_lossy(&content).trim().to_owned();
             Ok(found.and_then(|found| found.content).map(|content| (Sha256Hex::of(&content), text(content))))
         };
-        let token = variable(&repo::TOKEN)?;
+        let token = variable(&files.token)?;
         let credential = match &state {
             Some(state) => {
-                let whole = token.filter(|(hash, _)| state.files.get(repo::TOKEN.path) == Some(hash));
+                let whole = token.filter(|(hash, _)| state.files.get(files.token.path) == Some(hash));
                 let in_variables = whole.and_then(|(_, text)| Token::parse(&text));
                 let token = in_variables.or_else(|| pending.token_of(&state.registration));
                 token.map(|token| Credential { id: state.registration, token })
             }
-            None => variable(&repo::ID)?
+            None => variable(&files.id)?
                 .and_then(|(_, id)| RegistrationId::parse(&id))
                 .zip(token.and_then(|(_, text)| Token::parse(&text)))
                 .map(|(id, token)| Credential { id, token }),
         };
-        Ok(Standing { state, pending, credential, lost })
+        Ok(Standing { state, pending, credential, lost, files })
     }
 
     /// Whether this machine holds a registration, as far as is known here.
@@ -232,6 +235,12 @@ impl Identity {
     pub(crate) fn is_of_other_container(&self, now: &Machine) -> bool {
         self.instance.zip(now.instance).is_some_and(|(then, now)| then != now)
     }
+}
+
+/// Where a state that can be read says that repo file and variables are.
+pub(crate) fn recorded_files(root: &Root) -> Option<Files> {
+    let state: Option<State> = load(root, &STATE, &mut Vec::new()).ok()?;
+    Files::recorded(root, &state?.files)
 }
 
 /// A file of a known version; `None` if it is missing, lost, or this user may not read it.

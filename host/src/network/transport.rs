@@ -42,8 +42,8 @@ pub(crate) struct Progress {
 }
 
 impl Network {
-    /// `extra`: certificates to trust beside the system's.
-    pub(crate) fn new(user_agent: &str, extra: Certificates) -> Self {
+    /// `extra`: certificates to trust beside the system's; `dnf`: those that dnf trusts in place of the system's.
+    pub(crate) fn new(user_agent: &str, extra: Certificates, dnf: Option<Certificates>) -> Self {
         let progress = Progress::default();
         let extra_needed = Arc::new(AtomicBool::new(false));
         let config = Config::builder()
@@ -55,7 +55,7 @@ impl Network {
             .user_agent(user_agent)
             .accept_encoding("identity")
             .build();
-        let trust = Arc::new(Trust::new(extra, extra_needed.clone()));
+        let trust = Arc::new(Trust::new(extra, dnf, extra_needed.clone()));
         let proxy = Arc::new(Mutex::new(None));
         let connector =
             ().chain(Dial { proxy: proxy.clone(), progress: progress.clone(), trust: trust.clone() })
@@ -95,7 +95,7 @@ impl Network {
         }
     }
 
-    /// Whether a certificate was accepted only because of the extra certificates.
+    /// Whether a certificate was accepted that dnf does not trust.
     pub(crate) fn needed_extra(&self) -> bool {
         self.extra_needed.load(Ordering::Relaxed)
     }

@@ -22,7 +22,7 @@ use std::rc::Rc;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat};
+use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
 
 pub use change::Change;
@@ -32,6 +32,9 @@ use walk::Folder;
 
 /// The largest file that is read, in bytes. All that our programs read is far smaller.
 pub const READ_LIMIT: usize = 1024 * 1024;
+
+/// A name that no file has.
+const NO_FILE: &str = ".els-none";
 
 /// A folder below which every path is taken.
 pub struct Root {
@@ -164,6 +167,23 @@ impl Root {
             Err(errno) => Err(errno),
         };
         list().map_err(at(Doing::List, path))
+    }
+
+    /// Whether both paths lead to the same folder, links followed inside the root.
+    pub fn is_same_folder(&self, one: &str, other: &str) -> bool {
+        let identity = |path: &str| {
+            let stat = self.follow(path, OFlag::O_PATH).and_then(fstat).ok()?;
+            Some((stat.st_dev, stat.st_ino))
+        };
+        identity(one).is_some_and(|one| Some(one) == identity(other))
+    }
+
+    /// Whether a file can be renamed from one of these folders into the other. A folder that is missing will be made on the
+    /// mount of the one above it.
+    pub fn is_one_mount(&self, from: &str, to: &str) -> bool {
+        let (Ok(from), Ok(to)) = (self.folder(from), self.folder(to)) else { return true };
+        // The kernel compares the mounts before it looks for the file.
+        renameat(&*from, NO_FILE, &*to, NO_FILE) != Err(Errno::EXDEV)
     }
 
     /// Opens `path`, links followed inside the root.

@@ -68,6 +68,11 @@ pub(crate) fn warning(warning: &Warning) -> String {
             "without {path} this system does not trust the host, so dnf will refuse it: cp {path} \
              /etc/pki/ca-trust/source/anchors/ && update-ca-trust"
         ),
+        Warning::CaNotOfDnf { only } => format!(
+            "dnf trusts only the CA certificates in {only} (sslcacert in {}), and the host's is not among them: add it to that \
+             file",
+            dnf_conf::PATH
+        ),
         Warning::RegisteredCopy { original } => format!(
             "registration {original} was made on another machine, so this one was registered as a machine of its own; if it \
              is the same on new hardware, use --moved, and release the old seat with: {}",
