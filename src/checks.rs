@@ -1,11 +1,11 @@
 //! What an administrator should know although nothing has failed: each check is one warning.
 
+use els_host::dnf_conf::{self, DnfConf};
 use els_host::failure::Failure as Host;
 use els_host::ini::{Section, sections};
+use els_host::machine;
 use els_host::network::{Choice, Client, Source};
 use els_host::root::Root;
-use els_host::dnf_conf::{self, DnfConf};
-use els_host::machine;
 use els_protocol::Timestamp;
 use els_protocol::wire::{Registration, RegistrationState};
 

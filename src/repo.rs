@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use els_protocol::Sha256Hex;
 
-use crate::report::FileState;
+use crate::file_state::FileState;
 use els_host::ini::sections;
 use els_host::network::Credential;
 use els_host::root::{Change, Found, PathError, Result, Root};
@@ -442,7 +442,8 @@ impl Present {
     /// The change that keeps dnf from using the credential while it is being released, and the one that undoes it.
     pub(crate) fn switch_off(&self) -> Option<(Change, Change)> {
         self.repo.is_some().then(|| {
-            let back = Change::Rename { from: self.files.repo_off.path.to_owned(), to: self.files.repo.path.to_owned() };
+            let back =
+                Change::Rename { from: self.files.repo_off.path.to_owned(), to: self.files.repo.path.to_owned() };
             (self.files.repo.rename(self.files.repo_off.path), back)
         })
     }
@@ -494,7 +495,9 @@ impl Present {
                 plan.file(file.path, FileState::Removed);
             }
         }
-        if self.releasever_save.is_some() || recorded.is_some_and(|hashes| hashes.contains_key(self.files.releasever.path)) {
+        if self.releasever_save.is_some()
+            || recorded.is_some_and(|hashes| hashes.contains_key(self.files.releasever.path))
+        {
             let mut changes = Vec::new();
             self.restore_release(recorded, &mut changes, &mut plan);
             plan.last.extend(changes);
@@ -521,7 +524,13 @@ impl Present {
 
     /// The state of each recorded file: unchanged, missing, altered, or (the repo file) edited and kept.
     pub(crate) fn compare(&self, recorded: &Hashes) -> Vec<(String, FileState)> {
-        let files = [(self.files.repo, &self.repo), (self.files.url, &self.url), (self.files.id, &self.id), (self.files.token, &self.token), (KEY, &self.key)];
+        let files = [
+            (self.files.repo, &self.repo),
+            (self.files.url, &self.url),
+            (self.files.id, &self.id),
+            (self.files.token, &self.token),
+            (KEY, &self.key),
+        ];
         let state = |file: &File, found: &Option<Found>| {
             let Some(found) = found else { return FileState::Missing };
             let expected = recorded.get(file.path);
@@ -532,7 +541,8 @@ impl Present {
                 _ => FileState::Altered,
             }
         };
-        let pin = recorded.contains_key(self.files.releasever.path).then_some((self.files.releasever, &self.releasever));
+        let pin =
+            recorded.contains_key(self.files.releasever.path).then_some((self.files.releasever, &self.releasever));
         files.iter().chain(&pin).map(|(file, found)| (file.path.to_owned(), state(file, found))).collect()
     }
 

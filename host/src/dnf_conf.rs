@@ -85,7 +85,7 @@ impl DnfConf {
         self.value("cachedir").filter(|value| value.starts_with('/')).unwrap_or("/var/cache/dnf")
     }
 
-    fn value(&self, key: &str) -> Option<&str> {
+    pub(crate) fn value(&self, key: &str) -> Option<&str> {
         let value = self.main.as_ref()?.get(key)?;
         // dnf takes the word as an empty value.
         Some(if value == "None" { "" } else { value })
@@ -131,7 +131,9 @@ mod tests {
         let elsewhere = conf("[main]\nreposdir=/a/, /b\nvarsdir=/v\n  /w/x/\n");
         assert_eq!(elsewhere.repo_folder().unwrap(), "/a");
         assert_eq!(elsewhere.variable_folder().unwrap(), "/w/x");
-        for wrong in ["reposdir=", "reposdir=None", "reposdir=a", "reposdir=/a/*", "reposdir=/a/../b", "reposdir=file:///a"] {
+        for wrong in
+            ["reposdir=", "reposdir=None", "reposdir=a", "reposdir=/a/*", "reposdir=/a/../b", "reposdir=file:///a"]
+        {
             assert!(conf(&format!("[main]\n{wrong}\n")).repo_folder().is_err(), "{wrong}");
         }
     }

@@ -9,12 +9,12 @@ use ureq::http::header::HeaderValue;
 use ureq::http::{HeaderMap, HeaderName, Method, Uri};
 
 use crate::clock::Clock;
-use crate::failure::Failure;
 use crate::dnf_conf::DnfConf;
+use crate::failure::Failure;
 use crate::ini::sections;
 use crate::network::proxy::{Choice, Environment, Proxy, Route};
 use crate::network::{Answer, CallError, Fate, http_date};
-use crate::machine;
+use crate::{libdnf, machine};
 
 /// A target: its name, which is that of its corpus, and the function that takes the bytes. It panics when a property does not hold.
 pub type Target = (&'static str, fn(&[u8]));
@@ -23,6 +23,7 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("host-date", date),
     ("host-ini", ini),
+    ("host-libdnf", libdnf::reads_alike),
     ("host-os-release", os_release),
     ("host-proxy", proxy),
     ("host-url", url),

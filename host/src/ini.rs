@@ -91,8 +91,9 @@ impl Reader {
         let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
         let key = &text[..at];
         let key = &key[..key.iter().rposition(|byte| !blank(byte)).map_or(0, |last| last + 1)];
-        let value = &text[at + 1..];
-        let value = &value[value.iter().position(|byte| !blank(byte)).unwrap_or(value.len())..];
+        let start = at + 1 + line[at + 1..].iter().take_while(|byte| blank(byte)).count();
+        // libdnf cuts the line at `text.len()`, and not at all if that is before the value (blanks, then carriage returns).
+        let value = line.get(start..text.len()).unwrap_or(&line[start..]);
         self.open = Some((key.to_vec(), value.to_vec()));
         Ok(())
     }
@@ -121,7 +122,8 @@ impl Reader {
 
     fn end_value(&mut self) {
         let (Some((key, value)), Some(current)) = (self.open.take(), self.current) else { return };
-        let unquoted = match value.as_slice() {
+        let end = value.iter().rposition(|byte| *byte != b'\n').map_or(value.len(), |last| last + 1);
+        let unquoted = match &value[..end] {
             [b'"', inner @ .., b'"'] | [b'\'', inner @ .., b'\''] => inner,
             all => all,
         };

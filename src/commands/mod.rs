@@ -12,13 +12,13 @@ mod unregister;
 use std::path::Path;
 
 use els_host::clock::Clock;
+use els_host::confine;
 use els_host::dnf_conf::{self, DnfConf};
 use els_host::failure::{DnfConfFault, Failure as Host, SettingFault};
 use els_host::machine::{self, Machine};
 use els_host::network::{Authorities, Client, Environment, Route};
 use els_host::output::Printer;
 use els_host::root::{Lock, Root};
-use els_host::confine;
 use els_protocol::{BaseUrl, RegistrationId};
 
 use crate::cli::{Action, Options};

@@ -1,7 +1,7 @@
 //! `--report`: a text for support: state, files, checks; no secrets.
 
-use els_host::network::Choice;
 use els_host::dnf_conf::DnfConf;
+use els_host::network::Choice;
 use els_host::{container, machine};
 use els_protocol::wire::RegistrationState;
 

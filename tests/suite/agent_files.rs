@@ -274,7 +274,8 @@ fn a_folder_a_pipe_or_a_device_in_the_way_is_an_error_and_not_a_wait() {
     }
     let machine = Machine::new();
     run(Command::new(program("mkfifo")).arg(machine.path("/etc/els-register.toml"))).succeeds();
-    machine.agent(&["--status"]).exits(2).says("/etc/els-register.toml");
+    machine.agent(&["--refresh"]).exits(2).says("/etc/els-register.toml");
+    machine.agent(&["--status"]).exits(3).says("/etc/els-register.toml");
 }
 
 /// Promise: register-folders-first

@@ -3,8 +3,8 @@
 use nix::errno::Errno;
 
 use crate::failure::{
-    AnswerFault, CaFault, DnfConfFault, Failure, NetworkFault, OsReleaseFault, ProxyFault, Refusal, SettingFault, Stage, TlsFault,
-    Unreachable,
+    AnswerFault, CaFault, DnfConfFault, Failure, NetworkFault, OsReleaseFault, ProxyFault, Refusal, SettingFault,
+    Stage, TlsFault, Unreachable,
 };
 use crate::ini::{Fault, FaultKind};
 use crate::network::{DNF_CONF, Source};
