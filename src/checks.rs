@@ -95,6 +95,9 @@ pub(crate) fn clock(client: &Client, report: &mut Report) {
 
 /// Warns of a proxy and a CA that this program was given and dnf was not, and of a proxy password that all users can read.
 pub(crate) fn dnf_agrees(client: &Client, config: &Config, root: &Root, dnf: &Conf, report: &mut Report) {
+    if dnf.as_ref().is_ok_and(DnfConf::proxy_is_none) {
+        report.warn(Warning::ProxyNone);
+    }
     for (proxy, source) in client.used_proxies() {
         let known = match dnf.as_ref().map_err(Clone::clone).and_then(DnfConf::proxy) {
             Ok(Some(Choice::Through(dnf))) => (dnf.kind, &dnf.host, dnf.port) == (proxy.kind, &proxy.host, proxy.port),

@@ -47,6 +47,8 @@ pub(crate) enum Warning {
         /// dnf reads the file too.
         dnf: bool,
     },
+    /// `proxy=_none_` in `[main]` of dnf.conf.
+    ProxyNone,
     CaUnknownToDnf {
         path: String,
     },
@@ -136,7 +138,7 @@ impl Warning {
             Warning::Expired { .. } => "expired",
             Warning::ExpiresSoon { .. } => "expires-soon",
             Warning::Clock { .. } => "clock",
-            Warning::ProxyUnknownToDnf { .. } => "proxy-unknown-to-dnf",
+            Warning::ProxyUnknownToDnf { .. } | Warning::ProxyNone => "proxy-unknown-to-dnf",
             Warning::ProxyPasswordReadable { .. } => "proxy-password-readable",
             Warning::CaUnknownToDnf { .. } | Warning::CaNotOfDnf { .. } => "ca-unknown-to-dnf",
             Warning::RegisteredCopy { .. } | Warning::UnregisteredCopy | Warning::IsCopy => "copied",

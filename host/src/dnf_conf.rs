@@ -39,7 +39,7 @@ impl DnfConf {
     pub fn read_proxy(&self) -> std::result::Result<Option<Choice>, ProxyFault> {
         let value = |key: &str| self.value(key).filter(|value| !value.is_empty());
         let Some(text) = value("proxy") else { return Ok(None) };
-        if text.eq_ignore_ascii_case("_none_") {
+        if self.proxy_is_none() {
             return Ok(Some(Choice::Direct));
         }
         let mut proxy = Proxy::parse(text)?;
@@ -48,6 +48,11 @@ impl DnfConf {
             proxy.password = value("proxy_password").map(Secret::new);
         }
         Ok(Some(Choice::Through(proxy)))
+    }
+
+    /// Whether the proxy is `_none_`. dnf takes that for no proxy in a repository's section, and for a host's name here.
+    pub fn proxy_is_none(&self) -> bool {
+        self.value("proxy").is_some_and(|text| text.eq_ignore_ascii_case("_none_"))
     }
 
     /// Where dnf looks for repo files, in its order.

@@ -22,6 +22,7 @@ mod alike;
 mod ansible;
 mod contract_ends;
 mod crash_sweep;
+mod dnf_conf;
 mod examples;
 mod first_boot;
 mod footprint;

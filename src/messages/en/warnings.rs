@@ -64,6 +64,10 @@ pub(crate) fn warning(warning: &Warning) -> String {
             let condition = if *dnf { ", if only root runs dnf" } else { "" };
             format!("{path} holds a proxy password and others can read it: chmod 600 {path}{condition}")
         }
+        Warning::ProxyNone => format!(
+            "in [main] of {}, dnf takes proxy=_none_ for a host's name and reaches nothing: write proxy= there",
+            dnf_conf::PATH
+        ),
         Warning::CaUnknownToDnf { path } => format!(
             "without {path} this system does not trust the host, so dnf will refuse it: cp {path} \
              /etc/pki/ca-trust/source/anchors/ && update-ca-trust"
