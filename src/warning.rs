@@ -1,6 +1,7 @@
 //! What an administrator should know although a run went on: data, without sentences.
 
 use els_host::network::Source;
+use els_protocol::wire::Os;
 use els_protocol::{RegistrationId, Timestamp};
 
 use crate::failure::Failure;
@@ -28,6 +29,24 @@ pub(crate) enum Warning {
         expires: Timestamp,
         /// The backend said so.
         confirmed: bool,
+    },
+    /// Sections that the shipped repo file enables and the one here does not.
+    SectionsOff {
+        ids: Vec<String>,
+        path: &'static str,
+    },
+    /// Sections whose metadata key dnf has not been told to accept.
+    MetadataKeyNotAccepted {
+        ids: Vec<String>,
+    },
+    /// Another major release, or another system, than the one that was registered.
+    SystemChanged {
+        from: Os,
+        to: Os,
+    },
+    MetadataOld {
+        from: Timestamp,
+        days: i64,
     },
     ExpiresSoon {
         expires: Timestamp,
@@ -136,6 +155,10 @@ impl Warning {
             Warning::ThirdParty { .. } | Warning::ThirdPartyUnknown(_) => "third-party-repository",
             Warning::ReleasePinned { .. } => "releasever-pinned",
             Warning::Expired { .. } => "expired",
+            Warning::SectionsOff { .. } => "sections-off",
+            Warning::MetadataKeyNotAccepted { .. } => "metadata-key-not-accepted",
+            Warning::SystemChanged { .. } => "system-changed",
+            Warning::MetadataOld { .. } => "metadata-old",
             Warning::ExpiresSoon { .. } => "expires-soon",
             Warning::Clock { .. } => "clock",
             Warning::ProxyUnknownToDnf { .. } | Warning::ProxyNone => "proxy-unknown-to-dnf",

@@ -1,5 +1,6 @@
 //! `--refresh`: the files as a registration would write them today, with the machine's own credential.
 
+use els_host::machine;
 use els_host::network::Credential;
 use els_host::root::Change;
 use els_protocol::wire::registration_path;
@@ -79,6 +80,7 @@ fn ask(context: &Context<'_>, state: Option<&State>, credential: &Credential, re
     };
     let check = state.and_then(|state| state.key_check.clone());
     let mut fresh = State::new(&answer, &server, check, identity, context.clock.now(), Default::default());
+    fresh.os = state.and_then(|state| state.os.clone()).or_else(|| machine::operating_system(&context.root).ok());
     fresh.folders = state.map(|state| state.folders.clone()).unwrap_or_default();
     Ok(fresh)
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use els_protocol::wire::{Product, Registration};
+use els_protocol::wire::{Os, Product, Registration};
 use els_protocol::{BaseUrl, LicenseKey, MachineId, RegistrationId, RepoFile, Sha256Hex, Timestamp, Token};
 
 pub(crate) use journal::{Making, Pending};
@@ -56,6 +56,9 @@ pub(crate) struct State {
     pub(crate) identity: Identity,
     /// SHA-256 of each file as it was written; for the repo file, of the shipped one.
     pub(crate) files: BTreeMap<String, Sha256Hex>,
+    /// The system that was registered; unknown in a state of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) os: Option<Os>,
     /// Folders that registering made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) folders: Vec<String>,
@@ -174,6 +177,7 @@ impl State {
             repo_url: answer.repo.url.clone(),
             identity,
             files,
+            os: None,
             folders: Vec::new(),
         }
     }

@@ -16,6 +16,7 @@ mod agent_machine;
 mod agent_network;
 mod agent_seat_moves;
 mod agent_seats;
+mod agent_status;
 mod agent_system;
 mod agent_warnings;
 mod alike;

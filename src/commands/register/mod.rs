@@ -260,6 +260,7 @@ impl<'a> Prepared<'a> {
         registration.repo.url = repo_url.as_str().to_owned();
         let (identity, now) = (attempt.identity, context.clock.now());
         let mut state = State::new(&registration, server, Some(check), identity, now, plan.hashes.clone());
+        state.os = Some(facts.os.clone());
         state.folders = old.map_or_else(|| missing.to_vec(), |old| old.folders.clone());
 
         let journal = self.journal.done(&state.registration);

@@ -36,6 +36,25 @@ pub(crate) fn warning(warning: &Warning) -> String {
         Warning::Expired { expires, confirmed: false } => {
             format!("the key expired on {}, as far as is known here; a renewal is not visible offline", expires.date())
         }
+        Warning::SectionsOff { ids, path } => format!(
+            "these sections are switched off, or dnf refuses the file, so their updates do not arrive: {}; set enabled=1 in {path}",
+            ids.join(", ")
+        ),
+        Warning::MetadataKeyNotAccepted { ids } => format!(
+            "dnf has not been told to accept the metadata key, so a run that nobody answers leaves out: {}; run: dnf -y \
+             --repo='els-*' makecache",
+            ids.join(", ")
+        ),
+        Warning::SystemChanged { from, to } => format!(
+            "this machine was registered with {} {} and now has {} {}: 'els-register --key KEY' with a key for it configures its \
+             repositories",
+            from.id, from.version, to.id, to.version
+        ),
+        Warning::MetadataOld { from, days } => format!(
+            "the repository's metadata is of {} ({days} days old), so no newer update is offered: ask the vendor, or the \
+             mirror's operator",
+            from.date()
+        ),
         Warning::ExpiresSoon { expires, days } => format!("the key expires on {} ({days} days left)", expires.date()),
         Warning::Clock { behind } => {
             let direction = if *behind > 0 { "behind" } else { "ahead of" };
