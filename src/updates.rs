@@ -39,8 +39,7 @@ impl<'a> Repositories<'a> {
             state,
             files,
             sections: sections(content).unwrap_or_default(),
-            base_architecture: base_architecture
-                .unwrap_or_else(|| machine::base_architecture(architecture).to_owned()),
+            base_architecture: base_architecture.unwrap_or_else(|| machine::base_architecture(architecture).to_owned()),
         }
     }
 
@@ -154,7 +153,9 @@ fn first_packet(key: &[u8]) -> &[u8] {
     let number = |bytes: &[u8]| bytes.iter().fold(0_usize, |value, byte| value << 8 | usize::from(*byte));
     let (head, length) = match (tag & 0x40 != 0, tag & 3, rest) {
         (true, _, [first @ 0..192, ..]) => (1, usize::from(*first)),
-        (true, _, [first @ 192..224, second, ..]) => (2, (usize::from(*first) - 192) * 256 + usize::from(*second) + 192),
+        (true, _, [first @ 192..224, second, ..]) => {
+            (2, (usize::from(*first) - 192) * 256 + usize::from(*second) + 192)
+        }
         (true, _, [255, four @ ..]) if four.len() >= 4 => (5, number(&four[..4])),
         (false, 0, [one, ..]) => (1, usize::from(*one)),
         (false, 1, two) if two.len() >= 2 => (2, number(&two[..2])),

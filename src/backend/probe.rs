@@ -47,7 +47,8 @@ pub(crate) fn made(document: &[u8]) -> Option<Timestamp> {
     let text = std::str::from_utf8(document).ok()?;
     let (_, after) = text.split_once("<revision>")?;
     let (revision, _) = after.split_once("</revision>")?;
-    let seconds = revision.trim().parse().ok().filter(|seconds| (EARLIEST..=Timestamp::MAX.unix()).contains(seconds))?;
+    let seconds =
+        revision.trim().parse().ok().filter(|seconds| (EARLIEST..=Timestamp::MAX.unix()).contains(seconds))?;
     Some(Timestamp::from_unix(seconds))
 }
 

@@ -11,9 +11,7 @@ use crate::failure::{Damage, Failure, Result};
 use crate::file_state::FileState;
 use crate::registration::{Standing, State};
 use crate::repo::{self, Present};
-use crate::report::{
-    Headline, Line, Progress, Report, RepositoryState, RepositoryView, State as Stands, StatusLine,
-};
+use crate::report::{Headline, Line, Progress, Report, RepositoryState, RepositoryView, State as Stands, StatusLine};
 use crate::updates::{self, Repositories};
 use crate::warning::Warning;
 use crate::{backend, checks};

@@ -58,7 +58,11 @@ fn a_repository_that_does_not_open_is_exit_7() {
     let url = run.json()["repository"]["url"].as_str().expect("a URL").to_owned();
     assert!(url.ends_with("/repo/mirror/x86_64_v2"), "{url}");
     let _ = machine.dnf(&["--repo=els-updates", "makecache"]);
-    assert!(server.log().iter().any(|line| line.contains("/mirror/x86_64_v2/repodata/repomd.xml")), "{:?}", server.log());
+    assert!(
+        server.log().iter().any(|line| line.contains("/mirror/x86_64_v2/repodata/repomd.xml")),
+        "{:?}",
+        server.log()
+    );
 }
 
 /// Promise: status-metadata-age
@@ -68,7 +72,8 @@ fn metadata_older_than_thirty_days_is_warned_of() {
     let days = |days: u64| (now - days * 86_400).to_string();
     for (revision, old) in [(days(31), true), (days(29), false), ("9.6".to_owned(), false), ("1".to_owned(), false)] {
         let body = format!("<repomd><revision>{revision}</revision></repomd>");
-        let server = Scripted::backend(move |request| request.path.contains("repomd.xml").then(|| raw(200, &[], &body)));
+        let server =
+            Scripted::backend(move |request| request.path.contains("repomd.xml").then(|| raw(200, &[], &body)));
         let machine = machine_of(&server);
         machine.registers(KEY);
         let (codes, run) = status(&machine, 0);
