@@ -263,7 +263,12 @@ pub(crate) mod tests {
     /// Promise: pages-match-code
     #[test]
     fn the_exit_statuses_of_failures_are_those_in_the_table() {
-        let path = PathError { doing: els_host::root::Doing::Read, path: "/x".into(), errno: nix::errno::Errno::EIO };
+        let path = PathError {
+            doing: els_host::root::Doing::Read,
+            path: "/x".into(),
+            errno: nix::errno::Errno::EIO,
+            link: None,
+        };
         let own = [
             Failure::Host(Host::Path(path)),
             Failure::NoKey,

@@ -66,7 +66,7 @@ pub(crate) enum Warning {
         /// dnf reads the file too.
         dnf: bool,
     },
-    /// `proxy=_none_` in `[main]` of dnf.conf.
+    /// `proxy=_none_` in `[main]` of dnf.conf: libdnf understands it since 0.71.
     ProxyNone,
     CaUnknownToDnf {
         path: String,

@@ -50,7 +50,8 @@ impl DnfConf {
         Ok(Some(Choice::Through(proxy)))
     }
 
-    /// Whether the proxy is `_none_`. dnf takes that for no proxy in a repository's section, and for a host's name here.
+    /// Whether the proxy is `_none_`. libdnf before 0.71 takes that for a host's name here, and for no proxy in a repository's
+    /// section alone.
     pub fn proxy_is_none(&self) -> bool {
         self.value("proxy").is_some_and(|text| text.eq_ignore_ascii_case("_none_"))
     }

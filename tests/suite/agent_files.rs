@@ -297,6 +297,36 @@ fn a_read_only_or_full_file_system_is_noticed_before_a_seat_is_taken() {
     }
 }
 
+/// Promise: register-folders-first
+#[test]
+fn a_folder_of_variables_on_a_mount_of_its_own_works() {
+    let server = Scripted::backend(|_| None);
+    // A file system of its own, and a second mount of the same one: neither takes a rename from the folder above.
+    for mount in ["mount -t tmpfs x", "mount --bind \"$MACHINE/srv\""] {
+        let machine = machine_of(&server);
+        std::fs::create_dir_all(machine.path("/srv")).unwrap();
+        let script = format!("mkdir -p \"$MACHINE/etc/dnf/vars\"; {mount} \"$MACHINE/etc/dnf/vars\"");
+        in_shell(&machine, &script, &["--key", KEY]).succeeds();
+        if mount.contains("bind") {
+            let mut names: Vec<_> =
+                std::fs::read_dir(machine.path("/srv")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            assert_eq!(names, ["els_id", "els_token", "els_url"]);
+        }
+    }
+}
+
+/// Promise: files-links
+#[test]
+fn the_folder_that_is_a_link_is_named() {
+    let server = Scripted::backend(|_| None);
+    let machine = machine_of(&server);
+    std::fs::rename(machine.path("/etc/dnf"), machine.path("/etc/dnf-real")).unwrap();
+    symlink("dnf-real", machine.path("/etc/dnf")).unwrap();
+    machine.agent(&["--key", KEY]).exits(1).says("/etc/dnf is a symbolic link");
+    assert!(server.requests().is_empty());
+}
+
 /// Promise: files-leftovers
 #[test]
 fn leftovers_of_a_run_that_was_killed_are_swept_and_nothing_else_is() {

@@ -193,7 +193,7 @@ fn a_proxy_is_read_as_dnf_reads_it() {
         let _ = machine.dnf(&["--repo=t", "makecache"]);
         assert_eq!(server.requests().len() > count, words.is_none(), "{at}");
     }
-    // dnf takes this for a name in [main], and for none in a section alone.
+    // libdnf before 0.71 takes this for a name.
     let machine = machine_of(&server);
     set(&machine, b"proxy=_none_\n");
     machine.agent(&["--key", KEY]).succeeds().says("proxy=_none_");

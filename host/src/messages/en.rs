@@ -73,7 +73,7 @@ pub fn hint(failure: &Failure) -> Option<String> {
 
 /// What could not be done with which file.
 pub fn path_error(error: &PathError) -> String {
-    let PathError { doing, path, errno } = error;
+    let PathError { doing, path, errno, link } = error;
     let doing = match doing {
         Doing::Open => "open",
         Doing::Read => "read",
@@ -86,7 +86,10 @@ pub fn path_error(error: &PathError) -> String {
         Doing::Lock => "lock",
     };
     match *errno {
-        Errno::ELOOP => format!("cannot {doing} {path}: a symbolic link is in the way"),
+        Errno::ELOOP => match link {
+            Some(link) => format!("cannot {doing} {path}: {link} is a symbolic link"),
+            None => format!("cannot {doing} {path}: a symbolic link is in the way"),
+        },
         Errno::EILSEQ => format!("cannot {doing} {path}: it is not UTF-8 text"),
         Errno::EFBIG => format!("cannot {doing} {path}: it is larger than {READ_LIMIT} bytes"),
         Errno::ENOTSUP => format!("cannot {doing} {path}: it is not a regular file"),

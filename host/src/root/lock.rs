@@ -53,7 +53,7 @@ impl Root {
                 }
             }
         };
-        lock().map_err(at(Doing::Lock, path))
+        lock().map_err(self.at(Doing::Lock, path))
     }
 }
 

@@ -84,7 +84,8 @@ pub(crate) fn warning(warning: &Warning) -> String {
             format!("{path} holds a proxy password and others can read it: chmod 600 {path}{condition}")
         }
         Warning::ProxyNone => format!(
-            "in [main] of {}, dnf takes proxy=_none_ for a host's name and reaches nothing: write proxy= there",
+            "libdnf before 0.71 takes proxy=_none_ in [main] of {} for a host's name: write proxy= there, which every version \
+             understands",
             dnf_conf::PATH
         ),
         Warning::CaUnknownToDnf { path } => format!(
