@@ -69,7 +69,13 @@ impl Config {
     /// as absent; a mistake in an option is always an error.
     pub(crate) fn load(options: &Options, root: &Root, tolerant: bool) -> Result<Self> {
         let mut problems = Vec::new();
-        let mut note = |failure: Failure| if tolerant { Ok(problems.push(failure)) } else { Err(failure) };
+        let mut note = |failure: Failure| match tolerant {
+            true => {
+                problems.push(failure);
+                Ok(())
+            }
+            false => Err(failure),
+        };
         let path = options.config.clone().unwrap_or_else(|| PATH.to_owned());
         let found = match &options.config {
             Some(path) => Some(read_named(path).map_err(wrong_path("--config"))?),

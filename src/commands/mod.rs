@@ -113,7 +113,10 @@ impl Context<'_> {
     /// action must always be possible, a setting that cannot be used is only a warning.
     fn client(&self, report: &mut Report) -> Result<Client> {
         let mut unusable = |failure: Host| match self.action.is_always_possible() {
-            true => Ok(report.warn(Warning::SettingIgnored(failure.into()))),
+            true => {
+                report.warn(Warning::SettingIgnored(failure.into()));
+                Ok(())
+            }
             false => Err(failure),
         };
         let mut variable = |name: &'static str| match std::env::var_os(name).map(std::ffi::OsString::into_string) {

@@ -12,7 +12,7 @@ use super::{Context, copied, not_registered, random, repo_file, say_registration
 use crate::failure::{Damage, Failure, Result};
 use crate::file_state::FileState;
 use crate::registration::{self, Identity, Standing, State};
-use crate::repo::{Plan, Present, Wanted};
+use crate::repo::{Plan, Present, Release, Wanted};
 use crate::report::{DryRun, Headline, Report, State as Stands};
 use crate::{backend, checks};
 
@@ -54,6 +54,11 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let release = context.release(fresh.repo_file.as_str());
     present.require_release(release)?;
     let wanted = Wanted { repo_url: &fresh.repo_url, credential, repo_file, gpg_key: &gpg_key, release };
+    if let Release::Pinned(pin) = release
+        && !state.is_some_and(|state| state.pins_release())
+    {
+        checks::pinned_release(&context.root, &context.dnf, pin, report);
+    }
     let plan = context.with_move(present.plan(&wanted, state.map(|state| &state.files)), &standing)?;
     let new = fresh.with_files(plan.hashes.clone());
     report.registration = Some(new.view());

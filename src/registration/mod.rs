@@ -192,6 +192,11 @@ impl State {
         self.key_check.as_ref().map(|check| *check == key.check_value(token))
     }
 
+    /// Whether it was registered with a pinned `releasever`.
+    pub(crate) fn pins_release(&self) -> bool {
+        self.files.keys().any(|path| path.ends_with("/releasever"))
+    }
+
     /// Whether the two differ in nothing but the time of the last verification.
     pub(crate) fn says_the_same(&self, other: &State) -> bool {
         State { verified_at: other.verified_at, ..self.clone() } == *other

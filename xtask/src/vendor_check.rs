@@ -70,6 +70,11 @@ impl Check<'_> {
         names.sort();
         for name in names {
             let file = format!("repo-files/{name}");
+            if let Some(stem) = name.strip_suffix(".vars") {
+                let repo = folder.join(format!("{stem}.repo")).is_file();
+                self.variables(&file, repo);
+                continue;
+            }
             let Some(stem) = name.strip_suffix(".repo") else {
                 self.fault(&file, "is not a .repo file; the build ignores it");
                 continue;
@@ -102,6 +107,26 @@ impl Check<'_> {
             self.fault("repo-files", "has no .repo file");
         }
         Ok(repos)
+    }
+
+    /// A file of variables: today `releasever` alone, once, a release with a minor number.
+    fn variables(&mut self, file: &str, has_repo: bool) {
+        if !has_repo {
+            self.fault(file, "has no .repo file of the same name; the build ignores it");
+        }
+        let Some(text) = self.read(file) else { return };
+        let mut pins = 0;
+        for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
+            let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            let release = line.strip_prefix("releasever=").and_then(|release| release.split_once('.'));
+            match release {
+                Some((major, minor)) if number(major) && number(minor) => pins += 1,
+                _ => self.fault(file, format_args!("line {}: must be releasever=MAJOR.MINOR", index + 1)),
+            }
+        }
+        if pins > 1 {
+            self.fault(file, "sets releasever more than once");
+        }
     }
 
     fn products(&mut self, repos: &Repos) {

@@ -16,7 +16,7 @@ use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, linkat, unlinkat};
 use xattr::FileExt;
 
 use super::walk::{Folder, NO_LINK};
-use super::{Doing, Found, Result, Root, at, names, require_regular, split};
+use super::{Doing, Found, Result, Root, names, require_regular, split};
 
 /// One change to one file.
 #[derive(Clone, PartialEq, Eq)]
