@@ -321,9 +321,9 @@ fn a_folder_of_variables_on_a_mount_of_its_own_works() {
 fn the_folder_that_is_a_link_is_named() {
     let server = Scripted::backend(|_| None);
     let machine = machine_of(&server);
-    std::fs::rename(machine.path("/etc/dnf"), machine.path("/etc/dnf-real")).unwrap();
-    symlink("dnf-real", machine.path("/etc/dnf")).unwrap();
-    machine.agent(&["--key", KEY]).exits(1).says("/etc/dnf is a symbolic link");
+    std::fs::rename(machine.path("/var/lib"), machine.path("/var/lib-real")).unwrap();
+    symlink("lib-real", machine.path("/var/lib")).unwrap();
+    machine.agent(&["--key", KEY]).exits(1).says("/var/lib is a symbolic link");
     assert!(server.requests().is_empty());
 }
 

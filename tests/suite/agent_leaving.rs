@@ -93,7 +93,6 @@ fn everything_works(server: &Scripted, machine: &Machine, at: &str, environment:
     let deletes = |server: &Scripted| server.requests().iter().filter(|request| request.method == "DELETE").count();
     let before = deletes(server);
     let agent = |arguments: &[&str]| {
-        eprintln!("{at}: {arguments:?}");
         run(machine.agent_command(arguments).args(["--timeout", "5"]).envs(environment.iter().copied()))
     };
     for arguments in [&["--status"][..], &["--status", "--offline"], &["--report"], &["--unregister", "--dry-run"]] {
