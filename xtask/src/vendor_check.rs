@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use els_backend::products::{Product, Products};
 use els_host::ini::{Section, sections};
 use els_protocol::RepoFile;
-use els_register::chores::{KEY_PATH, PROBED_SECTION, configured_server};
+use els_register::chores::{KEY_PATH, PROBED_SECTION, configured_server, variables_fault};
 use els_server::path::RequestPath;
 
 /// Everything that is wrong with the folder: one line for each fault, which begins with the name of the file.
@@ -71,12 +71,11 @@ impl Check<'_> {
         for name in names {
             let file = format!("repo-files/{name}");
             if let Some(stem) = name.strip_suffix(".vars") {
-                let repo = folder.join(format!("{stem}.repo")).is_file();
-                self.variables(&file, repo);
+                self.variables(&file, stem);
                 continue;
             }
             let Some(stem) = name.strip_suffix(".repo") else {
-                self.fault(&file, "is not a .repo file; the build ignores it");
+                self.fault(&file, "is neither a .repo nor a .vars file; the build ignores it");
                 continue;
             };
             if RepoFile::parse(stem).is_none() {
@@ -109,23 +108,12 @@ impl Check<'_> {
         Ok(repos)
     }
 
-    /// A file of variables: today `releasever` alone, once, a release with a minor number.
-    fn variables(&mut self, file: &str, has_repo: bool) {
-        if !has_repo {
-            self.fault(file, "has no .repo file of the same name; the build ignores it");
+    fn variables(&mut self, file: &str, stem: &str) {
+        if !self.folder.join(format!("repo-files/{stem}.repo")).exists() {
+            self.fault(file, format_args!("there is no {stem}.repo; the build ignores it"));
         }
-        let Some(text) = self.read(file) else { return };
-        let mut pins = 0;
-        for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
-            let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-            let release = line.strip_prefix("releasever=").and_then(|release| release.split_once('.'));
-            match release {
-                Some((major, minor)) if number(major) && number(minor) => pins += 1,
-                _ => self.fault(file, format_args!("line {}: must be releasever=MAJOR.MINOR", index + 1)),
-            }
-        }
-        if pins > 1 {
-            self.fault(file, "sets releasever more than once");
+        if let Some(fault) = self.read(file).as_deref().and_then(variables_fault) {
+            self.fault(file, fault);
         }
     }
 
