@@ -1,22 +1,22 @@
 //! What an administrator should know although nothing has failed: each check is one warning.
 
+use els_host::dnf_conf::{self, DnfConf};
 use els_host::failure::Failure as Host;
 use els_host::ini::{Section, sections};
+use els_host::machine;
 use els_host::network::{Choice, Client, Source};
 use els_host::root::Root;
-use els_host::{dnf_conf, machine};
 use els_protocol::Timestamp;
 use els_protocol::wire::{Registration, RegistrationState};
 
 use crate::config::Config;
 use crate::failure::Result;
-use crate::repo;
 use crate::report::Report;
 use crate::warning::Warning;
 
 /// Warns of enabled repositories that are neither ours nor the distribution's.
-pub(crate) fn third_party_repositories(root: &Root, report: &mut Report) {
-    match enabled_third_party(root) {
+pub(crate) fn third_party_repositories(root: &Root, dnf: &Conf, report: &mut Report) {
+    match enabled_third_party(root, dnf) {
         Ok(ids) if ids.is_empty() => {}
         Ok(ids) => report.warn(Warning::ThirdParty { ids }),
         Err(failure) => report.warn(Warning::ThirdPartyUnknown(failure)),
@@ -24,12 +24,12 @@ pub(crate) fn third_party_repositories(root: &Root, report: &mut Report) {
 }
 
 /// Before `$releasever` is pinned: warns of enabled repositories of others that use it, since many know no minor release.
-pub(crate) fn pinned_release(root: &Root, release: &'static str, report: &mut Report) {
+pub(crate) fn pinned_release(root: &Root, dnf: &Conf, release: &'static str, report: &mut Report) {
     let uses = |section: &Section| {
         let urls = ["baseurl", "mirrorlist", "metalink"].iter().filter_map(|key| section.get(key));
         urls.into_iter().any(|url| url.contains("$releasever") || url.contains("${releasever"))
     };
-    match third_party(root, uses) {
+    match third_party(root, dnf, uses) {
         Ok(ids) if ids.is_empty() => {}
         Ok(ids) => report.warn(Warning::ReleasePinned { ids, release }),
         Err(failure) => report.warn(Warning::ThirdPartyUnknown(failure)),
@@ -38,24 +38,26 @@ pub(crate) fn pinned_release(root: &Root, release: &'static str, report: &mut Re
 
 /// The ids of enabled repositories that are neither ours nor the distribution's. The distribution's come in files whose
 /// names begin with its `ID`, or with a name that EL distributions share.
-pub(crate) fn enabled_third_party(root: &Root) -> Result<Vec<String>> {
-    third_party(root, |_| true)
+pub(crate) fn enabled_third_party(root: &Root, dnf: &Conf) -> Result<Vec<String>> {
+    third_party(root, dnf, |_| true)
 }
 
-fn third_party(root: &Root, which: impl Fn(&Section) -> bool) -> Result<Vec<String>> {
+fn third_party(root: &Root, dnf: &Conf, which: impl Fn(&Section) -> bool) -> Result<Vec<String>> {
     const SHARED: [&str; 2] = ["redhat", "centos"];
     let id = machine::operating_system(root)?.id;
-    let ours = repo::REPO.path.rsplit('/').next().unwrap_or_default();
+    let folders = dnf.as_ref().map_or_else(|_| DnfConf::default().repo_folders(), DnfConf::repo_folders);
     let mut found = Vec::new();
-    for folder in REPO_FOLDERS {
-        for name in root.list(folder)? {
+    for folder in folders {
+        for name in root.list(&folder)? {
             let distribution = name.starts_with(&id) || SHARED.iter().any(|shared| name.starts_with(shared));
-            if !name.ends_with(".repo") || name == ours || distribution {
+            if !name.ends_with(".repo") || name == "els.repo" || distribution {
                 continue;
             }
             let text = root.read(&format!("{folder}/{name}"))?.unwrap_or_default();
             // `els-…` is ours in any file: the vendor's repository of this program's own package has such an id.
-            let enabled = sections(&String::from_utf8_lossy(&text))
+            // A file that dnf refuses has no repositories.
+            let enabled = sections(text)
+                .unwrap_or_default()
                 .into_iter()
                 .filter(|section| section.id != "main" && !section.id.starts_with("els-") && section.enabled())
                 .filter(|section| which(section));
@@ -92,13 +94,16 @@ pub(crate) fn clock(client: &Client, report: &mut Report) {
 }
 
 /// Warns of a proxy and a CA that this program was given and dnf was not, and of a proxy password that all users can read.
-pub(crate) fn dnf_agrees(client: &Client, config: &Config, root: &Root, report: &mut Report) {
+pub(crate) fn dnf_agrees(client: &Client, config: &Config, root: &Root, dnf: &Conf, report: &mut Report) {
+    if dnf.as_ref().is_ok_and(DnfConf::proxy_is_none) {
+        report.warn(Warning::ProxyNone);
+    }
     for (proxy, source) in client.used_proxies() {
-        let known = match dnf_conf::proxy(root) {
+        let known = match dnf.as_ref().map_err(Clone::clone).and_then(DnfConf::proxy) {
             Ok(Some(Choice::Through(dnf))) => (dnf.kind, &dnf.host, dnf.port) == (proxy.kind, &proxy.host, proxy.port),
             Ok(Some(Choice::Direct) | None) => false,
             // What dnf would use is unknown if its file cannot be read; a proxy that cannot be used is not this one.
-            Err(failure) => matches!(failure, Host::Named(_)),
+            Err(failure) => matches!(failure, Host::Named(_) | Host::DnfConf(_)),
         };
         if source != Source::DnfConf && !known {
             let (proxy, user) = (proxy.to_string(), proxy.user.clone());
@@ -119,15 +124,18 @@ pub(crate) fn dnf_agrees(client: &Client, config: &Config, root: &Root, report: 
             Source::Config(_) | Source::Flag | Source::Environment(_) => {}
         }
     }
-    if client.needed_extra_certificates()
-        && let Some(file) = &config.extra_certificates
-    {
-        report.warn(Warning::CaUnknownToDnf { path: file.path.clone() });
+    if client.needed_extra_certificates() {
+        if let Some(only) = dnf.as_ref().ok().and_then(DnfConf::ca_file) {
+            report.warn(Warning::CaNotOfDnf { only: els_protocol::clean(only, 200) });
+        } else if let Some(file) = &config.extra_certificates {
+            report.warn(Warning::CaUnknownToDnf { path: file.path.clone() });
+        }
     }
 }
 
-/// Where dnf looks for repo files unless dnf.conf says otherwise (dnf.conf(5), `reposdir`).
-const REPO_FOLDERS: [&str; 3] = ["/etc/yum.repos.d", "/etc/yum/repos.d", "/etc/distro.repos.d"];
+/// What dnf.conf says, or why that is not known.
+type Conf = els_host::failure::Result<DnfConf>;
+
 /// Seconds by which two clocks may differ.
 const CLOCK_TOLERANCE: i64 = 5 * 60;
 /// Days before the expiry from which there is a warning.

@@ -187,6 +187,11 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Parsed {
 }
 
 impl Action {
+    /// Whether a machine must be able to do this whatever is wrong with files that it does not need.
+    pub(crate) fn is_always_possible(self) -> bool {
+        matches!(self, Action::Unregister | Action::Status | Action::Report)
+    }
+
     /// The action's name in `--json` documents.
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -50,8 +50,8 @@ pub(crate) struct Config {
     pub(crate) support: Option<String>,
     /// Whether others than the owner may read the file.
     pub(crate) public: bool,
-    /// What is wrong with the settings, for the one command that goes on without them.
-    pub(crate) problem: Option<Failure>,
+    /// What is wrong with the settings, for commands that go on without them.
+    pub(crate) problems: Vec<Failure>,
 }
 
 /// CA certificates to trust in addition to the system's.
@@ -65,27 +65,60 @@ pub(crate) struct CaFile {
 }
 
 impl Config {
-    /// Reads the file and puts the options over it.
-    pub(crate) fn load(options: &Options, root: &Root) -> Result<Self> {
+    /// Reads the file and puts the options over it. With `tolerant`, a mistake in the file is only noted and the setting counts
+    /// as absent; a mistake in an option is always an error.
+    pub(crate) fn load(options: &Options, root: &Root, tolerant: bool) -> Result<Self> {
+        let mut problems = Vec::new();
+        let mut note = |failure: Failure| match tolerant {
+            true => {
+                problems.push(failure);
+                Ok(())
+            }
+            false => Err(failure),
+        };
         let path = options.config.clone().unwrap_or_else(|| PATH.to_owned());
         let found = match &options.config {
             Some(path) => Some(read_named(path).map_err(wrong_path("--config"))?),
             None => match root.read_with_mode(PATH) {
                 // With a proxy's password in it the file is root's alone; other users have the defaults.
                 Err(error) if error.errno == Errno::EACCES && !nix::unistd::geteuid().is_root() => None,
-                found => found.map_err(Host::Named)?,
+                Err(error) => {
+                    note(Host::Named(error).into())?;
+                    None
+                }
+                Ok(found) => found,
             },
         };
         let public = found.as_ref().is_some_and(|(_, mode)| mode & 0o044 != 0);
-        let file = found.map(|(content, _)| parse(&path, &content)).transpose()?.unwrap_or_default();
+        let file = match found.map(|(content, _)| (parse(&path, &content), content)) {
+            None => File::default(),
+            Some((Ok(file), _)) => file,
+            Some((Err(wrong), content)) => {
+                note(wrong.into())?;
+                config::salvage(&content)
+            }
+        };
         let named = |key: &str| format!("{path}: {key}");
         let url = |name: String, text: &Option<String>| {
             let wrong = |why| Host::setting(name, SettingFault::Url { why });
             text.as_deref().map(BaseUrl::parse).transpose().map_err(wrong)
         };
-        let server = url(named("server"), &file.server)?;
         let server_flag = url("--server".to_owned(), &options.server)?;
-        let timeout = config::timeout(("--timeout", options.timeout.as_deref()), (&named("timeout"), file.timeout))?;
+        let server = match url(named("server"), &file.server) {
+            Ok(server) => server,
+            Err(wrong) => {
+                note(wrong.into())?;
+                None
+            }
+        };
+        let timeout_flag = ("--timeout", options.timeout.as_deref());
+        let timeout = match config::timeout(timeout_flag, (&named("timeout"), file.timeout)) {
+            Err(wrong) if options.timeout.is_none() => {
+                note(wrong.into())?;
+                Duration::from_secs(config::DEFAULT_TIMEOUT)
+            }
+            timeout => timeout?,
+        };
         let extra_certificates = match (&options.ca_file, &file.ca_file) {
             (Some(path), _) => {
                 let (content, _) = read_named(path).map_err(wrong_path("--ca-file"))?;
@@ -94,9 +127,14 @@ impl Config {
             (None, Some(below)) => {
                 let setting = named("ca_file");
                 let missing = SettingFault::MissingFile { path: below.clone() };
-                let content = root.read(below).map_err(wrong_path(&setting))?;
-                let content = content.ok_or_else(|| Host::setting(&*setting, missing))?;
-                Some(CaFile { setting, path: below.clone(), content })
+                let content = root.read(below).map_err(wrong_path(&setting));
+                match content.and_then(|content| content.ok_or_else(|| Host::setting(&*setting, missing))) {
+                    Ok(content) => Some(CaFile { setting, path: below.clone(), content }),
+                    Err(wrong) => {
+                        note(wrong.into())?;
+                        None
+                    }
+                }
             }
             (None, None) => None,
         };
@@ -112,7 +150,7 @@ impl Config {
             label: file.label,
             support: file.support.map(|support| els_protocol::clean(&support, 200)),
             public,
-            problem: None,
+            problems,
         })
     }
 
@@ -121,7 +159,7 @@ impl Config {
         Config {
             path: options.config.clone().unwrap_or_else(|| PATH.to_owned()),
             timeout: Duration::from_secs(config::DEFAULT_TIMEOUT),
-            problem: Some(problem),
+            problems: vec![problem],
             ..Config::default()
         }
     }

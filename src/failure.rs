@@ -187,7 +187,7 @@ impl Failure {
         match self {
             Failure::Host(failure) => match failure {
                 Host::Path(_) | Host::Architecture { .. } | Host::Request { .. } => 1,
-                Host::Named(_) | Host::Setting { .. } | Host::MachineId { .. } => 2,
+                Host::Named(_) | Host::Setting { .. } | Host::MachineId { .. } | Host::DnfConf(_) => 2,
                 Host::Unreachable(_) | Host::CutOff { .. } | Host::Answer { .. } => 7,
                 Host::OsReleaseMissing { .. } | Host::OsRelease { .. } | Host::NoPackageManager { .. } => 8,
                 Host::Refused(refusal) => match refusal.known {
@@ -263,7 +263,12 @@ pub(crate) mod tests {
     /// Promise: pages-match-code
     #[test]
     fn the_exit_statuses_of_failures_are_those_in_the_table() {
-        let path = PathError { doing: els_host::root::Doing::Read, path: "/x".into(), errno: nix::errno::Errno::EIO };
+        let path = PathError {
+            doing: els_host::root::Doing::Read,
+            path: "/x".into(),
+            errno: nix::errno::Errno::EIO,
+            link: None,
+        };
         let own = [
             Failure::Host(Host::Path(path)),
             Failure::NoKey,

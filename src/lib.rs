@@ -22,6 +22,7 @@ mod registration;
 mod repo;
 mod report;
 mod support;
+mod updates;
 mod vendor;
 mod warning;
 

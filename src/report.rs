@@ -22,6 +22,8 @@ pub(crate) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) seats: Option<Seats>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) repository: Option<RepositoryView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) registrations: Option<Vec<SeatView>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) request: Option<Value>,
@@ -47,6 +49,23 @@ pub(crate) enum State {
     NotRegistered,
     Damaged,
     Copied,
+    Refused,
+}
+
+/// The repository that was probed.
+#[derive(Serialize, Debug, Clone)]
+pub(crate) struct RepositoryView {
+    pub(crate) url: String,
+    pub(crate) state: RepositoryState,
+    /// When its metadata was made, if that can be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) metadata_from: Option<Timestamp>,
+}
+
+#[derive(Serialize, Debug, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum RepositoryState {
+    Reachable,
     Refused,
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct Support {
     pub(crate) machine: Result<MachineIds>,
     pub(crate) config: String,
     /// What is wrong with the settings.
-    pub(crate) problem: Option<Failure>,
+    pub(crate) problems: Vec<Failure>,
     pub(crate) server: Option<String>,
     /// In seconds.
     pub(crate) timeout: u64,

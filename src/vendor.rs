@@ -42,7 +42,8 @@ pub(crate) fn repo_files() -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::repo::{PROBED_SECTION, sections};
+    use crate::repo::PROBED_SECTION;
+    use els_host::ini::sections;
 
     /// Promise: files-shipped-repos
     #[test]
@@ -50,7 +51,7 @@ mod tests {
         for (name, text, variables) in built_in::REPO_FILES {
             assert!(els_protocol::RepoFile::parse(name).is_some(), "{name}");
             assert!(variables.is_empty() || pinned(variables).is_ok(), "{name}: {variables}");
-            let sections = sections(text);
+            let sections = sections(text).expect("a file that dnf reads");
             assert!(sections.iter().any(|section| section.id == PROBED_SECTION && section.enabled()), "{name}");
             for section in &sections {
                 let at = format!("{name} [{}]", section.id);

@@ -1,12 +1,17 @@
 //! What an administrator should know although a run went on: data, without sentences.
 
 use els_host::network::Source;
+use els_protocol::wire::Os;
 use els_protocol::{RegistrationId, Timestamp};
 
 use crate::failure::Failure;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Warning {
+    /// A setting that cannot be used, by an action that is always possible.
+    SettingIgnored(Failure),
+    /// An id of this machine that cannot be read, and counts as absent.
+    IdUnreadable(Failure),
     /// A state file or a journal cannot be read.
     Lost(Lost),
     FileKept(FileKept),
@@ -24,6 +29,24 @@ pub(crate) enum Warning {
         expires: Timestamp,
         /// The backend said so.
         confirmed: bool,
+    },
+    /// Sections that the shipped repo file enables and the one here does not.
+    SectionsOff {
+        ids: Vec<String>,
+        path: &'static str,
+    },
+    /// Sections whose metadata key dnf has not been told to accept.
+    MetadataKeyNotAccepted {
+        ids: Vec<String>,
+    },
+    /// Another major release, or another system, than the one that was registered.
+    SystemChanged {
+        from: Os,
+        to: Os,
+    },
+    MetadataOld {
+        from: Timestamp,
+        days: i64,
     },
     ExpiresSoon {
         expires: Timestamp,
@@ -43,8 +66,14 @@ pub(crate) enum Warning {
         /// dnf reads the file too.
         dnf: bool,
     },
+    /// `proxy=_none_` in `[main]` of dnf.conf: libdnf understands it since 0.71.
+    ProxyNone,
     CaUnknownToDnf {
         path: String,
+    },
+    /// dnf trusts only the certificates in this file, which do not include the host's CA.
+    CaNotOfDnf {
+        only: String,
     },
     /// A copy was registered as a machine of its own.
     RegisteredCopy {
@@ -119,16 +148,22 @@ impl Warning {
     /// The code in `--json` documents.
     pub(crate) fn code(&self) -> &'static str {
         match self {
+            Warning::SettingIgnored(_) => "setting-ignored",
+            Warning::IdUnreadable(_) => "id-unreadable",
             Warning::Lost(_) => "state-lost",
             Warning::FileKept(_) => "file-kept",
             Warning::ThirdParty { .. } | Warning::ThirdPartyUnknown(_) => "third-party-repository",
             Warning::ReleasePinned { .. } => "releasever-pinned",
             Warning::Expired { .. } => "expired",
+            Warning::SectionsOff { .. } => "sections-off",
+            Warning::MetadataKeyNotAccepted { .. } => "metadata-key-not-accepted",
+            Warning::SystemChanged { .. } => "system-changed",
+            Warning::MetadataOld { .. } => "metadata-old",
             Warning::ExpiresSoon { .. } => "expires-soon",
             Warning::Clock { .. } => "clock",
-            Warning::ProxyUnknownToDnf { .. } => "proxy-unknown-to-dnf",
+            Warning::ProxyUnknownToDnf { .. } | Warning::ProxyNone => "proxy-unknown-to-dnf",
             Warning::ProxyPasswordReadable { .. } => "proxy-password-readable",
-            Warning::CaUnknownToDnf { .. } => "ca-unknown-to-dnf",
+            Warning::CaUnknownToDnf { .. } | Warning::CaNotOfDnf { .. } => "ca-unknown-to-dnf",
             Warning::RegisteredCopy { .. } | Warning::UnregisteredCopy | Warning::IsCopy => "copied",
             Warning::OldSeatDisputed { .. } | Warning::OldSeatWithoutToken { .. } => "old-seat-kept",
             Warning::SeatMovedHere { .. } | Warning::SeatMovedAway { .. } => "seat-moved",

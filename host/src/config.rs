@@ -23,6 +23,19 @@ pub fn parse<T: DeserializeOwned>(path: &str, content: &[u8]) -> Result<T> {
     })
 }
 
+/// What can be read of a file that [`parse`] refuses: the lines that are right by themselves. `T` must accept an empty file.
+pub fn salvage<T: DeserializeOwned + Default>(content: &[u8]) -> T {
+    let text = String::from_utf8_lossy(content);
+    let (mut kept, mut found) = (String::new(), T::default());
+    for line in text.lines().filter(|line| line.contains('=')) {
+        let more = format!("{kept}{line}\n");
+        if let Ok(read) = toml::from_str(&more) {
+            (kept, found) = (more, read);
+        }
+    }
+    found
+}
+
 /// The time-out: the option, else the setting, else the default. `option` and `setting` come with their names.
 pub fn timeout(option: (&str, Option<&str>), setting: (&str, Option<u64>)) -> Result<Duration> {
     let (name, seconds) = match option {
@@ -40,6 +53,26 @@ fn is_key_byte(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_file_with_mistakes_the_lines_that_are_right_are_read() {
+        #[derive(Debug, Default, PartialEq, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Two {
+            a: Option<String>,
+            b: Option<u64>,
+        }
+        let both = Two { a: Some("x".into()), b: Some(1) };
+        for text in [
+            &b"a = \"x\"\nb = 1\n"[..],
+            b"# caf\xe9\na = \"x\"\nlater = true\nb = 1\n[section]\n",
+            b"b = \"one\"\na = 'x'\na = 'y'\nb = 1\n\0\n",
+            b"a = \"x\"\na = \"unfinished\nb = 1\nb = [\n",
+        ] {
+            assert_eq!(salvage::<Two>(text), both, "{}", text.escape_ascii());
+        }
+        assert_eq!(salvage::<Two>(b"\xff\xfea\0=\0"), Two::default());
+    }
 
     #[test]
     fn a_timeout_is_1_to_86400_seconds_and_the_setting_that_was_typed_is_named() {

@@ -6,6 +6,7 @@ use els_protocol::wire::Seats;
 use els_protocol::{Code, Timestamp};
 use nix::errno::Errno;
 
+use crate::ini;
 use crate::root::PathError;
 
 pub type Result<T> = std::result::Result<T, Failure>;
@@ -26,6 +27,8 @@ pub enum Failure {
     MachineId {
         path: &'static str,
     },
+    /// dnf.conf(5) says something that dnf, or a registration, cannot work with.
+    DnfConf(DnfConfFault),
     OsReleaseMissing {
         path: &'static str,
     },
@@ -91,6 +94,18 @@ pub enum ProxyFault {
     Port,
     Host,
     Login,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DnfConfFault {
+    /// libdnf refuses the file.
+    Refused(ini::Fault),
+    /// `reposdir` or `varsdir` is empty.
+    NoFolder { key: &'static str },
+    /// The folder that counts is no plain absolute path.
+    UnusableFolder { key: &'static str, folder: String },
+    /// Another folder of `varsdir` has a variable of ours too.
+    SetElsewhere { path: String },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -273,7 +288,7 @@ impl Failure {
     pub fn code(&self) -> &str {
         match self {
             Failure::Path(_) | Failure::Architecture { .. } | Failure::Request { .. } => "io",
-            Failure::Named(_) | Failure::Setting { .. } | Failure::MachineId { .. } => "usage",
+            Failure::Named(_) | Failure::Setting { .. } | Failure::MachineId { .. } | Failure::DnfConf(_) => "usage",
             Failure::OsReleaseMissing { .. } | Failure::OsRelease { .. } | Failure::NoPackageManager { .. } => {
                 "unsupported-system"
             }

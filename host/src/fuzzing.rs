@@ -9,11 +9,12 @@ use ureq::http::header::HeaderValue;
 use ureq::http::{HeaderMap, HeaderName, Method, Uri};
 
 use crate::clock::Clock;
+use crate::dnf_conf::DnfConf;
 use crate::failure::Failure;
 use crate::ini::sections;
 use crate::network::proxy::{Choice, Environment, Proxy, Route};
 use crate::network::{Answer, CallError, Fate, http_date};
-use crate::{dnf_conf, machine};
+use crate::{libdnf, machine};
 
 /// A target: its name, which is that of its corpus, and the function that takes the bytes. It panics when a property does not hold.
 pub type Target = (&'static str, fn(&[u8]));
@@ -22,6 +23,7 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("host-date", date),
     ("host-ini", ini),
+    ("host-libdnf", libdnf::reads_alike),
     ("host-os-release", os_release),
     ("host-proxy", proxy),
     ("host-url", url),
@@ -134,19 +136,21 @@ fn proxy(data: &[u8]) {
 }
 
 /// dnf.conf and repo files: sections and values are texts of the file; a proxy that is found is complete, or an error that
-/// repeats no value.
+/// repeats no value; and a folder that is written to is a plain path.
 fn ini(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
-    for section in sections(text) {
+    let text = String::from_utf8_lossy(data);
+    for section in sections(data).unwrap_or_default() {
         assert!(!section.id.contains(['\n', ']']) && text.contains(&section.id));
         let _ = section.enabled();
     }
-    let with_password = format!("[main]\nproxy_password={SECRET}\n{text}");
-    for text in [text, &with_password] {
-        match dnf_conf::read_proxy(text) {
-            Ok(Some(Choice::Through(proxy))) => whole(&proxy),
-            Ok(Some(Choice::Direct) | None) => {}
-            Err(_) => {}
+    let with_password = [format!("[main]\nproxy_password={SECRET}\n").as_bytes(), data].concat();
+    for content in [data, &with_password] {
+        let Ok(conf) = DnfConf::parse(content) else { continue };
+        if let Ok(Some(Choice::Through(proxy))) = conf.read_proxy() {
+            whole(&proxy);
+        }
+        for folder in [conf.repo_folder(), conf.variable_folder()].into_iter().flatten() {
+            assert!(folder.starts_with('/') && !folder.ends_with('/') && !folder.contains("/../"), "{folder}");
         }
     }
 }

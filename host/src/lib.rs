@@ -14,6 +14,8 @@ pub mod failure;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod ini;
+#[cfg(any(test, feature = "fuzzing"))]
+mod libdnf;
 pub mod machine;
 pub mod messages;
 pub mod network;

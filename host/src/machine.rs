@@ -40,12 +40,30 @@ pub struct Machine {
 
 /// Reads the ids. `state` is the folder of the program's state.
 pub fn identify(root: &Root, state: &str) -> Result<Machine> {
-    let machine = machine_id(root)?;
-    if container::is_container(root)? {
+    let (machine, unreadable) = identify_as_far_as_possible(root, state);
+    unreadable.into_iter().next().map_or(Ok(machine), Err)
+}
+
+/// Reads the ids that can be read; the others count as absent. Returns also why they cannot be read.
+pub fn identify_as_far_as_possible(root: &Root, state: &str) -> (Machine, Vec<Failure>) {
+    let mut unreadable = Vec::new();
+    let machine = machine_id(root).unwrap_or_else(|failure| absent(failure, &mut unreadable));
+    let (mut hardware, mut instance) = (None, None);
+    match container::is_container(root) {
         // The hardware is the host's.
-        return Ok(Machine { machine, hardware: None, instance: container::upper_layer(root, state)? });
+        Ok(true) => {
+            let layer = container::upper_layer(root, state);
+            instance = layer.unwrap_or_else(|failure| absent(failure, &mut unreadable));
+        }
+        Ok(false) => hardware = hardware_id(root).unwrap_or_else(|failure| absent(failure, &mut unreadable)),
+        Err(failure) => unreadable.push(failure),
     }
-    Ok(Machine { machine, hardware: hardware_id(root)?, instance: None })
+    (Machine { machine, hardware, instance }, unreadable)
+}
+
+fn absent<T>(failure: Failure, unreadable: &mut Vec<Failure>) -> Option<T> {
+    unreadable.push(failure);
+    None
 }
 
 /// The operating system, from os-release(5).

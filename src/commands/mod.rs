@@ -12,28 +12,33 @@ mod unregister;
 use std::path::Path;
 
 use els_host::clock::Clock;
-use els_host::failure::{Failure as Host, SettingFault};
+use els_host::confine;
+use els_host::dnf_conf::{self, DnfConf};
+use els_host::failure::{DnfConfFault, Failure as Host, SettingFault};
 use els_host::machine::{self, Machine};
-use els_host::network::{Client, Environment, Route};
+use els_host::network::{Authorities, Client, Environment, Route};
 use els_host::output::Printer;
 use els_host::root::{Lock, Root};
-use els_host::{confine, dnf_conf};
 use els_protocol::{BaseUrl, RegistrationId};
 
 use crate::cli::{Action, Options};
 use crate::config::Config;
 use crate::failure::{Failure, GpgKeyFault, Result};
 use crate::registration::{self, Pending, Standing, State};
-use crate::repo::{self, Plan, Release};
+use crate::repo::{Files, Plan, Present, Release};
 use crate::report::{Line, Progress, Report, State as Stands};
 use crate::warning::Warning;
 use crate::{backend, checks, messages, vendor};
 
 /// What every command is given.
 struct Context<'a> {
+    action: Action,
     options: &'a Options,
     config: Config,
     root: Root,
+    dnf: els_host::failure::Result<DnfConf>,
+    /// Where repo file and variables can be: as dnf.conf and the state have it.
+    known: Vec<Files>,
     clock: Clock,
     printer: Printer,
 }
@@ -55,16 +60,37 @@ fn execute(action: Action, options: &Options, printer: Printer, report: &mut Rep
     }
     let path = Path::new(options.root.as_deref().unwrap_or("/"));
     let root = Root::open(path).map_err(|error| Host::setting("--root", SettingFault::Path(error)))?;
-    let config = match Config::load(options, &root) {
+    let config = match Config::load(options, &root, action.is_always_possible()) {
         // Support wants to know what is wrong with the settings.
         Err(problem) if action == Action::Report => Config::without(problem, options),
         config => config?,
     };
+    for problem in &config.problems {
+        report.warn(Warning::SettingIgnored(problem.clone()));
+    }
     report.support = config.support.clone();
     let clock = Clock::start(config.timeout);
-    let folders = if action.needs_root() && !options.dry_run { &WRITTEN[..] } else { &[] };
-    let landlock = confine::give_up(path, folders);
-    let context = Context { options, config, root, clock, printer };
+    let dnf = DnfConf::read(&root);
+    if let Err(failure) = &dnf
+        && action.is_always_possible()
+    {
+        report.warn(Warning::SettingIgnored(failure.clone().into()));
+    }
+    let known: Vec<Files> = match action.needs_root() {
+        true => {
+            let seen = folders_of(&root, &dnf).unwrap_or_else(|_| Files::usual(&root));
+            [seen].into_iter().chain(registration::recorded_files(&root)).collect()
+        }
+        false => Vec::new(),
+    };
+    let mut folders: Vec<&str> = known.iter().flat_map(Files::folders).collect();
+    if action.needs_root() && !options.dry_run {
+        folders.extend([registration::FOLDER, "/run"]);
+    } else {
+        folders.clear();
+    }
+    let landlock = confine::give_up(path, &folders);
+    let context = Context { action, options, config, root, dnf, known, clock, printer };
     context.progress(&Progress::Confined(landlock));
     match action {
         Action::Register => register::run(&context, report),
@@ -83,10 +109,18 @@ impl Context<'_> {
         self.printer.progress(&messages::progress(progress));
     }
 
-    /// The connection to backends and repositories, as options, configuration, environment and dnf.conf define it.
-    fn client(&self) -> Result<Client> {
-        let variable = |name: &'static str| match std::env::var_os(name).map(std::ffi::OsString::into_string) {
-            Some(Err(_)) => Err(Host::setting(name, SettingFault::NotUtf8)),
+    /// The connection to backends and repositories, as options, configuration, environment and dnf.conf define it. Where the
+    /// action must always be possible, a setting that cannot be used is only a warning.
+    fn client(&self, report: &mut Report) -> Result<Client> {
+        let mut unusable = |failure: Host| match self.action.is_always_possible() {
+            true => {
+                report.warn(Warning::SettingIgnored(failure.into()));
+                Ok(())
+            }
+            false => Err(failure),
+        };
+        let mut variable = |name: &'static str| match std::env::var_os(name).map(std::ffi::OsString::into_string) {
+            Some(Err(_)) => unusable(Host::setting(name, SettingFault::NotUtf8)).map(|()| None),
             value => Ok(value.and_then(std::result::Result::ok)),
         };
         let no_proxy = variable("no_proxy")?;
@@ -98,13 +132,89 @@ impl Context<'_> {
         };
         let config = &self.config;
         let of_config = config.proxy.as_deref().map(|proxy| (config.path.as_str(), proxy));
-        let dnf_conf = || dnf_conf::proxy(&self.root);
-        let route = Route::choose(config.proxy_flag.as_deref(), of_config, &environment, dnf_conf)?;
-        let extra = config.extra_certificates.as_ref();
-        Client::new(USER_AGENT, route, extra.map(|file| file.content.as_slice()), self.clock).map_err(|fault| {
-            let name = extra.map(|file| format!("{}: {}", file.setting, file.path));
-            Host::setting(name.unwrap_or_default(), fault).into()
-        })
+        let dnf_conf = || self.dnf.as_ref().map_err(Clone::clone).and_then(DnfConf::proxy);
+        let route = match Route::choose(config.proxy_flag.as_deref(), of_config, &environment, dnf_conf) {
+            // A mistake that was typed with this command is always an error.
+            Err(failure) if config.proxy_flag.is_none() => {
+                unusable(failure)?;
+                Route::default()
+            }
+            route => route?,
+        };
+        let extra = match &config.extra_certificates {
+            None => Authorities::default(),
+            Some(file) => match Authorities::read(&file.content) {
+                Ok(authorities) => authorities,
+                Err(fault) => {
+                    let name = format!("{}: {}", file.setting, file.path);
+                    let failure = Host::setting(name, SettingFault::Certificates(fault));
+                    if self.options.ca_file.is_some() {
+                        return Err(failure.into());
+                    }
+                    unusable(failure)?;
+                    Authorities::default()
+                }
+            },
+        };
+        let of_dnf = match self.dnf.as_ref().ok().and_then(DnfConf::ca_file).map(|path| self.authorities_of_dnf(path)) {
+            None => None,
+            Some(Ok(authorities)) => Some(authorities),
+            Some(Err(failure)) => {
+                unusable(failure)?;
+                None
+            }
+        };
+        Ok(Client::new(USER_AGENT, route, extra, of_dnf, self.clock))
+    }
+
+    /// The certificates that dnf trusts in place of the system's (`sslcacert`).
+    fn authorities_of_dnf(&self, path: &str) -> els_host::failure::Result<Authorities> {
+        let setting = format!("{}: sslcacert", dnf_conf::PATH);
+        let wrong = |fault| Host::setting(setting.clone(), fault);
+        let content = self.root.read(path).map_err(|error| wrong(SettingFault::Path(error)))?;
+        let missing = SettingFault::MissingFile { path: els_protocol::clean(path, 200) };
+        let content = content.ok_or_else(|| wrong(missing))?;
+        Authorities::read(&content).map_err(|fault| wrong(SettingFault::Certificates(fault)))
+    }
+
+    /// Where repo file and variables are to be written, so that dnf finds them. `standing`: where they are now.
+    fn target(&self, standing: &Standing) -> Result<Files> {
+        let files = folders_of(&self.root, &self.dnf)?;
+        let (folder, names) = files.variables();
+        let (before, _) = standing.files.variables();
+        for other in self.dnf.as_ref().map(DnfConf::variable_folders).unwrap_or_default() {
+            let (other, ours) = (other.trim_end_matches('/'), [folder, before]);
+            if ours.contains(&other) || ours.iter().any(|ours| self.root.is_same_folder(ours, other)) {
+                continue;
+            }
+            for path in names.map(|name| format!("{other}/{name}")) {
+                if self.root.exists(&path)? {
+                    return Err(Host::DnfConf(DnfConfFault::SetElsewhere { path }).into());
+                }
+            }
+        }
+        Ok(files)
+    }
+
+    /// Adds to a plan what removes the files where dnf no longer looks.
+    fn with_move(&self, plan: Plan, standing: &Standing) -> Result<Plan> {
+        match &standing.state {
+            Some(state) if self.target(standing)? != standing.files => {
+                let before = Present::look(&self.root, standing.files)?;
+                Ok(before.plan_move(&state.files, &vendor::repo_files(), plan))
+            }
+            _ => Ok(plan),
+        }
+    }
+
+    /// Where dnf looks; if dnf.conf cannot be read, where the files are.
+    fn seen_by_dnf(&self, standing: &Standing) -> Files {
+        folders_of(&self.root, &self.dnf).unwrap_or(standing.files)
+    }
+
+    /// Where dnf looks, also if dnf.conf cannot be read.
+    fn usual_files(&self) -> Files {
+        folders_of(&self.root, &self.dnf).unwrap_or_else(|_| Files::usual(&self.root))
     }
 
     /// The backend for what is done with a key: the option, the configuration, else the state.
@@ -132,14 +242,16 @@ impl Context<'_> {
             return Ok(None);
         }
         let lock = self.root.lock(LOCK, || self.clock.remaining())?.ok_or(Failure::Locked { path: LOCK })?;
-        self.root.sweep(&repo::STAGING)?;
+        for files in &self.known {
+            self.root.sweep(&files.staging())?;
+        }
         self.root.sweep(&[registration::FOLDER])?;
         Ok(Some(lock))
     }
 
     /// What this machine knows of its registration; what is lost is a warning.
     fn standing(&self, report: &mut Report) -> Result<Standing> {
-        let standing = Standing::read(&self.root)?;
+        let standing = Standing::read(&self.root, self.usual_files())?;
         for lost in &standing.lost {
             report.warn(Warning::Lost(lost.clone()));
         }
@@ -149,7 +261,7 @@ impl Context<'_> {
     /// What this machine knows, and the backend, for an action with a key that is not about this machine. A file here that
     /// cannot be read matters only where it alone could name the backend.
     fn standing_and_server(&self) -> Result<(Option<Standing>, BaseUrl)> {
-        match Standing::read(&self.root) {
+        match Standing::read(&self.root, self.usual_files()) {
             Ok(standing) => {
                 let server = self.server_for_key(standing.state.as_ref())?;
                 Ok((Some(standing), server))
@@ -173,6 +285,15 @@ impl Context<'_> {
         Ok(machine::identify(&self.root, registration::FOLDER)?)
     }
 
+    /// The same for what must always be possible: an id that cannot be read counts as absent.
+    fn machine_as_far_as_possible(&self, report: &mut Report) -> Machine {
+        let (machine, unreadable) = machine::identify_as_far_as_possible(&self.root, registration::FOLDER);
+        for failure in unreadable {
+            report.warn(Warning::IdUnreadable(failure.into()));
+        }
+        machine
+    }
+
     /// The GPG key to install: the one that the configuration names, else the shipped one.
     fn gpg_key(&self) -> Result<Vec<u8>> {
         let Some(path) = &self.config.gpg_key else { return Ok(vendor::GPG_KEY.into()) };
@@ -192,6 +313,12 @@ impl Context<'_> {
     fn write(&self, pending: &Pending) -> Result<()> {
         Ok(self.root.apply(&[pending.write()])?)
     }
+}
+
+/// Where dnf looks for repo files and variables.
+fn folders_of(root: &Root, dnf: &els_host::failure::Result<DnfConf>) -> Result<Files> {
+    let dnf = dnf.as_ref().map_err(Clone::clone)?;
+    Ok(Files::in_folders(root, &dnf.repo_folder()?, &dnf.variable_folder()?))
 }
 
 fn is_root() -> bool {
@@ -216,7 +343,7 @@ fn show_plan(plan: &Plan, report: &mut Report) {
 /// Warns of settings that dnf does not have, and of a wrong clock. Called after the backend was asked, also when that failed.
 fn show_network(context: &Context<'_>, client: &Client, report: &mut Report) {
     checks::clock(client, report);
-    checks::dnf_agrees(client, &context.config, &context.root, report);
+    checks::dnf_agrees(client, &context.config, &context.root, &context.dnf, report);
 }
 
 fn say_registration(state: &State, report: &mut Report) {
@@ -255,5 +382,3 @@ fn random<const LENGTH: usize>() -> [u8; LENGTH] {
 
 const USER_AGENT: &str = concat!("els-register/", env!("CARGO_PKG_VERSION"));
 const LOCK: &str = "/run/els-register.lock";
-/// The folders that actions change.
-const WRITTEN: [&str; 5] = ["/etc/yum.repos.d", "/etc/dnf", "/etc/pki/rpm-gpg", registration::FOLDER, "/run"];

@@ -1,5 +1,6 @@
 //! `--refresh`: the files as a registration would write them today, with the machine's own credential.
 
+use els_host::machine;
 use els_host::network::Credential;
 use els_host::root::Change;
 use els_protocol::wire::registration_path;
@@ -11,7 +12,7 @@ use super::{Context, copied, not_registered, random, repo_file, say_registration
 use crate::failure::{Damage, Failure, Result};
 use crate::file_state::FileState;
 use crate::registration::{self, Identity, Standing, State};
-use crate::repo::{Plan, Present, Wanted};
+use crate::repo::{Plan, Present, Release, Wanted};
 use crate::report::{DryRun, Headline, Report, State as Stands};
 use crate::{backend, checks};
 
@@ -48,11 +49,17 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     } else {
         ask(context, state, credential, report)?
     };
-    let present = Present::look(&context.root)?;
+    let present = Present::look(&context.root, context.target(&standing)?)?;
     let repo_file = repo_file(fresh.repo_file.as_str())?;
     let release = context.release(fresh.repo_file.as_str());
+    present.require_release(release)?;
     let wanted = Wanted { repo_url: &fresh.repo_url, credential, repo_file, gpg_key: &gpg_key, release };
-    let plan = present.plan(&wanted, state.map(|state| &state.files));
+    if let Release::Pinned(pin) = release
+        && !state.is_some_and(|state| state.pins_release())
+    {
+        checks::pinned_release(&context.root, &context.dnf, pin, report);
+    }
+    let plan = context.with_move(present.plan(&wanted, state.map(|state| &state.files)), &standing)?;
     let new = fresh.with_files(plan.hashes.clone());
     report.registration = Some(new.view());
     apply(context, state, &new, &plan, report)?;
@@ -63,7 +70,7 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
 /// The state as the backend's answer makes it, without files.
 fn ask(context: &Context<'_>, state: Option<&State>, credential: &Credential, report: &mut Report) -> Result<State> {
     let server = context.server_of(state)?;
-    let client = context.client()?;
+    let client = context.client(report)?;
     let answer = backend::registration(&client, &server, credential);
     show_network(context, &client, report);
     let mut answer = answer.map_err(|error| refused(error.failure.into(), report))?;
@@ -78,6 +85,7 @@ fn ask(context: &Context<'_>, state: Option<&State>, credential: &Credential, re
     };
     let check = state.and_then(|state| state.key_check.clone());
     let mut fresh = State::new(&answer, &server, check, identity, context.clock.now(), Default::default());
+    fresh.os = state.and_then(|state| state.os.clone()).or_else(|| machine::operating_system(&context.root).ok());
     fresh.folders = state.map(|state| state.folders.clone()).unwrap_or_default();
     Ok(fresh)
 }
@@ -89,18 +97,15 @@ fn offline(context: &Context<'_>, standing: &Standing, report: &mut Report) -> R
         return Err(Failure::Damaged(Damage::StateFile { path: registration::STATE.path }));
     };
     let repo_file = repo_file(state.repo_file.as_str())?;
-    let present = Present::look(&context.root)?;
+    let present = Present::look(&context.root, standing.files)?;
+    let release = context.release(state.repo_file.as_str());
+    present.require_release(release)?;
     let whole = standing.credential.as_ref().is_some_and(|credential| present.holds(credential));
-    let plan = present.plan_shipped(
-        repo_file,
-        &context.gpg_key()?,
-        context.release(state.repo_file.as_str()),
-        whole,
-        &state.files,
-    );
+    let plan = present.plan_shipped(repo_file, &context.gpg_key()?, release, whole, &state.files);
     let new = state.with_files(plan.hashes.clone());
     apply(context, Some(state), &new, &plan, report)?;
-    if !whole {
+    // Where dnf looks now the credential is not, and only a refresh puts it there.
+    if !whole || context.usual_files() != standing.files {
         report.state = Some(Stands::Damaged);
         return Err(Failure::Damaged(Damage::Variables));
     }

@@ -14,7 +14,7 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let id = RegistrationId::parse(&text).ok_or(Failure::ReleaseId)?;
     let key = config::license_key(context.options)?;
     let (standing, server) = context.standing_and_server()?;
-    let client = context.client()?;
+    let client = context.client(report)?;
     let released = backend::release_seat(&client, &server, &key, &id);
     checks::clock(&client, report);
     released?;

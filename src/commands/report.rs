@@ -1,13 +1,14 @@
 //! `--report`: a text for support: state, files, checks; no secrets.
 
+use els_host::dnf_conf::DnfConf;
 use els_host::network::Choice;
-use els_host::{container, dnf_conf, machine};
+use els_host::{container, machine};
 use els_protocol::wire::RegistrationState;
 
 use super::{Context, is_root};
 use crate::failure::Result;
 use crate::registration::{PENDING, STATE, Standing, State};
-use crate::repo::{self, Present};
+use crate::repo::{self, Files, Present};
 use crate::report::Report;
 use crate::support::{Answer, FileFacts, MachineIds, Registered, Support};
 use crate::{backend, checks, messages};
@@ -15,11 +16,11 @@ use crate::{backend, checks, messages};
 pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let (root, config) = (&context.root, &context.config);
     let server = config.server_flag.as_ref().or(config.server.as_ref());
-    let proxy = dnf_conf::proxy(root).map(|choice| match choice {
+    let proxy = context.dnf.as_ref().map_err(Clone::clone).and_then(DnfConf::proxy).map(|choice| match choice {
         Some(Choice::Through(proxy)) => Some((proxy.to_string(), proxy.user.is_some())),
         Some(Choice::Direct) | None => None,
     });
-    let standing = Standing::read(root);
+    let standing = Standing::read(root, context.usual_files());
     let found = Support {
         time: context.clock.now(),
         root: is_root(),
@@ -27,15 +28,15 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
         packages: machine::require_package_manager(root).map_err(Into::into),
         machine: machine_ids(context),
         config: config.path.clone(),
-        problem: config.problem.clone(),
+        problems: config.problems.clone(),
         server: server.map(ToString::to_string),
         timeout: config.timeout.as_secs(),
         ca_file: config.extra_certificates.as_ref().map(|file| file.path.clone()),
         gpg_key: config.gpg_key.clone(),
         dnf_proxy: proxy.map_err(Into::into),
-        files: files(context, standing.as_ref().ok().and_then(|standing| standing.state.as_ref())),
+        files: files(context, standing.as_ref().ok()),
         registered: standing.map(|standing| registered(context, standing)),
-        other_repositories: checks::enabled_third_party(root),
+        other_repositories: checks::enabled_third_party(root, &context.dnf),
     };
     *report = Report { support: report.support.take(), ..Report::text(messages::support(&found)) };
     Ok(())
@@ -51,7 +52,7 @@ fn registered(context: &Context<'_>, standing: Standing) -> Registered {
     Registered {
         id: standing.id(),
         view: standing.state.as_ref().map(State::view),
-        copy: context.machine().is_ok_and(|machine| standing.is_copy(&machine)),
+        copy: standing.is_copy(&context.machine_as_far_as_possible(&mut Report::default())),
         making: standing.pending.making.is_some(),
         releasing: standing.pending.releasing.len(),
         answer: (is_root() && standing.state.is_some()).then(|| asked(context, &standing)),
@@ -63,7 +64,7 @@ fn registered(context: &Context<'_>, standing: Standing) -> Registered {
 fn asked(context: &Context<'_>, standing: &Standing) -> Answer {
     let Some(credential) = &standing.credential else { return Answer::TokenLost };
     let answer = context.server_of(standing.state.as_ref()).and_then(|server| {
-        let client = context.client()?;
+        let client = context.client(&mut Report::default())?;
         let answer = backend::registration(&client, &server, credential)?;
         let superseded = answer.state == RegistrationState::Superseded;
         Ok(Answer::Accepts { expires: answer.expires, superseded, ahead: client.ahead() })
@@ -71,10 +72,13 @@ fn asked(context: &Context<'_>, standing: &Standing) -> Answer {
     answer.unwrap_or_else(Answer::Failed)
 }
 
-fn files(context: &Context<'_>, state: Option<&State>) -> Vec<(&'static str, Result<Option<FileFacts>>)> {
-    let compared = Present::look(&context.root).ok().zip(state);
+fn files(context: &Context<'_>, standing: Option<&Standing>) -> Vec<(&'static str, Result<Option<FileFacts>>)> {
+    let files = standing.map_or_else(|| context.usual_files(), |standing| context.seen_by_dnf(standing));
+    let state = standing.and_then(|standing| standing.state.as_ref());
+    let compared = Present::look(&context.root, files).ok().zip(state);
     let compared = compared.map(|(present, state)| present.compare(&state.files)).unwrap_or_default();
-    let all = [repo::REPO, repo::REPO_OFF, repo::REPO_NEW, repo::URL, repo::ID, repo::TOKEN, repo::KEY, STATE, PENDING];
+    let Files { repo, repo_off, repo_new, url, id, token, .. } = files;
+    let all = [repo, repo_off, repo_new, url, id, token, repo::KEY, STATE, PENDING];
     let look = |file: repo::File| {
         let state = compared.iter().find(|(path, _)| path == file.path).map(|(_, state)| *state);
         let found = context.root.look(file.path).map(|found| found.map(|found| FileFacts { mode: found.mode, state }));

@@ -11,7 +11,7 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     // Needed here only to mark this machine; where it cannot be read, no seat is marked.
     let (standing, server) = context.standing_and_server()?;
     let here = standing.as_ref().and_then(Standing::id);
-    let client = context.client()?;
+    let client = context.client(report)?;
     let mut found = Vec::new();
     let mut after = None;
     loop {

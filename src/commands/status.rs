@@ -1,5 +1,7 @@
 //! `--status`: whether this machine is registered and in order. Never writes.
 
+use els_host::machine;
+use els_host::network::Client;
 use els_protocol::wire::Seats;
 
 use super::refresh::refused;
@@ -8,8 +10,9 @@ use super::{Context, copied, is_root, not_registered, show_network};
 use crate::failure::{Damage, Failure, Result};
 use crate::file_state::FileState;
 use crate::registration::{Standing, State};
-use crate::repo::Present;
-use crate::report::{Headline, Line, Report, State as Stands, StatusLine};
+use crate::repo::{self, Present};
+use crate::report::{Headline, Line, Progress, Report, RepositoryState, RepositoryView, State as Stands, StatusLine};
+use crate::updates::{self, Repositories};
 use crate::warning::Warning;
 use crate::{backend, checks};
 
@@ -27,13 +30,14 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     }
     let state = standing.state.as_ref();
     report.registration = state.map(State::view);
-    let damage = damage(context, state, report);
-    if standing.is_copy(&context.machine()?) {
+    let damage = damage(context, &standing, report);
+    if standing.is_copy(&context.machine_as_far_as_possible(report)) {
         say(StatusLine::Copied, report);
         return Err(copied(&standing, report));
     }
-    if asks && standing.credential.is_some() {
-        ask(context, &standing, report)?;
+    let client = if asks && standing.credential.is_some() { Some(ask(context, &standing, report)?) } else { None };
+    if damage.is_none() {
+        updates(context, &standing, client.as_ref(), report)?;
     }
     let damage = damage.or((asks && standing.credential.is_none()).then_some(Damage::Token));
     if let Some(damage) = damage {
@@ -47,10 +51,10 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
 }
 
 /// Asks the backend with the machine's own credential.
-fn ask(context: &Context<'_>, standing: &Standing, report: &mut Report) -> Result<()> {
-    let Some(credential) = &standing.credential else { return Ok(()) };
+fn ask(context: &Context<'_>, standing: &Standing, report: &mut Report) -> Result<Client> {
+    let Some(credential) = &standing.credential else { return Err(Failure::Damaged(Damage::Token)) };
     let server = context.server_of(standing.state.as_ref())?;
-    let client = context.client()?;
+    let client = context.client(report)?;
     let answer = backend::registration(&client, &server, credential).map_err(Failure::from);
     // An answer that a refresh would refuse is not accepted here either.
     let answer = answer.and_then(|answer| checked_url(&answer, &server).map(|_| answer));
@@ -68,7 +72,7 @@ fn ask(context: &Context<'_>, standing: &Standing, report: &mut Report) -> Resul
                 view.verified_at = Some(context.clock.now());
             }
             checks::expiry(answer.expires, context.clock.now(), true, report);
-            Ok(())
+            Ok(client)
         }
         Err(error) => {
             let failure = refused(error, report);
@@ -79,13 +83,37 @@ fn ask(context: &Context<'_>, standing: &Standing, report: &mut Report) -> Resul
     }
 }
 
+/// Whether updates arrive: what dnf would leave out, and, with a connection, whether the repository opens for it.
+fn updates(context: &Context<'_>, standing: &Standing, client: Option<&Client>, report: &mut Report) -> Result<()> {
+    let (Some(state), Ok(dnf)) = (&standing.state, &context.dnf) else { return Ok(()) };
+    let files = context.seen_by_dnf(standing);
+    let repositories = Repositories::read(&context.root, dnf, state, files, &machine::architecture()?);
+    let key = context.root.read(repo::KEY.path).ok().flatten();
+    // Other users cannot look into root's cache.
+    repositories.warn(key.as_deref().filter(|_| is_root()), report);
+    let (Some(client), Some(credential), Some(url)) = (client, &standing.credential, repositories.probed()) else {
+        return Ok(());
+    };
+    context.progress(&Progress::Probing { url: &url });
+    let probed = backend::probe(client, &url, credential);
+    show_network(context, client, report);
+    let reached = if probed.is_ok() { RepositoryState::Reachable } else { RepositoryState::Refused };
+    let metadata_from = probed.as_ref().ok().copied().flatten();
+    report.repository = Some(RepositoryView { url: url.to_string(), state: reached, metadata_from });
+    updates::metadata_age(metadata_from, context.clock.now(), report);
+    probed.map(drop).inspect_err(|_| {
+        report.state = Some(Stands::Registered);
+        say(StatusLine::Registered, report);
+    })
+}
+
 /// Which of the written files are missing or altered.
-fn damage(context: &Context<'_>, state: Option<&State>, report: &mut Report) -> Option<Damage> {
-    let Some(state) = state else { return Some(Damage::State) };
+fn damage(context: &Context<'_>, standing: &Standing, report: &mut Report) -> Option<Damage> {
+    let Some(state) = &standing.state else { return Some(Damage::State) };
     if context.options.offline || !is_root() {
         checks::expiry(state.expires, context.clock.now(), false, report);
     }
-    let present = match Present::look(&context.root) {
+    let present = match Present::look(&context.root, context.seen_by_dnf(standing)) {
         Ok(present) => present,
         Err(error) => return Some(Damage::Unreadable(error)),
     };

@@ -24,7 +24,7 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let standing = context.standing(report)?;
     report.changed = Some(false);
     report.registration = standing.state.as_ref().map(State::view);
-    let machine = context.machine()?;
+    let machine = context.machine_as_far_as_possible(report);
     let copy = standing.is_copy(&machine);
     let mut pending = standing.journal_of(&machine);
     if !standing.is_registered() && standing.pending.is_empty() {
@@ -37,7 +37,7 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     }
     pending.abandon_making();
     let force = context.options.force;
-    let client = match context.client() {
+    let client = match context.client(report) {
         // A copy whose journal is empty asks nobody.
         Err(failure) if !(force || copy && pending.is_empty()) => return Err(failure),
         client => client,
@@ -96,7 +96,7 @@ impl<'a> Prepared<'a> {
         self.pending.forget(&credential.id);
         self.pending.release(&credential, &server);
         self.context.write(&self.pending)?;
-        let switched = Present::look(&self.context.root)?.switch_off();
+        let switched = Present::look(&self.context.root, self.standing.files)?.switch_off();
         if let Some((off, _)) = &switched {
             self.context.root.apply(std::slice::from_ref(off))?;
         }
@@ -226,7 +226,7 @@ fn removal(context: &Context<'_>, standing: &Standing) -> Result<Plan> {
     // A configured key that is gone must not keep the machine registered: without it, an installed key is only kept.
     let key = context.gpg_key().unwrap_or_else(|_| vendor::GPG_KEY.into());
     let shipped = vendor::repo_files();
-    Ok(Present::look(&context.root)?.plan_removal(state.map(|state| &state.files), &shipped, &key))
+    Ok(Present::look(&context.root, standing.files)?.plan_removal(state.map(|state| &state.files), &shipped, &key))
 }
 
 fn show_removal(plan: &Plan, standing: &Standing, report: &mut Report) {

@@ -11,13 +11,13 @@ use std::collections::BTreeMap;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use els_protocol::wire::{Product, Registration};
+use els_protocol::wire::{Os, Product, Registration};
 use els_protocol::{BaseUrl, LicenseKey, MachineId, RegistrationId, RepoFile, Sha256Hex, Timestamp, Token};
 
 pub(crate) use journal::{Making, Pending};
 
 use crate::failure::{Failure, Result};
-use crate::repo::{self, File};
+use crate::repo::{File, Files};
 use crate::report::RegistrationView;
 use crate::warning::Lost;
 use els_host::machine::Machine;
@@ -56,6 +56,9 @@ pub(crate) struct State {
     pub(crate) identity: Identity,
     /// SHA-256 of each file as it was written; for the repo file, of the shipped one.
     pub(crate) files: BTreeMap<String, Sha256Hex>,
+    /// The system that was registered; unknown in a state of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) os: Option<Os>,
     /// Folders that registering made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) folders: Vec<String>,
@@ -85,14 +88,17 @@ pub(crate) struct Standing {
     pub(crate) credential: Option<Credential>,
     /// Files that cannot be parsed.
     pub(crate) lost: Vec<Lost>,
+    /// Where repo file and variables are: as the state has it.
+    pub(crate) files: Files,
 }
 
 impl Standing {
-    /// Reads both files and dnf's variables.
-    pub(crate) fn read(root: &Root) -> Result<Self> {
+    /// Reads both files and dnf's variables. `files`: where those are if there is no state.
+    pub(crate) fn read(root: &Root, files: Files) -> Result<Self> {
         let mut lost = Vec::new();
         let state: Option<State> = load(root, &STATE, &mut lost)?;
         let pending: Pending = load(root, &PENDING, &mut lost)?.unwrap_or_default();
+        let files = state.as_ref().and_then(|state| Files::recorded(root, &state.files)).unwrap_or(files);
         let variable = |file: &File| -> Result<Option<(Sha256Hex, String)>> {
             let found = match root.look(file.path) {
                 // Something else is in its place: the variable is lost, and what writes it will report that.
@@ -103,20 +109,20 @@ impl Standing {
             let text = |content: Vec<u8>| String::from_utf8_lossy(&content).trim().to_owned();
             Ok(found.and_then(|found| found.content).map(|content| (Sha256Hex::of(&content), text(content))))
         };
-        let token = variable(&repo::TOKEN)?;
+        let token = variable(&files.token)?;
         let credential = match &state {
             Some(state) => {
-                let whole = token.filter(|(hash, _)| state.files.get(repo::TOKEN.path) == Some(hash));
+                let whole = token.filter(|(hash, _)| state.files.get(files.token.path) == Some(hash));
                 let in_variables = whole.and_then(|(_, text)| Token::parse(&text));
                 let token = in_variables.or_else(|| pending.token_of(&state.registration));
                 token.map(|token| Credential { id: state.registration, token })
             }
-            None => variable(&repo::ID)?
+            None => variable(&files.id)?
                 .and_then(|(_, id)| RegistrationId::parse(&id))
                 .zip(token.and_then(|(_, text)| Token::parse(&text)))
                 .map(|(id, token)| Credential { id, token }),
         };
-        Ok(Standing { state, pending, credential, lost })
+        Ok(Standing { state, pending, credential, lost, files })
     }
 
     /// Whether this machine holds a registration, as far as is known here.
@@ -171,6 +177,7 @@ impl State {
             repo_url: answer.repo.url.clone(),
             identity,
             files,
+            os: None,
             folders: Vec::new(),
         }
     }
@@ -183,6 +190,11 @@ impl State {
     /// Whether this is the registration of `key`: certainly, certainly not, or unknown.
     pub(crate) fn is_of_key(&self, key: &LicenseKey, token: &Token) -> Option<bool> {
         self.key_check.as_ref().map(|check| *check == key.check_value(token))
+    }
+
+    /// Whether it was registered with a pinned `releasever`.
+    pub(crate) fn pins_release(&self) -> bool {
+        self.files.keys().any(|path| path.ends_with("/releasever"))
     }
 
     /// Whether the two differ in nothing but the time of the last verification.
@@ -232,6 +244,12 @@ impl Identity {
     pub(crate) fn is_of_other_container(&self, now: &Machine) -> bool {
         self.instance.zip(now.instance).is_some_and(|(then, now)| then != now)
     }
+}
+
+/// Where a state that can be read says that repo file and variables are.
+pub(crate) fn recorded_files(root: &Root) -> Option<Files> {
+    let state: Option<State> = load(root, &STATE, &mut Vec::new()).ok()?;
+    Files::recorded(root, &state?.files)
 }
 
 /// A file of a known version; `None` if it is missing, lost, or this user may not read it.

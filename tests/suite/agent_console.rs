@@ -42,6 +42,7 @@ fn document(run: &Run) -> Value {
         "registration",
         "seats",
         "registrations",
+        "repository",
         "request",
         "files",
         "text",

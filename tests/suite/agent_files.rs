@@ -274,7 +274,8 @@ fn a_folder_a_pipe_or_a_device_in_the_way_is_an_error_and_not_a_wait() {
     }
     let machine = Machine::new();
     run(Command::new(program("mkfifo")).arg(machine.path("/etc/els-register.toml"))).succeeds();
-    machine.agent(&["--status"]).exits(2).says("/etc/els-register.toml");
+    machine.agent(&["--refresh"]).exits(2).says("/etc/els-register.toml");
+    machine.agent(&["--status"]).exits(3).says("/etc/els-register.toml");
 }
 
 /// Promise: register-folders-first
@@ -294,6 +295,36 @@ fn a_read_only_or_full_file_system_is_noticed_before_a_seat_is_taken() {
         assert_eq!(run.json()["error"]["code"], "io", "{run}");
         assert!(server.requests().is_empty(), "{folder}: {:?}", server.log());
     }
+}
+
+/// Promise: register-folders-first
+#[test]
+fn a_folder_of_variables_on_a_mount_of_its_own_works() {
+    let server = Scripted::backend(|_| None);
+    // A file system of its own, and a second mount of the same one: neither takes a rename from the folder above.
+    for mount in ["mount -t tmpfs x", "mount --bind \"$MACHINE/srv\""] {
+        let machine = machine_of(&server);
+        std::fs::create_dir_all(machine.path("/srv")).unwrap();
+        let script = format!("mkdir -p \"$MACHINE/etc/dnf/vars\"; {mount} \"$MACHINE/etc/dnf/vars\"");
+        in_shell(&machine, &script, &["--key", KEY]).succeeds();
+        if mount.contains("bind") {
+            let mut names: Vec<_> =
+                std::fs::read_dir(machine.path("/srv")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            assert_eq!(names, ["els_id", "els_token", "els_url"]);
+        }
+    }
+}
+
+/// Promise: files-links
+#[test]
+fn the_folder_that_is_a_link_is_named() {
+    let server = Scripted::backend(|_| None);
+    let machine = machine_of(&server);
+    std::fs::rename(machine.path("/var/lib"), machine.path("/var/lib-real")).unwrap();
+    symlink("lib-real", machine.path("/var/lib")).unwrap();
+    machine.agent(&["--key", KEY]).exits(1).says("/var/lib is a symbolic link");
+    assert!(server.requests().is_empty());
 }
 
 /// Promise: files-leftovers

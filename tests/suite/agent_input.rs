@@ -269,12 +269,14 @@ fn no_secret_is_printed_whatever_is_done() {
     }
 }
 
+/// Promise: dnf-conf-read
 #[test]
-fn a_dnf_conf_that_is_no_text_is_named() {
+fn a_dnf_conf_that_dnf_refuses_is_named_with_its_line() {
     let server = Scripted::backend(|_| None);
     let machine = machine_of(&server);
-    std::fs::write(machine.path("/etc/dnf/dnf.conf"), [b'[', 0xff, b'm', b']']).unwrap();
-    machine.agent(&["--key", KEY]).exits(2).says("/etc/dnf/dnf.conf");
-    machine.agent(&["--report"]).succeeds().says("/etc/dnf/dnf.conf");
+    machine.write("/etc/dnf/dnf.conf", "gpgcheck=1\n[main]\n");
+    machine.dnf(&["repolist"]).fails();
+    machine.agent(&["--key", KEY]).exits(2).says("/etc/dnf/dnf.conf: line 1").says("no dnf command works");
+    machine.agent(&["--report"]).succeeds().says("/etc/dnf/dnf.conf: line 1");
     assert!(server.requests().is_empty());
 }

@@ -83,7 +83,13 @@ impl Check<'_> {
             }
             let Some(text) = self.read(&file) else { continue };
             self.faults.extend(misread(&text).map(|what| format!("{file}: {what}")));
-            let sections = sections(&text);
+            let sections = match sections(&text) {
+                Ok(sections) => sections,
+                Err(fault) => {
+                    self.fault(&file, format_args!("line {}: dnf refuses the whole file", fault.line));
+                    continue;
+                }
+            };
             for section in &sections {
                 let faults = section_faults(section);
                 self.faults.extend(faults.into_iter().map(|what| format!("{file}: [{}]: {what}", section.id)));

@@ -3,10 +3,11 @@
 use nix::errno::Errno;
 
 use crate::failure::{
-    AnswerFault, CaFault, Failure, NetworkFault, OsReleaseFault, ProxyFault, Refusal, SettingFault, Stage, TlsFault,
-    Unreachable,
+    AnswerFault, CaFault, DnfConfFault, Failure, NetworkFault, OsReleaseFault, ProxyFault, Refusal, SettingFault,
+    Stage, TlsFault, Unreachable,
 };
-use crate::network::Source;
+use crate::ini::{Fault, FaultKind};
+use crate::network::{DNF_CONF, Source};
 use crate::root::{Doing, PathError, READ_LIMIT};
 
 /// What failed, on what, and why: one line.
@@ -15,6 +16,7 @@ pub fn failure(failure: &Failure) -> String {
         Failure::Path(error) | Failure::Named(error) => path_error(error),
         Failure::Setting { name, fault } => setting(name, fault),
         Failure::MachineId { path } => format!("{path}: it does not hold 32 hexadecimal digits"),
+        Failure::DnfConf(fault) => dnf_conf(fault),
         Failure::OsReleaseMissing { path } => format!("cannot tell the operating system: {path} does not exist"),
         Failure::OsRelease { path, fault } => format!(
             "{path}: {}",
@@ -46,6 +48,11 @@ pub fn hint(failure: &Failure) -> Option<String> {
         Failure::Setting { .. } | Failure::Named(_) | Failure::Architecture { .. } => return None,
         Failure::Request { .. } | Failure::Refused(_) => return None,
         Failure::MachineId { .. } => "empty the file and run 'systemd-machine-id-setup'",
+        Failure::DnfConf(DnfConfFault::Refused(_)) => "correct that line: until then no dnf command works",
+        Failure::DnfConf(DnfConfFault::NoFolder { .. } | DnfConfFault::UnusableFolder { .. }) => {
+            "name a folder there by its absolute path, without wildcards, or remove the line"
+        }
+        Failure::DnfConf(DnfConfFault::SetElsewhere { .. }) => "remove that file, or its folder from varsdir",
         Failure::OsReleaseMissing { .. } => return None,
         Failure::OsRelease { .. } => {
             "the file is part of the distribution's release package: 'rpm -V' shows whether it was changed"
@@ -66,7 +73,7 @@ pub fn hint(failure: &Failure) -> Option<String> {
 
 /// What could not be done with which file.
 pub fn path_error(error: &PathError) -> String {
-    let PathError { doing, path, errno } = error;
+    let PathError { doing, path, errno, link } = error;
     let doing = match doing {
         Doing::Open => "open",
         Doing::Read => "read",
@@ -79,7 +86,10 @@ pub fn path_error(error: &PathError) -> String {
         Doing::Lock => "lock",
     };
     match *errno {
-        Errno::ELOOP => format!("cannot {doing} {path}: a symbolic link is in the way"),
+        Errno::ELOOP => match link {
+            Some(link) => format!("cannot {doing} {path}: {link} is a symbolic link"),
+            None => format!("cannot {doing} {path}: a symbolic link is in the way"),
+        },
         Errno::EILSEQ => format!("cannot {doing} {path}: it is not UTF-8 text"),
         Errno::EFBIG => format!("cannot {doing} {path}: it is larger than {READ_LIMIT} bytes"),
         Errno::ENOTSUP => format!("cannot {doing} {path}: it is not a regular file"),
@@ -120,6 +130,30 @@ fn path_hint(errno: Errno) -> &'static str {
         Errno::ELOOP => "nothing is written through a symbolic link: put a real file or folder there",
         Errno::EISDIR | Errno::ENOTDIR | Errno::ENOTSUP => "move away what is there, then run the same command again",
         _ => "fix that, then run the same command again: nothing was lost",
+    }
+}
+
+fn dnf_conf(fault: &DnfConfFault) -> String {
+    match fault {
+        DnfConfFault::Refused(Fault { line, kind }) => {
+            let what = match kind {
+                FaultKind::MissingSectionHeader => "it is before the first [section]",
+                FaultKind::MissingBracket => "']' is missing",
+                FaultKind::EmptySectionName => "the section has no name",
+                FaultKind::TextAfterSection => "there is text after the section's name",
+                FaultKind::IllegalContinuationLine => "it is indented, and there is no value before it to continue",
+                FaultKind::MissingKey => "there is no name before '='",
+                FaultKind::MissingEqual => "'=' is missing",
+            };
+            format!("{DNF_CONF}: line {line}: {what}: dnf refuses the whole file")
+        }
+        DnfConfFault::NoFolder { key } => format!("{DNF_CONF}: {key} names no folder"),
+        DnfConfFault::UnusableFolder { key, folder } => {
+            format!("{DNF_CONF}: {key}: nothing can be written to {folder:?}")
+        }
+        DnfConfFault::SetElsewhere { path } => {
+            format!("{path}: dnf reads this variable from more than one folder (varsdir in {DNF_CONF})")
+        }
     }
 }
 

@@ -26,13 +26,24 @@ pub use answer::{Answer, SHOWN};
 pub use proxy::{Choice, DNF_CONF, Environment, Proxy, Route, Source};
 
 use crate::clock::Clock;
-use crate::failure::{Failure, NetworkFault, SettingFault, Stage, Unreachable};
+use crate::failure::{CaFault, Failure, NetworkFault, Stage, Unreachable};
 pub(crate) use answer::http_date;
 use fault::Fault;
 use transport::Network;
 
 /// Pauses before a connection that failed, or a 429 or 503, is tried again; each ± 50 %.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
+
+/// CA certificates.
+#[derive(Debug, Clone, Default)]
+pub struct Authorities(tls::Certificates);
+
+impl Authorities {
+    /// Reads a file of them.
+    pub fn read(content: &[u8]) -> Result<Self, CaFault> {
+        authorities::read(content).map(Authorities)
+    }
+}
 
 /// A machine's own credential: user name and password at the gate, and towards the backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,16 +99,15 @@ pub enum Authorization<'a> {
 }
 
 impl Client {
-    /// `extra`: a file of CA certificates to trust in addition to the system's.
-    pub fn new(user_agent: &str, route: Route, extra: Option<&[u8]>, clock: Clock) -> Result<Self, SettingFault> {
-        let certificates = extra.map(authorities::read).transpose().map_err(SettingFault::Certificates)?;
-        Ok(Client {
-            network: Network::new(user_agent, certificates.unwrap_or_default()),
+    /// `extra`: certificates to trust in addition to the system's; `dnf`: those that dnf trusts in place of the system's.
+    pub fn new(user_agent: &str, route: Route, extra: Authorities, dnf: Option<Authorities>, clock: Clock) -> Self {
+        Client {
+            network: Network::new(user_agent, extra.0, dnf.map(|dnf| dnf.0)),
             route,
             clock,
             ahead: Cell::new(None),
             used: RefCell::default(),
-        })
+        }
     }
 
     /// Seconds by which the backend's clock is ahead of this machine's, if any answer said.
@@ -110,7 +120,7 @@ impl Client {
         self.used.borrow().clone()
     }
 
-    /// Whether a host was trusted only because of the extra certificates.
+    /// Whether a host was trusted that dnf does not trust.
     pub fn needed_extra_certificates(&self) -> bool {
         self.network.needed_extra()
     }

@@ -42,19 +42,22 @@ pub(crate) type Certificates = Vec<CertificateDer<'static>>;
 /// Which certificates are trusted. The system's are read at the first use.
 pub(crate) struct Trust {
     extra: Certificates,
+    /// What dnf trusts in place of the system's.
+    dnf: Option<Certificates>,
     extra_needed: Arc<AtomicBool>,
     config: OnceLock<Result<Arc<ClientConfig>, TlsFault>>,
 }
 
 impl Trust {
-    /// `extra`: certificates to trust beside the system's; `extra_needed` is set once a host was trusted because of them.
-    pub(crate) fn new(extra: Certificates, extra_needed: Arc<AtomicBool>) -> Self {
-        Trust { extra, extra_needed, config: OnceLock::new() }
+    /// `extra`: certificates to trust beside the system's; `dnf`: those that dnf trusts in place of the system's.
+    /// `extra_needed` is set once a host was trusted that dnf does not trust.
+    pub(crate) fn new(extra: Certificates, dnf: Option<Certificates>, extra_needed: Arc<AtomicBool>) -> Self {
+        Trust { extra, dnf, extra_needed, config: OnceLock::new() }
     }
 
     /// The settings of a connection.
     pub(crate) fn config(&self) -> Result<Arc<ClientConfig>, TlsFault> {
-        self.config.get_or_init(|| client_config(&self.extra, &self.extra_needed)).clone()
+        self.config.get_or_init(|| client_config(self)).clone()
     }
 }
 
@@ -150,11 +153,11 @@ impl fmt::Debug for TlsTransport {
     }
 }
 
-/// Trusts the system's certificates; if those refuse a host, they and the extra ones together, and remembers that.
+/// Trusts what dnf trusts; if that refuses a host, all certificates together, and remembers that.
 #[derive(Debug)]
 struct Verifier {
-    system: Option<Arc<WebPkiServerVerifier>>,
-    both: Option<Arc<WebPkiServerVerifier>>,
+    dnf: Option<Arc<WebPkiServerVerifier>>,
+    all: Option<Arc<WebPkiServerVerifier>>,
     provider: Arc<CryptoProvider>,
     extra_needed: Arc<AtomicBool>,
 }
@@ -173,14 +176,14 @@ impl ServerCertVerifier for Verifier {
             Some(verifier) => verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now),
             None => Err(rustls::CertificateError::UnknownIssuer.into()),
         };
-        let refused = match check(&self.system) {
+        let refused = match check(&self.dnf) {
             Ok(verified) => return Ok(verified),
             Err(refused) => refused,
         };
-        if self.both.is_none() {
+        if self.all.is_none() {
             return Err(weak(refused));
         }
-        let verified = check(&self.both).map_err(weak)?;
+        let verified = check(&self.all).map_err(weak)?;
         self.extra_needed.store(true, Ordering::Relaxed);
         Ok(verified)
     }
@@ -212,7 +215,8 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-fn client_config(extra: &Certificates, extra_needed: &Arc<AtomicBool>) -> Result<Arc<ClientConfig>, TlsFault> {
+fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>, TlsFault> {
+    let Trust { extra, dnf, extra_needed, .. } = trust;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier_of = |roots: RootCertStore| {
         (!roots.is_empty())
@@ -223,19 +227,27 @@ fn client_config(extra: &Certificates, extra_needed: &Arc<AtomicBool>) -> Result
     let found = system_certificates();
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() && extra.is_empty() {
+    if roots.is_empty() && extra.is_empty() && dnf.is_none() {
         return Err(TlsFault::NoAuthorities {
             why: found.errors.iter().find(|error| !is_absence(error)).map(Error::to_string),
         });
     }
-    let system = verifier_of(roots.clone())?;
-    let both = if extra.is_empty() {
+    let of_dnf = match dnf {
+        None => roots.clone(),
+        Some(certificates) => {
+            let mut of_dnf = RootCertStore::empty();
+            of_dnf.add_parsable_certificates(certificates.iter().cloned());
+            of_dnf
+        }
+    };
+    let of_dnf = verifier_of(of_dnf)?;
+    let all = if extra.is_empty() && dnf.is_none() {
         None
     } else {
-        roots.add_parsable_certificates(extra.iter().cloned());
+        roots.add_parsable_certificates(extra.iter().chain(dnf.iter().flatten()).cloned());
         verifier_of(roots)?
     };
-    let verifier = Verifier { system, both, provider: provider.clone(), extra_needed: extra_needed.clone() };
+    let verifier = Verifier { dnf: of_dnf, all, provider: provider.clone(), extra_needed: extra_needed.clone() };
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|_| TlsFault::Unusable)?

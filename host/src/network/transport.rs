@@ -30,8 +30,8 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// `extra`: certificates to trust beside the system's.
-    pub(crate) fn new(user_agent: &str, extra: Certificates) -> Self {
+    /// `extra`: certificates to trust beside the system's; `dnf`: those that dnf trusts in place of the system's.
+    pub(crate) fn new(user_agent: &str, extra: Certificates, dnf: Option<Certificates>) -> Self {
         let progress = Progress::default();
         let extra_needed = Arc::new(AtomicBool::new(false));
         let config = Config::builder()
@@ -43,7 +43,7 @@ impl Network {
             .user_agent(user_agent)
             .accept_encoding("identity")
             .build();
-        let trust = Arc::new(Trust::new(extra, extra_needed.clone()));
+        let trust = Arc::new(Trust::new(extra, dnf, extra_needed.clone()));
         let proxy = Arc::new(Mutex::new(None));
         let connector =
             ().chain(Dial { proxy: proxy.clone(), progress: progress.clone(), trust: trust.clone() })
@@ -83,7 +83,7 @@ impl Network {
         }
     }
 
-    /// Whether a certificate was accepted only because of the extra certificates.
+    /// Whether a certificate was accepted that dnf does not trust.
     pub(crate) fn needed_extra(&self) -> bool {
         self.extra_needed.load(Ordering::Relaxed)
     }

@@ -16,7 +16,7 @@ use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, linkat, unlinkat};
 use xattr::FileExt;
 
 use super::walk::{Folder, NO_LINK};
-use super::{Doing, Found, Result, Root, at, names, require_regular, split};
+use super::{Doing, Found, Result, Root, names, require_regular, split};
 
 /// One change to one file.
 #[derive(Clone, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl Root {
             match self.folder(path) {
                 Ok(_) => {}
                 Err(Errno::ENOENT) => missing.push((*path).to_owned()),
-                Err(errno) => return Err(at(Doing::WriteTo, path)(errno)),
+                Err(errno) => return Err(self.at(Doing::WriteTo, path)(errno)),
             }
         }
         Ok(missing)
@@ -116,7 +116,7 @@ impl Root {
                 true => self.temporary(path, &[0; 4096], 0o600)?.remove(),
                 false => require_access(&*self.make_folder(path)?),
             };
-            check().map_err(at(Doing::WriteTo, path))?;
+            check().map_err(self.at(Doing::WriteTo, path))?;
         }
         Ok(())
     }
@@ -126,9 +126,9 @@ impl Root {
         for path in folders {
             let folder = match self.folder(path) {
                 Err(Errno::ENOENT) => continue,
-                folder => folder.map_err(at(Doing::List, path))?,
+                folder => folder.map_err(self.at(Doing::List, path))?,
             };
-            let found = folder.open_again().and_then(names).map_err(at(Doing::List, path))?;
+            let found = folder.open_again().and_then(names).map_err(self.at(Doing::List, path))?;
             for name in found.into_iter().filter(|name| name.starts_with(TEMPORARY_PREFIX)) {
                 let place = Place { folder: folder.clone(), name };
                 let removed = match place.stat() {
@@ -137,7 +137,7 @@ impl Root {
                     Err(Errno::ELOOP | Errno::EISDIR | Errno::ENOTSUP | Errno::ENOENT) => Ok(()),
                     Err(errno) => Err(errno),
                 };
-                removed.map_err(at(Doing::Remove, &format!("{path}/{}", place.name)))?;
+                removed.map_err(self.at(Doing::Remove, &format!("{path}/{}", place.name)))?;
             }
         }
         Ok(())
@@ -148,8 +148,8 @@ impl Root {
         match change {
             Change::Write { path, staging, mode, content } => {
                 let (folder, _) = split(path);
-                self.make_folder(folder).map_err(at(Doing::MakeFolderOf, path))?;
-                self.temporary(staging, content, *mode).map(Some).map_err(at(Doing::Write, path))
+                self.make_folder(folder).map_err(self.at(Doing::MakeFolderOf, path))?;
+                self.temporary(staging, content, *mode).map(Some).map_err(self.at(Doing::Write, path))
             }
             _ => Ok(None),
         }
@@ -219,7 +219,7 @@ impl Root {
                     Change::Rename { from, .. } => (Doing::Rename, from),
                     Change::Remove { path, .. } | Change::RemoveFolder { path } => (Doing::Remove, path),
                 };
-                made.map_err(at(doing, path))
+                made.map_err(self.at(doing, path))
             }
         }
     }

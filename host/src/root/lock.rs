@@ -11,7 +11,7 @@ use nix::sys::stat::{Mode, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::walk::{Folder, NO_LINK};
-use super::{Doing, Result, Root, at, require_regular, split};
+use super::{Doing, Result, Root, require_regular, split};
 
 /// The lock, held until it is dropped. The kernel frees it should the process die.
 pub struct Lock {
@@ -53,7 +53,7 @@ impl Root {
                 }
             }
         };
-        lock().map_err(at(Doing::Lock, path))
+        lock().map_err(self.at(Doing::Lock, path))
     }
 }
 

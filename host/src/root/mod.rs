@@ -22,7 +22,7 @@ use std::rc::Rc;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat};
+use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
 
 pub use change::Change;
@@ -32,6 +32,9 @@ use walk::Folder;
 
 /// The largest file that is read, in bytes. All that our programs read is far smaller.
 pub const READ_LIMIT: usize = 1024 * 1024;
+
+/// A name that no file has.
+const NO_FILE: &str = ".els-none";
 
 /// A folder below which every path is taken.
 pub struct Root {
@@ -50,6 +53,8 @@ pub struct PathError {
     /// The kernel's reason, or one of ours: `ELOOP` a link in the way, `EILSEQ` not UTF-8, `EFBIG` too large, `ENOTSUP`
     /// not a regular file.
     pub errno: Errno,
+    /// With `ELOOP`, the part of the path that is a link, if it is not the whole.
+    pub link: Option<String>,
 }
 
 /// What can be done with a file or a folder.
@@ -99,13 +104,13 @@ impl Root {
             Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
             Err(errno) => Err(errno),
         };
-        read().map_err(at(Doing::Read, path))
+        read().map_err(self.at(Doing::Read, path))
     }
 
     /// Like [`Root::read`], as text. A file that is not UTF-8 is an error.
     pub fn read_text(&self, path: &str) -> Result<Option<String>> {
         self.read(path)?
-            .map(|content| String::from_utf8(content).map_err(|_| at(Doing::Read, path)(Errno::EILSEQ)))
+            .map(|content| String::from_utf8(content).map_err(|_| self.at(Doing::Read, path)(Errno::EILSEQ)))
             .transpose()
     }
 
@@ -125,7 +130,7 @@ impl Root {
         match exists() {
             Ok(()) => Ok(true),
             Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(false),
-            Err(errno) => Err(at(Doing::Read, path)(errno)),
+            Err(errno) => Err(self.at(Doing::Read, path)(errno)),
         }
     }
 
@@ -153,7 +158,7 @@ impl Root {
                 Err(errno) => Err(errno),
             }
         };
-        look().map_err(at(Doing::Read, path))
+        look().map_err(self.at(Doing::Read, path))
     }
 
     /// The names in the folder `path`, sorted; none if there is no such folder.
@@ -163,7 +168,24 @@ impl Root {
             Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(Vec::new()),
             Err(errno) => Err(errno),
         };
-        list().map_err(at(Doing::List, path))
+        list().map_err(self.at(Doing::List, path))
+    }
+
+    /// Whether both paths lead to the same folder, links followed inside the root.
+    pub fn is_same_folder(&self, one: &str, other: &str) -> bool {
+        let identity = |path: &str| {
+            let stat = self.follow(path, OFlag::O_PATH).and_then(fstat).ok()?;
+            Some((stat.st_dev, stat.st_ino))
+        };
+        identity(one).is_some_and(|one| Some(one) == identity(other))
+    }
+
+    /// Whether a file can be renamed from one of these folders into the other. A folder that is missing will be made on the
+    /// mount of the one above it.
+    pub fn is_one_mount(&self, from: &str, to: &str) -> bool {
+        let (Ok(from), Ok(to)) = (self.folder(from), self.folder(to)) else { return true };
+        // The kernel compares the mounts before it looks for the file.
+        renameat(&*from, NO_FILE, &*to, NO_FILE) != Err(Errno::EXDEV)
     }
 
     /// Opens `path`, links followed inside the root.
@@ -180,6 +202,23 @@ impl Root {
             }
         }
         self.follow(path, flags)
+    }
+
+    /// Adds the action and the path to an error number.
+    fn at(&self, doing: Doing, path: &str) -> impl FnOnce(Errno) -> PathError {
+        let path = path.to_owned();
+        move |errno| {
+            let link = (errno == Errno::ELOOP).then(|| self.link_in(&path)).flatten();
+            PathError { doing, path, errno, link }
+        }
+    }
+
+    /// The first folder on the way to `path` that is a link.
+    fn link_in(&self, path: &str) -> Option<String> {
+        let (folder, _) = split(path);
+        let ends = folder.match_indices('/').map(|(at, _)| at).skip(1).chain([folder.len()]);
+        let is_link = |end: &usize| readlinkat(&*self.folder, folder[..*end].trim_start_matches('/')).is_ok();
+        ends.into_iter().find(is_link).map(|end| folder[..end].to_owned())
     }
 
     fn follow(&self, path: &str, flags: OFlag) -> nix::Result<OwnedFd> {
@@ -254,7 +293,7 @@ pub fn read_named(path: &str) -> Result<(Vec<u8>, u32)> {
 /// Adds the action and the path to an error number.
 fn at(doing: Doing, path: &str) -> impl FnOnce(Errno) -> PathError {
     let path = path.to_owned();
-    move |errno| PathError { doing, path, errno }
+    move |errno| PathError { doing, path, errno, link: None }
 }
 
 /// `/a/b/c` as `/a/b` and `c`.

@@ -26,14 +26,15 @@ impl Prepared<'_> {
         let path = registration_path(&attempt.credential.id).replace(&attempt.credential.id.to_string(), &id);
         say_request("PUT", &facts.server, &path, None, Some(body), report);
 
-        let present = Present::look(&facts.context.root)?;
+        let files = facts.context.target(&facts.standing)?;
+        let present = Present::look(&facts.context.root, files)?;
         match facts.standing.state.as_ref().filter(|_| !fresh) {
             Some(state) => {
                 let repo_file = repo_file(state.repo_file.as_str())?;
                 let release = facts.context.release(state.repo_file.as_str());
                 let credential = &attempt.credential;
                 let wanted = Wanted { repo_url: &state.repo_url, credential, repo_file, gpg_key, release };
-                let plan = present.plan(&wanted, Some(&state.files));
+                let plan = facts.context.with_move(present.plan(&wanted, Some(&state.files)), &facts.standing)?;
                 show_plan(&plan, report);
                 let other_key = self.journal.is_of_other_key();
                 if other_key {
@@ -44,16 +45,16 @@ impl Prepared<'_> {
                 report.registration = Some(state.view());
             }
             None => {
-                for file in [repo::REPO, repo::URL, repo::ID, repo::TOKEN, repo::KEY, registration::STATE] {
+                for file in [files.repo, files.url, files.id, files.token, repo::KEY, registration::STATE] {
                     report.file(file.path, FileState::Written);
                 }
                 report.changed = Some(true);
                 if let Some(request) = &mut report.request {
                     request["files"] = json!({
-                        repo::REPO.path: FROM_BACKEND,
-                        repo::URL.path: FROM_BACKEND,
-                        repo::ID.path: id,
-                        repo::TOKEN.path: "<example: made by the run>",
+                        files.repo.path: FROM_BACKEND,
+                        files.url.path: FROM_BACKEND,
+                        files.id.path: id,
+                        files.token.path: "<example: made by the run>",
                     });
                 }
             }
@@ -61,7 +62,7 @@ impl Prepared<'_> {
         report.state = Some(facts.standing_without_this());
         say_files(report);
         if fresh {
-            report.dry_run(DryRun::Decided { path: repo::URL.path });
+            report.dry_run(DryRun::Decided { path: files.url.path });
         }
         report.dry_run(DryRun::End);
         Ok(())

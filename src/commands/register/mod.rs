@@ -18,7 +18,7 @@ use super::{Context, repo_file, say_registration, show_network, show_plan};
 use crate::failure::{Failure, Result};
 use crate::file_state::FileState;
 use crate::registration::{self, Standing, State};
-use crate::repo::{self, Plan, Present, Release, Wanted};
+use crate::repo::{self, Files, Plan, Present, Release, Wanted};
 use crate::report::{Headline, Line, Progress, Report, State as Stands};
 use crate::warning::Warning;
 use crate::{backend, checks, config};
@@ -32,10 +32,11 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
         return prepared.show(report);
     }
     report.changed = Some(false);
-    let folders = [&repo::FOLDERS[..], &[registration::FOLDER]].concat();
+    let files = context.target(&facts.standing)?;
+    let folders = [&files.folders()[..], &[registration::FOLDER]].concat();
     let missing = context.root.missing(&folders)?;
     let outcome = prepared
-        .ask(&folders)
+        .ask(&files, &folders)
         .and_then(|asked| asked.granted(report))
         .and_then(|granted| granted.apply(&missing, report))
         .map(|applied| applied.finish(report));
@@ -102,7 +103,7 @@ impl<'a> Facts<'a> {
         let label = config::label(context.options, &context.config, machine::host_name)?;
         let os = machine::operating_system(&context.root)?;
         let arch = machine::architecture()?;
-        Ok(Facts { context, client: context.client()?, key, server, standing, machine, os, arch, label })
+        Ok(Facts { context, client: context.client(report)?, key, server, standing, machine, os, arch, label })
     }
 
     fn request(&self, attempt: &Attempt) -> RegisterRequest {
@@ -155,11 +156,12 @@ impl<'a> Prepared<'a> {
     }
 
     /// Asks for the registration, once more with a new id if the backend wants one. The journal is written before.
-    fn ask(mut self, folders: &[&str]) -> Result<Asked<'a>> {
+    fn ask(mut self, files: &Files, folders: &[&str]) -> Result<Asked<'a>> {
         let context = self.facts.context;
         // Whatever is in the way of the files shows here, before the backend is asked.
-        Present::look(&context.root)?;
-        context.root.require_writable(folders, &[&repo::STAGING[..], &[registration::FOLDER]].concat())?;
+        Present::look(&context.root, *files)?;
+        Present::look(&context.root, self.facts.standing.files)?;
+        context.root.require_writable(folders, &[&files.staging()[..], &[registration::FOLDER]].concat())?;
         self.journal.begin(&self.attempt)?;
         let mut answer = self.send();
         let mut disputed = None;
@@ -244,19 +246,21 @@ impl<'a> Prepared<'a> {
         context.progress(&Progress::Probing { url: &probe });
         backend::probe(client, &probe, &attempt.credential)?;
 
-        let present = Present::look(&context.root)?;
+        let present = Present::look(&context.root, context.target(standing)?)?;
         let release = context.release(registration.repo.file.as_str());
+        present.require_release(release)?;
         if let Release::Pinned(pin) = release {
-            checks::pinned_release(&context.root, pin, report);
+            checks::pinned_release(&context.root, &context.dnf, pin, report);
         }
         let credential = &attempt.credential;
         let wanted = Wanted { repo_url: repo_url.as_str(), credential, repo_file, gpg_key, release };
         let old = standing.state.as_ref();
-        let plan = present.plan(&wanted, old.map(|state| &state.files));
+        let plan = context.with_move(present.plan(&wanted, old.map(|state| &state.files)), standing)?;
         let check = facts.key.check_value(&attempt.credential.token);
         registration.repo.url = repo_url.as_str().to_owned();
         let (identity, now) = (attempt.identity, context.clock.now());
         let mut state = State::new(&registration, server, Some(check), identity, now, plan.hashes.clone());
+        state.os = Some(facts.os.clone());
         state.folders = old.map_or_else(|| missing.to_vec(), |old| old.folders.clone());
 
         let journal = self.journal.done(&state.registration);
@@ -300,7 +304,7 @@ impl Applied<'_> {
 
     fn warn(&self, report: &mut Report) {
         let Applied { facts, state, disputed, .. } = self;
-        checks::third_party_repositories(&facts.context.root, report);
+        checks::third_party_repositories(&facts.context.root, &facts.context.dnf, report);
         if let Some(original) = facts.standing.id().filter(|_| facts.is_copy()) {
             report.warn(Warning::RegisteredCopy { original });
         }

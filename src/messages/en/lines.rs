@@ -133,7 +133,7 @@ fn dry_run(line: &DryRun) -> String {
                 .to_owned()
         }
         DryRun::Decided { path } => {
-            format!("the repo file's name, {path} and the expiry are <from the backend>")
+            format!("the repo file's name, {path}, the expiry and a pinned releasever, if any, are <from the backend>")
         }
         DryRun::End => "(dry run: nothing was sent, nothing was written)".to_owned(),
     }

@@ -44,7 +44,7 @@ pub(crate) fn failure(failure: &Failure) -> String {
             RepositoryFault::Redirects { to } => {
                 format!("the repository {url} redirects to {to:?}, where dnf would lose the credential")
             }
-            RepositoryFault::Status(401) => format!("the repository {url} does not accept the new credential (401)"),
+            RepositoryFault::Status(401) => format!("the repository {url} does not accept the credential (401)"),
             RepositoryFault::Status(403) => format!("the repository {url} is not open to this registration (403)"),
             RepositoryFault::Status(404) => format!("the repository {url} does not exist (404)"),
             RepositoryFault::Status(status) => format!("the repository {url} answered HTTP {status}"),

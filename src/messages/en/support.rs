@@ -53,7 +53,7 @@ pub(crate) fn support(found: &Support) -> String {
 
 fn settings(found: &Support, lines: &mut Vec<String>) {
     lines.push(format!("config        {}", found.config));
-    lines.extend(found.problem.iter().map(|problem| format!("  wrong       {}", failure(problem))));
+    lines.extend(found.problems.iter().map(|problem| format!("  wrong       {}", failure(problem))));
     lines.push(format!("  server      {}", found.server.as_deref().unwrap_or("not set")));
     lines.push(format!("  timeout     {} s", found.timeout));
     lines.extend(found.ca_file.iter().map(|path| format!("  ca_file     {path}")));

@@ -10,6 +10,8 @@ use crate::warning::{FileKept, NotReleased, Warning};
 /// One warning.
 pub(crate) fn warning(warning: &Warning) -> String {
     match warning {
+        Warning::SettingIgnored(cause) => format!("{}; it was ignored", failure(cause)),
+        Warning::IdUnreadable(cause) => format!("{}; the id counts as absent", failure(cause)),
         Warning::Lost(lost) => {
             let what = if lost.is_json { "has other members than it should" } else { "is not a JSON document" };
             format!("{} {what} (line {}); it is taken as lost", lost.path, lost.line)
@@ -34,6 +36,25 @@ pub(crate) fn warning(warning: &Warning) -> String {
         Warning::Expired { expires, confirmed: false } => {
             format!("the key expired on {}, as far as is known here; a renewal is not visible offline", expires.date())
         }
+        Warning::SectionsOff { ids, path } => format!(
+            "these sections are switched off, or dnf refuses the file, so their updates do not arrive: {}; set enabled=1 in {path}",
+            ids.join(", ")
+        ),
+        Warning::MetadataKeyNotAccepted { ids } => format!(
+            "dnf has not been told to accept the metadata key, so a run that nobody answers leaves out: {}; run: dnf -y \
+             --repo='els-*' makecache",
+            ids.join(", ")
+        ),
+        Warning::SystemChanged { from, to } => format!(
+            "this machine was registered with {} {} and now has {} {}: 'els-register --key KEY' with a key for it configures its \
+             repositories",
+            from.id, from.version, to.id, to.version
+        ),
+        Warning::MetadataOld { from, days } => format!(
+            "the repository's metadata is of {} ({days} days old), so no newer update is offered: ask the vendor, or the \
+             mirror's operator",
+            from.date()
+        ),
         Warning::ExpiresSoon { expires, days } => format!("the key expires on {} ({days} days left)", expires.date()),
         Warning::Clock { behind } => {
             let direction = if *behind > 0 { "behind" } else { "ahead of" };
@@ -62,9 +83,19 @@ pub(crate) fn warning(warning: &Warning) -> String {
             let condition = if *dnf { ", if only root runs dnf" } else { "" };
             format!("{path} holds a proxy password and others can read it: chmod 600 {path}{condition}")
         }
+        Warning::ProxyNone => format!(
+            "libdnf before 0.71 takes proxy=_none_ in [main] of {} for a host's name: write proxy= there, which every version \
+             understands",
+            dnf_conf::PATH
+        ),
         Warning::CaUnknownToDnf { path } => format!(
             "without {path} this system does not trust the host, so dnf will refuse it: cp {path} \
              /etc/pki/ca-trust/source/anchors/ && update-ca-trust"
+        ),
+        Warning::CaNotOfDnf { only } => format!(
+            "dnf trusts only the CA certificates in {only} (sslcacert in {}), and the host's is not among them: add it to that \
+             file",
+            dnf_conf::PATH
         ),
         Warning::RegisteredCopy { original } => format!(
             "registration {original} was made on another machine, so this one was registered as a machine of its own; if it \
