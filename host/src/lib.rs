@@ -13,6 +13,7 @@ pub mod failure;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod ini;
+pub mod language;
 pub mod machine;
 pub mod messages;
 pub mod network;

@@ -80,7 +80,7 @@ fn execute(action: Action, options: &Options, printer: Printer, report: &mut Rep
 
 impl Context<'_> {
     fn progress(&self, progress: &Progress<'_>) {
-        self.printer.progress(&messages::progress(progress));
+        self.printer.progress(&messages::progress(self.printer.language, progress));
     }
 
     /// The connection to backends and repositories, as options, configuration, environment and dnf.conf define it.

@@ -16,7 +16,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Command, Parser};
-use els_register::chores::{self, MEANINGS};
+use els_host::language::Language;
+use els_register::chores;
 
 /// Chores of this workspace that need its code
 #[derive(Parser)]
@@ -82,7 +83,7 @@ fn check() -> Result<()> {
         }
     }
     let readme = read("README.md")?;
-    for meaning in &MEANINGS {
+    for meaning in chores::meanings(Language::English) {
         let row = format!("| {} | {} |", meaning.status, meaning.long);
         if !readme.contains(&row) {
             wrong.push(format!("README.md: the table of exit statuses lacks the row {row:?}"));
@@ -113,12 +114,12 @@ fn none(faults: &[String]) -> Result<()> {
 
 /// Every generated file, and what is wrong with the sources they are made from.
 fn all() -> Result<(Vec<Generated>, Vec<String>)> {
-    let programs = [chores::command(), els_backend::cli::command()];
+    let programs = [chores::command(Language::English), els_backend::cli::command()];
     let [agent, backend] = &programs.clone().map(built);
     let mut files = vec![
         man::page("els-register.8", |part| match part {
             "OPTIONS" => Some(man::options(agent)),
-            "EXIT STATUSES" => Some(man::exit_statuses(&MEANINGS)),
+            "EXIT STATUSES" => Some(man::exit_statuses(chores::meanings(Language::English))),
             _ => None,
         })?,
         man::page("els-backend.8", |part| match part {
