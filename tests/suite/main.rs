@@ -27,6 +27,7 @@ mod hostile_machine;
 mod hostile_members;
 mod hostile_network;
 mod installed;
+mod languages;
 mod lost_messages;
 mod moving_in;
 mod packages;

@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use crate::failure::{
     AnswerFault, Failure, NetworkFault, OsReleaseFault, ProxyFault, Refusal, SettingFault, Stage, TlsFault, Unreachable,
 };
+use crate::language::width;
 use crate::network::Source;
 use crate::root::{Doing, PathError, READ_LIMIT};
 
@@ -32,9 +33,10 @@ pub fn failure(failure: &Failure) -> String {
         }
         Failure::Request { server, why } => format!("「{server}」への要求を作成できません: {why}"),
         Failure::Unreachable(unreachable) => no_answer(unreachable),
-        Failure::CutOff { host, fault } => format!("{host}の応答が途中で切れています: {}", network(fault)),
+        Failure::CutOff { host, fault } => lines(&format!("{host}の応答が途中で切れています:"), &network(fault)),
         Failure::Answer { server, status, fault, .. } => {
-            format!("「{server}」の応答（HTTP {status}）はバックエンドのものではありません: {}", answer(fault))
+            let first = format!("「{server}」の応答（HTTP {status}）はバックエンドのものではありません:");
+            lines(&first, &answer(fault))
         }
         Failure::Refused(refusal) => refused(refusal),
     }
@@ -82,7 +84,7 @@ pub fn path_error(error: &PathError) -> String {
         Errno::ENOTSUP => "通常のファイルではありません".to_owned(),
         errno => self::errno(errno),
     };
-    format!("「{path}」{failed}: {why}")
+    lines(&format!("「{path}」{failed}:"), &why)
 }
 
 /// Where a proxy was named.
@@ -112,6 +114,12 @@ pub fn request_id(id: &str) -> String {
 pub fn cannot_print(error: &std::io::Error) -> String {
     let why = error.raw_os_error().map_or_else(|| error.to_string(), |raw| errno(Errno::from_raw(raw)));
     format!("標準出力に書き込めません: {why}")
+}
+
+/// What failed, and why: on one line of a terminal if there is room beside the label, else on two.
+pub fn lines(what: &str, why: &str) -> String {
+    let space = if width(what) + 1 + width(why) <= 72 { " " } else { "\n" };
+    format!("{what}{space}{why}")
 }
 
 /// Why a URL is not accepted.
@@ -179,16 +187,20 @@ fn no_answer(unreachable: &Unreachable) -> String {
     let why = network(fault);
     let via = proxy.as_ref().map(|proxy| format!("（プロキシ{proxy}経由）")).unwrap_or_default();
     match (stage, proxy) {
-        (Stage::Resolve, Some(proxy)) => format!("プロキシ{proxy}が見つかりません: DNS: {why}"),
-        (Stage::Resolve, None) => format!("{host}が見つかりません: DNS: {why}"),
-        (Stage::Connect, Some(proxy)) => format!("プロキシ{proxy}に接続できません（接続先{host}）: TCP: {why}"),
-        (Stage::Connect, None) => format!("{host}に接続できません: TCP: {why}"),
-        (Stage::Proxy, _) => format!("{host}に接続できません{via}: プロキシ: {why}"),
-        (Stage::Tls, _) if is_about_dates(fault) => {
-            format!("{host}に接続できません{via}: TLS: {why}\nこのマシンの時計は{now}です")
+        (Stage::Resolve, Some(proxy)) => lines(&format!("プロキシ{proxy}が見つかりません:"), &format!("DNS: {why}")),
+        (Stage::Resolve, None) => lines(&format!("{host}が見つかりません:"), &format!("DNS: {why}")),
+        (Stage::Connect, Some(proxy)) => {
+            let first = format!("プロキシ{proxy}に接続できません（接続先{host}）:");
+            lines(&first, &format!("TCP: {why}"))
         }
-        (Stage::Tls, _) => format!("{host}に接続できません{via}: TLS: {why}"),
-        (Stage::Established, _) => format!("{host}から応答がありません{via}: {why}"),
+        (Stage::Connect, None) => lines(&format!("{host}に接続できません:"), &format!("TCP: {why}")),
+        (Stage::Proxy, _) => lines(&format!("{host}に接続できません{via}:"), &format!("プロキシ: {why}")),
+        (Stage::Tls, _) => {
+            let failed = lines(&format!("{host}に接続できません{via}:"), &format!("TLS: {why}"));
+            let clock = is_about_dates(fault).then(|| format!("\nこのマシンの時計は{now}です"));
+            failed + &clock.unwrap_or_default()
+        }
+        (Stage::Established, _) => lines(&format!("{host}から応答がありません{via}:"), &why),
     }
 }
 
@@ -229,7 +241,7 @@ fn network(fault: &NetworkFault) -> String {
     match fault {
         NetworkFault::NoTimeLeft => "--timeoutの時間を使い切りました".to_owned(),
         NetworkFault::TimedOut => "--timeoutの時間内に応答がありません".to_owned(),
-        NetworkFault::NameUnknown => "この名前は登録されていません".to_owned(),
+        NetworkFault::NameUnknown => "この名前は見つかりません".to_owned(),
         NetworkFault::ClosedEarly => "接続が途中で閉じられました".to_owned(),
         NetworkFault::NotHttp => "応答がHTTPではありません".to_owned(),
         NetworkFault::HeadTooLarge => "応答のヘッダーが大きすぎます".to_owned(),
@@ -287,18 +299,18 @@ fn refused(refusal: &Refusal) -> String {
     // A code that this version does not know is described in the backend's own words.
     let title = known.map(denial).unwrap_or(if title.is_empty() { code } else { title });
     let detail = detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
-    let seats = seats
-        .as_ref()
-        .map(|seats| format!(": {}シートのうち{}シートを使用しています", seats.total, seats.used))
-        .unwrap_or_default();
-    format!("{host}{what}: {title}（{code}）{detail}{seats}")
+    let refused = lines(&format!("{host}{what}:"), &format!("{title}（{code}）{detail}"));
+    match seats {
+        Some(seats) => format!("{refused}\n{}シートのうち{}シートを使用しています", seats.total, seats.used),
+        None => refused,
+    }
 }
 
 fn denial(code: Code) -> &'static str {
     match code {
         Code::InvalidRequest => "要求の形式が正しくありません",
         Code::CredentialInvalid => "認証情報が正しくありません",
-        Code::UnknownKey => "このライセンスキーは登録されていません",
+        Code::UnknownKey => "このライセンスキーは見つかりません",
         Code::KeyExpired => "ライセンスキーの有効期限が切れています",
         Code::KeyNotYetValid => "ライセンスキーの契約がまだ始まっていません",
         Code::KeySuspended => "ライセンスキーは一時停止されています",

@@ -32,7 +32,7 @@ pub(crate) fn progress(progress: &Progress) -> String {
         Progress::Confined(Landlock::Enforced) => "Landlock: 有効".to_owned(),
         Progress::Confined(Landlock::Partly) => "Landlock: 一部だけ有効".to_owned(),
         Progress::Confined(Landlock::NotAvailable) => "Landlock: 利用不可".to_owned(),
-        Progress::Asking { server, id } => format!("「{server}」に登録{id}を要求しています"),
+        Progress::Asking { server, id } => format!("「{server}」に登録を要求しています: {id}"),
         Progress::NewId => "バックエンドが新しい登録IDを求めたため、もう一度要求しています".to_owned(),
         Progress::Probing { url } => format!("「{url}」への接続を確認しています"),
         Progress::Releasing { server, id } => format!("「{server}」で登録{id}を解放しています"),
@@ -58,7 +58,7 @@ fn headline(headline: &Headline) -> String {
             "登録{}は別のマシンのものです。\nこのマシンのファイルだけを削除し、シートは変更していません。",
             id(original.as_ref())
         ),
-        Headline::Released { id } => format!("解放しました。登録{id}のシートはありません。"),
+        Headline::Released { id } => format!("解放しました。登録{id}はシートを使っていません。"),
         Headline::Status(StatusLine::Registered) => "登録済み".to_owned(),
         Headline::Status(StatusLine::Damaged) => "登録済み（破損）".to_owned(),
         Headline::Status(StatusLine::Copied) => "複製".to_owned(),

@@ -29,7 +29,7 @@ pub(crate) fn failure(failure: &Failure) -> String {
         }
         Failure::NotRegistered => "このマシンは登録されていません".to_owned(),
         Failure::Copied { original } => {
-            format!("登録{}は、このマシンではなく別のマシンで行われたものです", id(original.as_ref()))
+            format!("登録{}は、\nこのマシンではなく別のマシンで行われたものです", id(original.as_ref()))
         }
         Failure::Damaged(damage) => damaged(damage),
         Failure::NewerFile { path, version, known } => {
@@ -43,21 +43,21 @@ pub(crate) fn failure(failure: &Failure) -> String {
             format!("「{server}」が示したリポジトリのURL（{url}）は使えません:\n{}", host::url_error(*why))
         }
         Failure::Repository { url, fault } => match fault {
-            RepositoryFault::Request { why } => format!("「{url}」への要求を作成できません: {why}"),
+            RepositoryFault::Request { why } => host::lines(&format!("「{url}」への要求を作成できません:"), why),
             RepositoryFault::NotRepomd => {
-                format!("「{url}」はリポジトリではありません: 応答がrepomdではありません")
+                host::lines(&format!("「{url}」はリポジトリではありません:"), "応答がrepomdではありません")
             }
             RepositoryFault::Redirects { to } => {
                 format!(
-                    "リポジトリ「{url}」は{to:?}にリダイレクトします\nリダイレクト先では、dnfは認証情報を送りません"
+                    "リポジトリが別のURLにリダイレクトします:\n{url}\n{to:?}\nリダイレクト先では、dnfは認証情報を送りません"
                 )
             }
             RepositoryFault::Status(401) => {
-                format!("リポジトリ「{url}」が新しい認証情報を受け付けません（401）")
+                format!("リポジトリが新しい認証情報を受け付けません（401）:\n{url}")
             }
-            RepositoryFault::Status(403) => format!("リポジトリ「{url}」はこの登録では使えません（403）"),
-            RepositoryFault::Status(404) => format!("リポジトリ「{url}」がありません（404）"),
-            RepositoryFault::Status(status) => format!("リポジトリ「{url}」の応答はHTTP {status}です"),
+            RepositoryFault::Status(403) => format!("リポジトリがこの登録では使えません（403）:\n{url}"),
+            RepositoryFault::Status(404) => format!("リポジトリがありません（404）:\n{url}"),
+            RepositoryFault::Status(status) => format!("リポジトリの応答はHTTP {status}です:\n{url}"),
         },
         Failure::SeatListLoops { server } => {
             format!("「{server}」のシートの一覧が、前のページに戻っています")
@@ -215,13 +215,13 @@ fn key(error: &KeyError) -> String {
         }
         KeyError::TooLong(length) => format!("ライセンスキーが{length}文字あります（128文字以内です）"),
         KeyError::BadCharacter(bad, at) => {
-            format!("ライセンスキーの{at}文字目は{}です。キーには使われない文字です", character(*bad))
+            format!("ライセンスキーの{at}文字目は、キーに使われない文字です:\n{}", character(*bad))
         }
         KeyError::BadStart(start) => {
             format!("ライセンスキーが「{start}」で始まっています。先頭が欠けています")
         }
         KeyError::CheckSymbol => {
-            "ライセンスキーに入力の誤りがあります: 最後の文字がほかの文字と一致しません".to_owned()
+            "ライセンスキーに入力の誤りがあります\n最後の文字がほかの文字と一致しません".to_owned()
         }
     }
 }

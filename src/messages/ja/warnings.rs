@@ -22,7 +22,7 @@ pub(crate) fn warning(warning: &Warning) -> String {
             ids.join("、")
         ),
         Warning::ThirdPartyUnknown(cause) => {
-            format!("このマシンのリポジトリを確認できませんでした: {}", failure(cause))
+            format!("このマシンのリポジトリを確認できませんでした:\n{}", failure(cause))
         }
         Warning::Expired { expires, confirmed: true } => {
             format!("キーの有効期限（{}）が切れています\n猶予期間が終わると、新しい更新は届きません", expires.date())
@@ -57,7 +57,9 @@ pub(crate) fn warning(warning: &Warning) -> String {
         }
         Warning::ProxyPasswordReadable { path, dnf } => {
             let condition = if *dnf { "（dnfを使うのがrootだけの場合）" } else { "" };
-            format!("「{path}」にプロキシのパスワードがあり、ほかのユーザーが読み取れます\nchmod 600 {path}{condition}")
+            format!(
+                "「{path}」にプロキシのパスワードがあり、\nほかのユーザーが読み取れます\nchmod 600 {path}{condition}"
+            )
         }
         Warning::CaUnknownToDnf { path } => format!(
             "「{path}」がなければ、このシステムは接続先を信頼しません\n\
@@ -87,7 +89,7 @@ pub(crate) fn warning(warning: &Warning) -> String {
         Warning::ReleasedThisMachine => {
             "このマシン自身の登録を解放しました\nファイルは「els-register --unregister」で削除できます".to_owned()
         }
-        Warning::Forced(cause) => format!("次の失敗がありましたが、ファイルを削除しました: {}", failure(cause)),
+        Warning::Forced(cause) => format!("次の失敗がありましたが、ファイルを削除しました:\n{}", failure(cause)),
         Warning::Offline => {
             "rootで実行していないため、バックエンドに問い合わせていません\nこのマシンで分かることだけを表示します"
                 .to_owned()
