@@ -18,7 +18,7 @@ scripts := .ci/run scripts/demo.sh scripts/install-dependencies scripts/provisio
 PACKAGES := els-register els-backend
 export ARCH EL SIGN RELEASE DESTDIR PREFIX
 
-# VENDOR=DIR: build in that folder's repo-files/ gpg/ products.toml els-register.toml EULA.txt instead of the shipped ones.
+# VENDOR=DIR: build in that folder's repo-files/ gpg/ products.toml els-register.toml EULA.txt EULA.ja.txt instead of the shipped ones.
 ifdef VENDOR
 export ELS_VENDOR_DIR := $(abspath $(VENDOR))
 endif

@@ -47,7 +47,7 @@ pub(crate) fn run(action: Action, options: &Options, printer: Printer) -> (Repor
 
 fn execute(action: Action, options: &Options, printer: Printer, report: &mut Report) -> Result<()> {
     if action == Action::Eula {
-        *report = Report::text(vendor::EULA.trim_end().to_owned());
+        *report = Report::text(vendor::eula(printer.language).trim_end().to_owned());
         return Ok(());
     }
     if action.needs_root() && !is_root() {

@@ -281,6 +281,9 @@ fn japanese_needs_a_utf_8_locale_and_json_is_english_in_every_language() {
             assert!(prints(name, locale, &["--status"]).is_ascii(), "{name}={locale}");
         }
     }
+    let eula = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/EULA.ja.txt")).expect("the agreement");
+    assert_eq!(prints("LANG", JAPANESE, &["--eula"]).trim(), eula.trim());
+    assert!(eula.lines().all(|line| els_host::language::width(line) <= 80));
     for arguments in [
         &["--status", "--json"][..],
         &["--report", "--json"],
@@ -299,8 +302,11 @@ fn japanese_needs_a_utf_8_locale_and_json_is_english_in_every_language() {
 fn japanese_fits_a_terminal_and_leaves_no_sentence_in_english() {
     let text = fs::read_to_string(format!("{GOLDEN}/ja.txt")).expect("the file");
     for line in text.lines().filter(|line| !line.starts_with("$ ")) {
-        // A seat is one line, for grep(1); a request's body is JSON.
-        let long = is_uuid(line.get(..36).unwrap_or_default()) || line.starts_with("  {") || line.starts_with("  \"");
+        // A seat is one line, for grep(1); a request is shown as it is sent.
+        let long = is_uuid(line.get(..36).unwrap_or_default())
+            || line.contains("<example: ")
+            || line.starts_with("  {")
+            || line.starts_with("  \"");
         assert!(long || els_host::language::width(line) <= 80, "{}: {line}", els_host::language::width(line));
         // An identifier, a path or a command is a word or two; a sentence has three, with spaces between.
         let words = line.split(|c: char| !c.is_ascii_alphabetic() && c != ' ' && c != '\'');
@@ -309,5 +315,5 @@ fn japanese_fits_a_terminal_and_leaves_no_sentence_in_english() {
     }
 }
 
-/// What is English in Japanese too: placeholders of the request, and a library's words.
-const ENGLISH: [&str; 2] = ["<from the backend>", "title of a-code-of-a-later-version"];
+/// What is English in Japanese too: values of the backend.
+const ENGLISH: [&str; 3] = ["<from the backend>", "ELS for AlmaLinux", "title of a-code-of-a-later-version"];

@@ -179,7 +179,7 @@ fn setting(name: &str, fault: &SettingFault) -> String {
             "ユーザー名とパスワードはUTF-8のテキストで指定してください".to_owned()
         }
     };
-    format!("{name}: {why}")
+    lines(&format!("{name}:"), &why)
 }
 
 fn no_answer(unreachable: &Unreachable) -> String {
@@ -315,7 +315,7 @@ fn denial(code: Code) -> &'static str {
         Code::KeyNotYetValid => "ライセンスキーの契約がまだ始まっていません",
         Code::KeySuspended => "ライセンスキーは一時停止されています",
         Code::KeyRevoked => "ライセンスキーは失効しています",
-        Code::KeyReleaseDenied => "このライセンスキーのシートを解放できるのはベンダーだけです",
+        Code::KeyReleaseDenied => "このキーのシートを解放できるのはベンダーだけです",
         Code::SystemNotCovered => "ライセンスキーの製品は、このシステムを対象としていません",
         Code::PathNotCovered => "この登録の製品は、このパスを対象としていません",
         Code::UnknownRegistration => "この登録は見つかりません",

@@ -10,8 +10,8 @@ macro_rules! options {
     ($($heading:literal { $($option:ident: $text:literal)* })*) => {
         /// The heading and the text of an option; `None` for an option that clap adds.
         fn option(id: &str) -> Option<(&'static str, &'static str)> {
-            #[allow(unused, reason = "it is the pattern that the compiler checks")]
-            fn all(Options { $($($option: _,)*)* }: Options) {}
+            // The pattern that the compiler checks.
+            const _: fn(Options) = |Options { $($($option: _,)*)* }| {};
             match id {
                 $($(stringify!($option) => Some(($heading, $text)),)*)*
                 _ => None,
