@@ -70,7 +70,7 @@ impl Printer {
     /// A step that is being done; printed only with `verbose`.
     pub fn progress(&self, line: &str) {
         if self.verbose && !self.quiet {
-            to_stderr(line);
+            to_stderr(&indented(line));
         }
     }
 

@@ -301,19 +301,24 @@ fn japanese_needs_a_utf_8_locale_and_json_is_english_in_every_language() {
 #[test]
 fn japanese_fits_a_terminal_and_leaves_no_sentence_in_english() {
     let text = fs::read_to_string(format!("{GOLDEN}/ja.txt")).expect("the file");
+    let mut faults = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with("$ ")) {
         // A seat is one line, for grep(1); a request is shown as it is sent.
         let long = is_uuid(line.get(..36).unwrap_or_default())
-            || line.contains("<example: ")
+            || line.starts_with("送信内容: ")
             || line.starts_with("  {")
             || line.starts_with("  \"");
-        assert!(long || els_host::language::width(line) <= 80, "{}: {line}", els_host::language::width(line));
         // An identifier, a path or a command is a word or two; a sentence has three, with spaces between.
         let words = line.split(|c: char| !c.is_ascii_alphabetic() && c != ' ' && c != '\'');
         let sentence = words.into_iter().find(|run| run.split(' ').filter(|word| word.len() > 1).count() >= 3);
-        assert!(sentence.is_none() || ENGLISH.iter().any(|known| line.contains(known)), "{line}");
+        let english = sentence.is_some() && !ENGLISH.iter().any(|known| line.contains(known));
+        if english || !long && els_host::language::width(line) > 80 {
+            faults.push(line);
+        }
     }
+    assert_eq!(faults, [""; 0]);
 }
 
-/// What is English in Japanese too: values of the backend.
-const ENGLISH: [&str; 3] = ["<from the backend>", "ELS for AlmaLinux", "title of a-code-of-a-later-version"];
+/// What is English in Japanese too: values of the backend, and commands.
+const ENGLISH: [&str; 4] =
+    ["<from the backend>", "dnf clean all", "ELS for AlmaLinux", "title of a-code-of-a-later-version"];

@@ -32,10 +32,10 @@ pub(crate) fn progress(progress: &Progress) -> String {
         Progress::Confined(Landlock::Enforced) => "Landlock: 有効".to_owned(),
         Progress::Confined(Landlock::Partly) => "Landlock: 一部だけ有効".to_owned(),
         Progress::Confined(Landlock::NotAvailable) => "Landlock: 利用不可".to_owned(),
-        Progress::Asking { server, id } => format!("「{server}」に登録を要求しています: {id}"),
+        Progress::Asking { server, id } => format!("「{server}」に登録を要求しています:\n{id}"),
         Progress::NewId => "バックエンドが新しい登録IDを求めたため、もう一度要求しています".to_owned(),
-        Progress::Probing { url } => format!("「{url}」への接続を確認しています"),
-        Progress::Releasing { server, id } => format!("「{server}」で登録{id}を解放しています"),
+        Progress::Probing { url } => format!("次のリポジトリへの接続を確認しています:\n{url}"),
+        Progress::Releasing { server, id } => format!("「{server}」で登録を解放しています:\n{id}"),
     }
 }
 
