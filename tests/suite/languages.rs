@@ -306,8 +306,8 @@ fn japanese_fits_a_terminal_and_leaves_no_sentence_in_english() {
         // A seat is one line, for grep(1); a request is shown as it is sent.
         let long = is_uuid(line.get(..36).unwrap_or_default())
             || line.starts_with("送信内容: ")
-            || line.starts_with("  {")
-            || line.starts_with("  \"");
+            || line.contains("<example: ")
+            || line.trim_start().starts_with('"');
         // An identifier, a path or a command is a word or two; a sentence has three, with spaces between.
         let words = line.split(|c: char| !c.is_ascii_alphabetic() && c != ' ' && c != '\'');
         let sentence = words.into_iter().find(|run| run.split(' ').filter(|word| word.len() > 1).count() >= 3);
