@@ -23,6 +23,7 @@ mod examples;
 mod first_boot;
 mod footprint;
 mod golden;
+mod guide;
 mod hostile_machine;
 mod hostile_members;
 mod hostile_network;
