@@ -73,12 +73,16 @@ impl World {
             (self.backend.address(), "els.example.com:443"),
             (&self.key.key, "ELS-XXXXX-XXXXX-XXXXX-XXXXX-XXXXX"),
             (&self.key.id, "K-7Q2M4X"),
-            ("2099-12-31", "2028-03-31"),
+            ("127.0.0.1:1", "proxy.example.com:3128"),
+            ("127.0.0.1", "els.example.com"),
+            // The clock has gone on between two readings.
+            ("is 1 s ahead", "is 0 s ahead"),
+            ("差1秒", "差0秒"),
         ];
-        for (value, example) in values.into_iter().chain(never).chain(WORDS.map(|(word, here)| (here, word))) {
+        for (value, example) in values.into_iter().chain(never) {
             text = text.replace(value, example);
         }
-        self.shown.text(&text)
+        self.shown.text(&text).replace("2099-12-31", "2028-03-31")
     }
 
     /// Carries out a page, and returns it with what its commands have printed.

@@ -34,7 +34,7 @@ fn texts() -> Result<Vec<(String, usize, String)>> {
         for (index, line) in read(&path)?.lines().enumerate() {
             let fence = line.trim_start().starts_with("```");
             in_code ^= fence;
-            if !in_code && !fence && !is_setting(&path, line) {
+            if !in_code && !fence && !line.starts_with("<!--") && !is_setting(&path, line) {
                 texts.push((path.clone(), index + 1, without_code(line)));
             }
         }

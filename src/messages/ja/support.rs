@@ -119,8 +119,8 @@ fn asked(answer: &Answer) -> String {
     match answer {
         Answer::TokenLost => "問い合わせなし（トークンなし）".to_owned(),
         Answer::Accepts { expires, ahead } => {
-            let ahead = ahead.map(|ahead| format!("、時計の差{ahead}秒（正の値はバックエンドの進み）"));
-            format!("このマシンを受け付け、有効期限{expires}{}", ahead.unwrap_or_default())
+            let ahead = ahead.map(|ahead| format!("、時計の差{ahead}秒"));
+            format!("受け付け中、有効期限{expires}{}", ahead.unwrap_or_default())
         }
         Answer::Failed(wrong) => {
             let request = wrong.request_id().map(|id| format!("（要求ID {id}）")).unwrap_or_default();
