@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use els_ledger::rules::RegisterCommand;
-use els_ledger::{KeyId, NewKey, Opening, Policy, SqliteStore, Store};
+use els_ledger::{Actor, Administration, By, KeyId, NewKey, Opening, Origin, Policy, SeatStore, SqliteStore};
 use els_protocol::wire::Os;
 use els_protocol::{MachineId, RegistrationId, Sha256Hex, Timestamp};
 
@@ -34,7 +34,7 @@ fn main() {
             self_release: true,
             imported: false,
         };
-        store.create_key(now, key, Sha256Hex([7; 32])).await.unwrap();
+        store.create_key(now, By::vendor(), key, Sha256Hex([7; 32])).await.unwrap();
         let began = Instant::now();
         let mut done = 0_u64;
         while began.elapsed() < time {
@@ -54,7 +54,7 @@ fn main() {
                 arch: "x86_64".into(),
                 label: None,
             };
-            store.register(now, command).await.unwrap().unwrap();
+            store.register(now, By::new(Actor::Machine, Origin::Api), command).await.unwrap().unwrap();
             done += 1;
         }
         done as f64 / began.elapsed().as_secs_f64()

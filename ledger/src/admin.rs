@@ -7,10 +7,10 @@ use std::fmt;
 
 use els_protocol::wire::{Os, Seats};
 use els_protocol::{Label, MachineId, RegistrationId, Timestamp};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::gate::{Cursor, KeyNumber};
-use crate::rules::KeyState;
+use crate::rules::{KeyState, RegistrationState};
 
 /// The id of a key: what people call it by. It is no secret.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -138,46 +138,6 @@ pub struct KeyRecord {
     pub distrusted: Vec<MachineId>,
 }
 
-/// How the making of a key ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Created {
-    /// It was made.
-    New(KeyRecord),
-    /// A key with this contract and these values is there already.
-    Same(KeyRecord),
-    /// A key with this contract is there, and differs in these values.
-    Differs(KeyRecord, Vec<&'static str>),
-    /// This secret is, or was, another key's.
-    SecretTaken(KeyId),
-}
-
-/// Another key has this contract.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContractTaken(pub KeyId);
-
-/// How giving a key a new secret ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rotation {
-    /// The new secret counts.
-    Rotated,
-    /// This secret is, or was, a key's: this one's or another's.
-    SecretTaken(KeyId),
-    /// The key is revoked, for good.
-    Revoked,
-}
-
-/// What a registration is, to the administrator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum HolderState {
-    /// Holds a seat.
-    Active,
-    /// Its seat went to another id; its credential has its hour.
-    Superseded,
-    /// Holds nothing.
-    Released,
-}
-
 /// One registration, with all that is known of it but the hash of its token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Holder {
@@ -186,7 +146,7 @@ pub struct Holder {
     /// The key that it belongs to.
     pub key_id: KeyId,
     /// What it is.
-    pub state: HolderState,
+    pub state: RegistrationState,
     /// What the administrator of the machine calls it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<Label>,
@@ -238,8 +198,8 @@ pub struct Event {
     pub cursor: Cursor,
     /// When.
     pub at: Timestamp,
-    /// What.
-    pub event: EventKind,
+    /// What: the text of an [`EventKind`], or of one that a newer version has written.
+    pub event: String,
     /// Of which key.
     pub key_id: KeyId,
     /// Of which registration.
@@ -257,6 +217,15 @@ pub struct Event {
     /// Why, or from what to what.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// Who caused it; absent in events that are older than schema 2, as the next two are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// Through which interface.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// By which request, if it had an id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
 }
 
 macro_rules! event_kinds {
@@ -266,9 +235,6 @@ macro_rules! event_kinds {
         pub enum EventKind { $($(#[$doc])* $name,)* }
 
         impl EventKind {
-            /// All kinds.
-            pub const ALL: &[EventKind] = &[$(EventKind::$name,)*];
-
             /// The kind as it is stored and shown.
             pub fn as_str(self) -> &'static str {
                 match self { $(EventKind::$name => $text,)* }
@@ -280,7 +246,7 @@ macro_rules! event_kinds {
 event_kinds! {
     /// A key was made.
     KeyCreated = "key-created";
-    /// Terms of a key were changed.
+    /// KeyTerms of a key were changed.
     KeyUpdated = "key-updated";
     /// A key was suspended.
     KeySuspended = "key-suspended";
@@ -310,25 +276,6 @@ event_kinds! {
     MachineChanged = "machine-changed";
 }
 
-impl EventKind {
-    /// The kind with this name.
-    pub fn parse(text: &str) -> Option<Self> {
-        EventKind::ALL.iter().copied().find(|kind| kind.as_str() == text)
-    }
-}
-
-impl fmt::Display for EventKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl Serialize for EventKind {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
 /// Crockford's base 32 in lower case.
 const SYMBOLS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
@@ -343,13 +290,6 @@ mod tests {
         assert_eq!(KeyId::parse(id.as_str()), Some(id));
         for bad in ["", "K-1", "k_1", "k 1", "k\n", &"k".repeat(65)] {
             assert_eq!(KeyId::parse(bad), None, "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn event_kinds_read_back() {
-        for kind in EventKind::ALL {
-            assert_eq!(EventKind::parse(kind.as_str()), Some(*kind));
         }
     }
 }

@@ -1,16 +1,32 @@
 //! Changes of rows, as data: what a decision of the rules means for the tables.
 //!
-//! Owns the shapes alone. `seats` makes lists of them, each database carries them out in one transaction; so the two can
-//! differ in how they write, and never in what.
+//! Owns the shapes alone. `seats` and `keys` make lists of them, each database carries them out in one transaction. So the
+//! two databases can differ in how they write, never in what they write.
 
 use std::borrow::Cow;
 
 use els_protocol::wire::Os;
 use els_protocol::{Label, MachineId, RegistrationId, Sha256Hex, Timestamp};
 
-use super::rows::IdKind;
-use super::{EventKind, KeyNumber};
-use crate::rules::Likeness;
+use crate::rows::IdKind;
+use crate::rules::{KeyState, MatchRule};
+use crate::{EventKind, KeyNumber, KeyRecord};
+
+/// How a call ends, and what has to be written before it does.
+pub(super) struct Decided<T> {
+    pub(super) outcome: T,
+    pub(super) changes: Vec<Change>,
+}
+
+impl<T> Decided<T> {
+    pub(super) fn unchanged(outcome: T) -> Self {
+        Decided { outcome, changes: Vec::new() }
+    }
+
+    pub(super) fn map<U>(self, into: impl FnOnce(T) -> U) -> Decided<U> {
+        Decided { outcome: into(self.outcome), changes: self.changes }
+    }
+}
 
 /// One change. The order within a list is the one in which they have to take effect.
 #[derive(Debug, Clone)]
@@ -19,23 +35,33 @@ pub(super) enum Change {
     Insert(NewRegistration),
     /// The particulars of an active registration.
     Update(Particulars),
-    /// A registration ends, whatever it was; the counter is a change of its own.
+    /// A registration ends, whatever its state; the counter is a change of its own.
     Release { id: RegistrationId, at: Timestamp },
     /// An active registration's seat goes to `successor`.
-    Supersede { id: RegistrationId, at: Timestamp, successor: RegistrationId, likeness: Likeness },
-    /// What a superseded registration is superseded by.
+    Supersede { id: RegistrationId, at: Timestamp, successor: RegistrationId, rule: MatchRule },
+    /// A superseded registration is superseded by `successor` from now on.
     Follow { id: RegistrationId, successor: RegistrationId },
     /// A superseded registration is active again.
     Reactivate { id: RegistrationId },
-    /// Ids by which this key tells machines apart no longer.
+    /// An id that no longer identifies one machine of this key.
     Distrust { key: KeyNumber, kind: IdKind, id: MachineId, since: Timestamp },
-    /// A DELETE for an id that nobody has seen.
-    Remember { id: RegistrationId, token_hash: Sha256Hex, client: String, at: Timestamp },
-    /// A free seat is used. Carried out only while one is free: nothing oversells, not even a fault in the rules.
+    /// An early release.
+    RememberEarly { id: RegistrationId, token_hash: Sha256Hex, client: String, at: Timestamp },
+    /// A free seat is used. Carried out only while one is free, so that not even a fault in the rules oversells.
     UseSeat(KeyNumber),
     /// A used seat is free.
     FreeSeat(KeyNumber),
-    /// An event of the trail.
+    /// The terms of a key become those of this record.
+    UpdateKey(KeyRecord),
+    /// A key is suspended, resumed or revoked.
+    SetKeyState { key: KeyNumber, state: KeyState },
+    /// Every secret of a key ends then, unless it ends earlier.
+    EndSecrets { key: KeyNumber, until: Timestamp },
+    /// A key has one more secret.
+    AddSecret { key: KeyNumber, hash: Sha256Hex },
+    /// A key distrusts no id any more.
+    TrustAgain(KeyNumber),
+    /// An event of the audit log.
     Event(Entry),
 }
 
@@ -53,7 +79,7 @@ pub(super) struct NewRegistration {
     pub(super) at: Timestamp,
 }
 
-/// What a machine says of itself.
+/// What a machine reports of itself.
 #[derive(Debug, Clone)]
 pub(super) struct Particulars {
     pub(super) id: RegistrationId,
@@ -64,7 +90,7 @@ pub(super) struct Particulars {
     pub(super) label: Option<Label>,
 }
 
-/// What is written of one event.
+/// One event; who caused it is the same for all changes of a call.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) at: Timestamp,

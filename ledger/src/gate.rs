@@ -4,9 +4,8 @@
 
 use els_protocol::{RegistrationId, Sha256Hex, Timestamp};
 
-use crate::rules::{KeyState, Terms};
-
-use super::KeyId;
+use crate::KeyId;
+use crate::rules::{KeyState, KeyTerms};
 
 /// A key's number in the database: what a remembered credential holds instead of the whole key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,7 +39,7 @@ pub struct Credential {
 
 /// One key, as the gate needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyStanding {
+pub struct GateKey {
     /// The key's number.
     pub number: KeyNumber,
     /// The key's id, for people and logs.
@@ -55,10 +54,10 @@ pub struct KeyStanding {
     pub expires: Timestamp,
 }
 
-impl KeyStanding {
+impl GateKey {
     /// The terms that the rules judge by.
-    pub fn terms(&self, grace_seconds: i64) -> Terms {
-        Terms { state: self.state, starts: self.starts, expires: self.expires, grace_seconds }
+    pub fn terms(&self, grace_seconds: i64) -> KeyTerms {
+        KeyTerms { state: self.state, starts: self.starts, expires: self.expires, grace_seconds }
     }
 }
 
@@ -69,7 +68,7 @@ pub struct Lookup {
     /// it got here.
     pub as_of: Cursor,
     /// The credential and its key; `None` when nobody has seen the id.
-    pub found: Option<(Credential, KeyStanding)>,
+    pub found: Option<(Credential, GateKey)>,
 }
 
 /// What a change was about.

@@ -1,7 +1,8 @@
-//! The queue before a writer: bounded for each key, fair between keys.
+//! The queue of a writer: bounded for each queue key, fair between queue keys.
 //!
-//! Owns waiting and turns. A lane is what must not slow others down, which is a key or a client; one key's storm fills its
-//! own lane, and every other lane still gets each second turn. Knows nothing of what is queued.
+//! Owns waiting and turns. A queue key stands for what must not slow others down: a license key or a client. Queue keys take
+//! turns: each that waits gets its turn before any gets a second one. So an item that is the next of its queue key waits for
+//! at most one item of every other, however many items they have. Knows nothing of what is queued.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -12,43 +13,45 @@ use std::time::Instant;
 
 use els_protocol::Sha256Hex;
 
-/// Which lane: any number that tells one key from another. Two that collide share their turns, no more.
-pub(crate) type Lane = u64;
+use crate::scope::Scope;
+
+/// A number that tells one license key or client from another. Two that collide share their turns, no more.
+pub(crate) type QueueKey = u64;
 
 /// Why nothing was queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rejected {
-    /// The lane, or the whole queue, is full.
+    /// The queue key has too many items, or the whole queue has.
     Full,
     /// The queue was closed.
     Closed,
 }
 
-/// A queue with one line for each lane, served in turns.
+/// A queue with one line for each queue key, served in turns.
 pub(crate) struct FairQueue<T> {
     state: Mutex<State<T>>,
     ready: Condvar,
-    lane_limit: usize,
+    limit_each: usize,
     limit: usize,
 }
 
 struct State<T> {
-    lanes: HashMap<Lane, VecDeque<T>>,
-    /// The lanes that are not empty, in the order of their turns.
-    turns: VecDeque<Lane>,
+    lines: HashMap<QueueKey, VecDeque<T>>,
+    /// The queue keys that have items, in the order of their turns.
+    turns: VecDeque<QueueKey>,
     waiting: usize,
     closed: bool,
 }
 
 impl<T> FairQueue<T> {
-    /// A queue that holds at most `lane_limit` items a lane and `limit` in all.
-    pub(crate) fn new(lane_limit: usize, limit: usize) -> Self {
-        let state = State { lanes: HashMap::new(), turns: VecDeque::new(), waiting: 0, closed: false };
-        FairQueue { state: Mutex::new(state), ready: Condvar::new(), lane_limit, limit }
+    /// A queue that holds at most `limit_each` items of one queue key and `limit` in all.
+    pub(crate) fn new(limit_each: usize, limit: usize) -> Self {
+        let state = State { lines: HashMap::new(), turns: VecDeque::new(), waiting: 0, closed: false };
+        FairQueue { state: Mutex::new(state), ready: Condvar::new(), limit_each, limit }
     }
 
-    /// Puts an item at the end of its lane.
-    pub(crate) fn push(&self, lane: Lane, item: T) -> Result<(), Rejected> {
+    /// Puts an item at the end of its line.
+    pub(crate) fn push(&self, key: QueueKey, item: T) -> Result<(), Rejected> {
         let mut state = self.lock();
         if state.closed {
             return Err(Rejected::Closed);
@@ -57,12 +60,12 @@ impl<T> FairQueue<T> {
             return Err(Rejected::Full);
         }
         let state = &mut *state;
-        match state.lanes.entry(lane) {
-            Entry::Occupied(mut line) if line.get().len() < self.lane_limit => line.get_mut().push_back(item),
+        match state.lines.entry(key) {
+            Entry::Occupied(mut line) if line.get().len() < self.limit_each => line.get_mut().push_back(item),
             Entry::Occupied(_) => return Err(Rejected::Full),
             Entry::Vacant(line) => {
                 line.insert(VecDeque::from([item]));
-                state.turns.push_back(lane);
+                state.turns.push_back(key);
             }
         }
         state.waiting += 1;
@@ -104,13 +107,13 @@ impl<T> FairQueue<T> {
         self.lock().next()
     }
 
-    /// Takes nothing more. What is queued is still handed out.
+    /// Accepts nothing more. What is queued is still handed out.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.ready.notify_all();
     }
 
-    /// The state is whole between any two of its lines that can panic, so that a poisoned lock says nothing.
+    /// No code that holds this lock can panic half-way through a change, so that a poisoned lock says nothing.
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -118,38 +121,47 @@ impl<T> FairQueue<T> {
 
 impl<T> State<T> {
     fn next(&mut self) -> Option<T> {
-        let lane = self.turns.pop_front()?;
-        let Entry::Occupied(mut line) = self.lanes.entry(lane) else { return None };
+        let key = self.turns.pop_front()?;
+        let Entry::Occupied(mut line) = self.lines.entry(key) else { return None };
         let item = line.get_mut().pop_front();
         if line.get().is_empty() {
             line.remove();
         } else {
-            self.turns.push_back(lane);
+            self.turns.push_back(key);
         }
         self.waiting -= 1;
         item
     }
 }
 
-/// The lane of a key. Hashes of keys are as good as random.
-pub(super) fn lane(key_hash: &Sha256Hex) -> Lane {
+/// The queue key of a license key. Hashes of license keys are as good as random.
+pub(super) fn queue_key(key_hash: &Sha256Hex) -> QueueKey {
     let [a, b, c, d, e, f, g, h, ..] = key_hash.0;
-    Lane::from_be_bytes([a, b, c, d, e, f, g, h])
+    QueueKey::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
-/// The lane of a client, for what no key is known of.
-pub(super) fn lane_of_client(client: IpAddr) -> Lane {
+/// The queue key of a client, for requests of which the license key is not known yet: who asks for ids that were never seen
+/// delays only themselves.
+pub(super) fn queue_key_of_client(client: IpAddr) -> QueueKey {
     BuildHasherDefault::<DefaultHasher>::default().hash_one(client)
 }
 
-/// The lane of what the gate decides.
-pub(super) const LANE_OF_GATE: Lane = 0;
-/// The lane of what is done as time goes by.
-pub(super) const LANE_OF_UPKEEP: Lane = 1;
-/// The lane of what the vendor types.
-pub(super) const LANE_OF_VENDOR: Lane = 2;
-/// Requests of one key that wait, at the most.
-pub(super) const LANE_LIMIT: usize = 4096;
+/// The queue key of what is done within a scope.
+pub(super) fn queue_key_of_scope(scope: &Scope) -> QueueKey {
+    match scope {
+        Scope::Vendor => QUEUE_KEY_OF_VENDOR,
+        Scope::Key(key_hash) => queue_key(key_hash),
+    }
+}
+
+/// The queue key of what the gate decides.
+pub(super) const QUEUE_KEY_OF_GATE: QueueKey = 0;
+/// The queue key of upkeep.
+pub(super) const QUEUE_KEY_OF_UPKEEP: QueueKey = 1;
+/// The queue key of what the vendor does.
+pub(super) const QUEUE_KEY_OF_VENDOR: QueueKey = 2;
+/// Requests of one queue key that wait, at the most.
+pub(super) const QUEUE_LIMIT_EACH: usize = 4096;
 /// Requests that wait, at the most.
 pub(super) const QUEUE_LIMIT: usize = 65_536;
 
@@ -159,7 +171,7 @@ mod tests {
 
     /// Promise: limit-queues
     #[test]
-    fn lanes_take_turns_however_long_one_of_them_is() {
+    fn queue_keys_take_turns_however_many_items_one_of_them_has() {
         let queue = FairQueue::new(100, 100);
         for number in 0..50 {
             queue.push(1, (1, number)).unwrap();
@@ -171,9 +183,42 @@ mod tests {
         assert_eq!(first, [(1, 0), (2, 0), (3, 0), (1, 1), (2, 1), (1, 2)]);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn an_item_that_is_the_next_of_its_key_waits_for_at_most_one_item_of_every_other(
+            steps in proptest::collection::vec(proptest::option::weighted(0.6, 0_u64..5), 1..300),
+        ) {
+            let queue = FairQueue::new(1000, 1000);
+            let mut waiting = [0_u32; 5];
+            // For each key whose next item waits: the items of each other key that were served meanwhile.
+            let mut served = [[0_u32; 5]; 5];
+            for step in steps {
+                match step {
+                    Some(key) => {
+                        queue.push(key, key).unwrap();
+                        waiting[key as usize] += 1;
+                    }
+                    None => {
+                        let Some(key) = queue.try_pop() else { continue };
+                        let key = key as usize;
+                        waiting[key] -= 1;
+                        served[key] = [0; 5];
+                        for other in (0..5).filter(|other| *other != key && waiting[*other] != 0) {
+                            served[other][key] += 1;
+                            proptest::prop_assert!(served[other][key] <= 1, "{other} waited for two of {key}");
+                        }
+                    }
+                }
+                for key in (0..5).filter(|key| waiting[*key] == 0) {
+                    served[key] = [0; 5];
+                }
+            }
+        }
+    }
+
     /// Promise: limit-queues
     #[test]
-    fn a_full_lane_refuses_and_others_do_not() {
+    fn a_full_queue_key_refuses_and_others_do_not() {
         let queue = FairQueue::new(2, 4);
         assert_eq!([queue.push(1, 0), queue.push(1, 0), queue.push(1, 0)], [Ok(()), Ok(()), Err(Rejected::Full)]);
         assert_eq!([queue.push(2, 0), queue.push(3, 0), queue.push(4, 0)], [Ok(()), Ok(()), Err(Rejected::Full)]);

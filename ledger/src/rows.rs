@@ -1,18 +1,19 @@
-//! Rows as every database has them: what of a key and of a registration seats depend on, and how words are spelled there.
+//! Rows as every database has them, and the texts that are stored in them.
 //!
-//! Owns the shapes that are read and the texts that are stored. Knows no SQL and no rule.
+//! Owns the shapes that are read. Knows no SQL and no rule.
 
 use std::net::IpAddr;
 
 use els_protocol::wire::{Os, SeatHolder, Seats};
 use els_protocol::{Label, MachineId, RegistrationId, Sha256Hex, Timestamp};
 
-use super::{CredentialState, HolderState, KeyId, KeyNumber, Policy, RegistrationView, SeatPage};
-use crate::rules::{Candidate, KeyState, Likeness, SUPERSEDED_SECONDS, Terms};
+use crate::outcome::{RegistrationView, SeatPage};
+use crate::rules::{Candidate, KeyState, KeyTerms, MatchRule, RegistrationState, SUPERSEDED_SECONDS};
+use crate::{CredentialState, KeyId, KeyNumber, Policy};
 
 /// A key, as far as seats depend on it.
 #[derive(Debug, Clone)]
-pub(super) struct Key {
+pub(super) struct KeyRow {
     pub(super) number: KeyNumber,
     pub(super) id: KeyId,
     pub(super) product: String,
@@ -20,13 +21,13 @@ pub(super) struct Key {
     pub(super) seats: Seats,
     pub(super) self_release: bool,
     /// The terms, without the grace of this site.
-    pub(super) terms: Terms,
+    pub(super) terms: KeyTerms,
 }
 
-impl Key {
+impl KeyRow {
     /// The terms, with the grace of this site.
-    pub(super) fn terms(&self, policy: &Policy) -> Terms {
-        Terms { grace_seconds: policy.grace_seconds, ..self.terms }
+    pub(super) fn terms(&self, policy: &Policy) -> KeyTerms {
+        KeyTerms { grace_seconds: policy.grace_seconds, ..self.terms }
     }
 
     /// When it expires.
@@ -43,11 +44,11 @@ impl Key {
             None
         };
         let expires = self.expires();
-        let Key { id: key_id, product, seats, .. } = self;
+        let KeyRow { id: key_id, product, seats, .. } = self;
         SeatPage { key_id, product, expires, seats, registrations: found, next }
     }
 
-    /// What a machine is told of its registration.
+    /// A registration as its machine sees it.
     pub(super) fn view(&self, id: RegistrationId, registered_at: Timestamp) -> RegistrationView {
         RegistrationView {
             registration: id,
@@ -63,11 +64,11 @@ impl Key {
 
 /// A registration, as far as seats depend on it.
 #[derive(Debug, Clone)]
-pub(super) struct Held {
+pub(super) struct RegistrationRow {
     pub(super) id: RegistrationId,
     pub(super) key: KeyNumber,
     pub(super) token_hash: Sha256Hex,
-    pub(super) state: HolderState,
+    pub(super) state: RegistrationState,
     pub(super) machine: Option<MachineId>,
     pub(super) hardware: Option<MachineId>,
     pub(super) os: Os,
@@ -76,13 +77,13 @@ pub(super) struct Held {
     pub(super) registered_at: Timestamp,
     pub(super) ended_at: Option<Timestamp>,
     pub(super) successor: Option<RegistrationId>,
-    pub(super) likeness: Option<Likeness>,
+    pub(super) rule: Option<MatchRule>,
 }
 
-impl Held {
-    /// Superseded, and past its hour: its next use has to be decided upon.
+impl RegistrationRow {
+    /// Superseded, and past its hour: its next use has to be decided.
     pub(super) fn is_overdue(&self, now: Timestamp) -> bool {
-        self.state == HolderState::Superseded
+        self.state == RegistrationState::Superseded
             && self.ended_at.is_some_and(|since| now >= since.plus_seconds(SUPERSEDED_SECONDS))
     }
 }
@@ -92,7 +93,7 @@ impl Held {
 pub(super) struct CandidateRow {
     pub(super) candidate: Candidate,
     pub(super) label: Option<Label>,
-    /// The id that it has superseded.
+    /// The registration that it has superseded.
     pub(super) superseded: Option<RegistrationId>,
 }
 
@@ -119,11 +120,11 @@ impl IdKind {
 }
 
 /// What a registration's state means for its credential; `None` where the time that goes with it is missing.
-pub(super) fn credential_state(state: HolderState, ended_at: Option<Timestamp>) -> Option<CredentialState> {
+pub(super) fn credential_state(state: RegistrationState, ended_at: Option<Timestamp>) -> Option<CredentialState> {
     match state {
-        HolderState::Active => Some(CredentialState::Active),
-        HolderState::Superseded => ended_at.map(CredentialState::Superseded),
-        HolderState::Released => Some(CredentialState::Released),
+        RegistrationState::Active => Some(CredentialState::Active),
+        RegistrationState::Superseded => ended_at.map(CredentialState::Superseded),
+        RegistrationState::Released => Some(CredentialState::Released),
     }
 }
 
@@ -142,38 +143,38 @@ pub(super) fn key_state(text: &str) -> Option<KeyState> {
 }
 
 /// Reads the state of a registration.
-pub(super) fn holder_state(text: &str) -> Option<HolderState> {
+pub(super) fn registration_state(text: &str) -> Option<RegistrationState> {
     match text {
-        "active" => Some(HolderState::Active),
-        "superseded" => Some(HolderState::Superseded),
-        "released" => Some(HolderState::Released),
+        "active" => Some(RegistrationState::Active),
+        "superseded" => Some(RegistrationState::Superseded),
+        "released" => Some(RegistrationState::Released),
         _ => None,
     }
 }
 
-/// As it is stored, and told in the trail.
-pub(super) fn likeness_text(likeness: Likeness) -> &'static str {
-    match likeness {
-        Likeness::SameMachineAndHardware => "same machine and hardware id",
-        Likeness::SameMachineMoved => "same machine id, said to be moved",
-        Likeness::SameMachineOnly => "same machine id, hardware id absent",
-        Likeness::SameHardwareOnly => "same hardware id, other machine id",
+/// As it is stored, in the audit log too.
+pub(super) fn match_rule_text(rule: MatchRule) -> &'static str {
+    match rule {
+        MatchRule::SameMachineAndHardware => "same machine and hardware id",
+        MatchRule::SameMachineMoved => "same machine id, said to be moved",
+        MatchRule::SameMachineOnly => "same machine id, hardware id absent",
+        MatchRule::SameHardwareOnly => "same hardware id, other machine id",
     }
 }
 
-/// Reads what [`likeness_text`] wrote.
-pub(super) fn likeness(text: &str) -> Option<Likeness> {
+/// Reads what [`match_rule_text`] wrote.
+pub(super) fn match_rule(text: &str) -> Option<MatchRule> {
     [
-        Likeness::SameMachineAndHardware,
-        Likeness::SameMachineMoved,
-        Likeness::SameMachineOnly,
-        Likeness::SameHardwareOnly,
+        MatchRule::SameMachineAndHardware,
+        MatchRule::SameMachineMoved,
+        MatchRule::SameMachineOnly,
+        MatchRule::SameHardwareOnly,
     ]
     .into_iter()
-    .find(|one| likeness_text(*one) == text)
+    .find(|one| match_rule_text(*one) == text)
 }
 
-/// Who counts as one client: an IPv4 address, or an IPv6 network of 64 bits, which is what one customer gets.
+/// What counts as one client: an IPv4 address, or an IPv6 network of 64 bits, which is what one customer gets.
 pub(super) fn client_group(client: IpAddr) -> String {
     match client.to_canonical() {
         IpAddr::V4(address) => address.to_string(),
@@ -182,6 +183,11 @@ pub(super) fn client_group(client: IpAddr) -> String {
             format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
         }
     }
+}
+
+/// Seconds from now to the end of a lease. One that is given up is over already: leases end with a whole second.
+pub(super) fn lease_seconds(seconds: u32) -> i64 {
+    if seconds == 0 { -1 } else { i64::from(seconds) }
 }
 
 /// A pattern for LIKE, with `\` as its escape, that finds `text` anywhere.
@@ -201,8 +207,8 @@ pub(super) fn fill(sentence: &str, values: &[String]) -> String {
     text
 }
 
-/// The moment from which on a machine would have had to be seen: `days` back, times in which the gate was down not
-/// counted. `downs` are those times, (since, until), the latest first.
+/// A machine that was not seen after this moment has been unseen for `days`. Time in which the gate was down does not
+/// count: `downs` are those times, (since, until), the latest first.
 pub(super) fn unseen_since(
     now: Timestamp,
     days: u32,
@@ -223,16 +229,16 @@ pub(super) fn unseen_since(
 
 /// Seconds for which an early release is remembered.
 pub(super) const REMEMBERED_SECONDS: i64 = 24 * 3600;
-/// Early releases of one client that are remembered: more than a site behind one address can lose answers of in a day, and
-/// little enough to keep.
+/// Early releases of one client that are remembered: more than the answers that a site behind one address loses in a day,
+/// and few enough to keep.
 pub(super) const REMEMBERED_PER_CLIENT: u32 = 1024;
 /// Seconds after its release in which a registration's machine and hardware ids are kept.
 pub(super) const ERASE_SECONDS: i64 = 90 * 24 * 3600;
-/// Seconds without a sign of the gate after which it was down: three calls that did not come.
+/// Seconds without a call of `gate_is_up` after which the gate was down: three calls are missing.
 pub(super) const GAP_SECONDS: i64 = 180;
-/// Seconds between two searches for machines that nobody has seen; their limits are days.
+/// Seconds between two searches for unseen machines. Their limits are days, so that once an hour is enough.
 pub(super) const SEARCH_SECONDS: i64 = 3600;
 /// Last-seen times that are written at once.
-pub(super) const SEEN_PIECE: usize = 500;
-/// How many rows a piece of upkeep takes on, at the most. As many are done at once; where there are more, it comes again.
-pub(super) const PIECE: usize = 200;
+pub(super) const SEEN_BATCH: usize = 500;
+/// Rows of one batch of upkeep, at the most; a job runs batches until one is smaller.
+pub(super) const UPKEEP_BATCH: usize = 200;

@@ -1,4 +1,4 @@
-//! Seats given, moved and given back: from the facts that a database has read to the changes that it has to write.
+//! Seats given, moved and released: from the facts that a database has read to the changes that it has to write.
 //!
 //! Owns what a decision of the rules means for the tables, once for every database. Pure: no SQL, no clock. The caller has
 //! read the facts and carries the changes out in one transaction.
@@ -6,50 +6,40 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use els_protocol::{Code, RegistrationId, Sha256Hex, Timestamp};
+use els_protocol::{RegistrationId, Sha256Hex, Timestamp};
 
-use super::change::{Change, Entry, NewRegistration, Particulars};
-use super::rows::{CandidateRow, Held, IdKind, Key, client_group, likeness_text};
-use super::{Deleted, EventKind, HolderState, How, Policy, Registered, RegistrationView};
+use crate::change::{Change, Decided, Entry, NewRegistration, Particulars};
+use crate::outcome::{How, Registered, RegistrationView, ReleaseOutcome};
+use crate::rows::{CandidateRow, IdKind, KeyRow, RegistrationRow, client_group, match_rule_text};
 use crate::rules::{
-    Candidate, Distrust, GivingBack, HeldId, Judged, KnownId, Put, PutFacts, RegisterCommand, SupersededUse,
-    distrusted_after, judge_delete, judge_put, judge_release, judge_superseded_use,
+    Candidate, Decision, Denied, Distrust, Judged, KnownId, RegisterCommand, RegisterFacts, RegistrationState,
+    ReleaseDecision, SupersededUse, distrusted_after, judge_register, judge_release, judge_superseded_use,
+    judge_unregister,
 };
+use crate::{EventKind, Policy};
 
-/// What a database has read for a PUT, beside the key.
-pub(super) struct PutRows {
+/// What a database has read for a registration, besides the key.
+pub(super) struct RegisterRows {
     /// The registration with this id.
-    pub(super) present: Option<Held>,
-    /// Whether id and token were given back before anybody had seen them.
-    pub(super) given_back_early: bool,
-    /// Those that could be the same machine; read only where the id is new.
+    pub(super) present: Option<RegistrationRow>,
+    /// Whether there was an early release of this id and token.
+    pub(super) released_early: bool,
+    /// Registrations that could be the same machine; read only where the id is new.
     pub(super) candidates: Vec<CandidateRow>,
     /// Which of the machine's ids the key distrusts.
     pub(super) distrust: Distrust,
 }
 
-/// An answer, and what has to be written before it is given.
-pub(super) struct Outcome<T> {
-    pub(super) answer: T,
-    pub(super) changes: Vec<Change>,
-}
-
-impl<T> Outcome<T> {
-    fn unchanged(answer: T) -> Self {
-        Outcome { answer, changes: Vec::new() }
-    }
-}
-
-/// PUT.
+/// Registers a machine.
 pub(super) fn register(
     policy: &Policy,
     now: Timestamp,
-    key: &Key,
+    key: &KeyRow,
     command: &RegisterCommand,
-    rows: &PutRows,
-) -> Outcome<Judged<Registered>> {
+    rows: &RegisterRows,
+) -> Decided<Judged<Registered>> {
     let candidates: Vec<Candidate> = rows.candidates.iter().map(|row| row.candidate).collect();
-    let facts = PutFacts {
+    let facts = RegisterFacts {
         terms: key.terms(policy),
         covered: (policy.covers)(&key.product, &command.os, &command.arch),
         seats: key.seats,
@@ -57,42 +47,42 @@ pub(super) fn register(
         candidates: &candidates,
         distrust: rows.distrust,
     };
-    let put = match judge_put(now, command, &facts) {
-        Ok(put) => put,
-        Err(refusal) => return Outcome::unchanged(Err(refusal)),
+    let decision = match judge_register(now, command, &facts) {
+        Ok(decision) => decision,
+        Err(denied) => return Decided::unchanged(Err(denied)),
     };
     let mut changes = Vec::new();
     let mut view = key.view(command.id, now);
-    let how = match put {
-        Put::Confirm => {
+    let how = match decision {
+        Decision::Confirm => {
             if let Some(present) = &rows.present {
                 view.registered_at = present.registered_at;
                 confirm(now, command, present, &mut changes);
             }
             How::Confirmed
         }
-        Put::Move { from, likeness } => {
+        Decision::Move { from, rule } => {
             let row = rows.candidates.iter().find(|row| row.candidate.id == from);
             let (label, superseded) = row.map_or((None, None), |row| (row.label.clone(), row.superseded));
-            let why = likeness_text(likeness);
-            if likeness.is_certain() {
-                // What the old id had superseded is superseded by the new one from now on.
+            let why = match_rule_text(rule);
+            if rule.is_certain() {
+                // The registration that the old id had superseded follows the seat.
                 changes.extend(superseded.map(|id| Change::Follow { id, successor: command.id }));
                 changes.push(Change::Release { id: from, at: now });
                 let entry = Entry::of(now, EventKind::Released, key.number, from);
                 changes.push(Change::Event(entry.with(Some(command.id)).because(why)));
             } else {
-                // At most one superseded id a seat: the one before ends.
+                // A seat has at most one superseded id: the one before ends.
                 if let Some(before) = superseded {
                     changes.push(Change::Release { id: before, at: now });
                     let entry = Entry::of(now, EventKind::Released, key.number, before).with(Some(from));
                     changes.push(Change::Event(entry.because("another id of the seat is superseded")));
                 }
-                changes.push(Change::Supersede { id: from, at: now, successor: command.id, likeness });
+                changes.push(Change::Supersede { id: from, at: now, successor: command.id, rule });
                 let entry = Entry::of(now, EventKind::Superseded, key.number, from);
                 changes.push(Change::Event(entry.with(Some(command.id)).because(why)));
             }
-            // A label stays with the machine.
+            // The label stays with the machine.
             let mut new = new_registration(now, key, command);
             new.label = new.label.or(label);
             changes.push(Change::Insert(new));
@@ -100,7 +90,7 @@ pub(super) fn register(
             changes.push(Change::Event(entry.with(Some(from)).because(why)));
             How::Moved
         }
-        Put::Take => {
+        Decision::Take => {
             view.seats.used += 1;
             changes.push(Change::UseSeat(key.number));
             changes.push(Change::Insert(new_registration(now, key, command)));
@@ -108,82 +98,92 @@ pub(super) fn register(
             How::Created
         }
     };
-    Outcome { answer: Ok(Registered { view, how }), changes }
+    Decided { outcome: Ok(Registered { view, how }), changes }
 }
 
-/// GET: what a machine's own credential stands for, and whether that has to be decided first, since it was superseded and its hour
-/// is over. `found` is the registration with this id and its key; `given_back_early` says, where there is none, whether id and
-/// token were given back before anybody had seen them.
+/// What a machine's own credential stands for, and whether that has to be decided first, since it was superseded and its
+/// hour is over. `found` is the registration with this id and its key; `released_early` says, where there is none, whether
+/// there was an early release of id and token.
 pub(super) fn own_view(
     policy: &Policy,
     now: Timestamp,
     token_hash: Sha256Hex,
-    found: Option<(&Held, &Key)>,
-    given_back_early: bool,
+    found: Option<(&RegistrationRow, &KeyRow)>,
+    released_early: bool,
 ) -> (Judged<RegistrationView>, bool) {
-    let refused = |code: Code| (Err(code.into()), false);
+    let denied = |denied: Denied| (Err(denied), false);
     let Some((held, key)) = found else {
-        return refused(if given_back_early { Code::RegistrationReleased } else { Code::UnknownRegistration });
+        return denied(if released_early { Denied::RegistrationReleased } else { Denied::UnknownRegistration });
     };
     if held.token_hash != token_hash {
-        return refused(Code::CredentialInvalid);
+        return denied(Denied::WrongToken);
     }
-    if held.state == HolderState::Released {
-        return refused(Code::RegistrationReleased);
+    if held.state == RegistrationState::Released {
+        return denied(Denied::RegistrationReleased);
     }
-    if let Some(code) = key.terms(policy).refuses_credential(now) {
-        return refused(code);
+    if let Some(why) = key.terms(policy).denies_credential(now) {
+        return denied(why);
     }
     (Ok(key.view(held.id, held.registered_at)), held.is_overdue(now))
 }
 
-/// DELETE by the machine itself.
-pub(super) fn delete(
+/// The machine itself releases its seat.
+pub(super) fn unregister(
     now: Timestamp,
     id: RegistrationId,
     token_hash: Sha256Hex,
     client: IpAddr,
-    held: Option<&Held>,
-) -> Outcome<Judged<Deleted>> {
-    let fits = held.is_none_or(|held| held.token_hash == token_hash);
-    match judge_delete(held_id(held), fits) {
-        Ok(GivingBack::Remember) => {
-            let remember = Change::Remember { id, token_hash, client: client_group(client), at: now };
-            Outcome { answer: Ok(Deleted::NeverSeen), changes: vec![remember] }
+    known: Option<&RegistrationRow>,
+) -> Decided<Judged<ReleaseOutcome>> {
+    let fits = known.is_some_and(|row| row.token_hash == token_hash);
+    match judge_unregister(known.map(|row| row.state), fits) {
+        Ok(ReleaseDecision::RememberEarly) => {
+            let remember = Change::RememberEarly { id, token_hash, client: client_group(client), at: now };
+            Decided { outcome: Ok(ReleaseOutcome::RememberedEarly), changes: vec![remember] }
         }
-        Ok(todo) => give_back(now, held, todo, "given back by the machine"),
-        Err(refusal) => Outcome::unchanged(Err(refusal)),
+        Ok(decision) => ended(now, known, decision, "released by the machine"),
+        Err(denied) => Decided::unchanged(Err(denied)),
     }
 }
 
-/// DELETE of a seat by whoever holds the key.
-pub(super) fn release(now: Timestamp, key: &Key, held: Option<&Held>) -> Outcome<Judged<Deleted>> {
-    let same_key = held.is_some_and(|held| held.key == key.number);
-    match judge_release(held_id(held), same_key, key.self_release) {
-        Ok(todo) => give_back(now, held, todo, "freed with the key"),
-        Err(refusal) => Outcome::unchanged(Err(refusal)),
+/// Releases a seat in the scope of a holder of `key`.
+pub(super) fn release_with_key(
+    now: Timestamp,
+    key: &KeyRow,
+    known: Option<&RegistrationRow>,
+) -> Decided<Judged<ReleaseOutcome>> {
+    let in_scope = known.is_some_and(|row| row.key == key.number);
+    match judge_release(known.map(|row| row.state), in_scope, key.self_release) {
+        Ok(decision) => ended(now, known, decision, "released with the key"),
+        Err(denied) => Decided::unchanged(Err(denied)),
     }
 }
 
-/// Frees a seat in the vendor's name, or because nobody has seen its machine.
-pub(super) fn release_any(now: Timestamp, held: &Held, why: Cow<'static, str>) -> Outcome<Judged<Deleted>> {
-    match judge_delete(held_id(Some(held)), true) {
-        Ok(todo) => give_back(now, Some(held), todo, why),
-        Err(refusal) => Outcome::unchanged(Err(refusal)),
+/// Releases a seat in the scope of the vendor.
+pub(super) fn release_by_vendor(now: Timestamp, known: Option<&RegistrationRow>) -> Decided<Judged<ReleaseOutcome>> {
+    match judge_release(known.map(|row| row.state), true, true) {
+        Ok(decision) => ended(now, known, decision, "released by the vendor"),
+        Err(denied) => Decided::unchanged(Err(denied)),
     }
+}
+
+/// Releases an active registration whose machine was not seen for `days`.
+pub(super) fn release_unseen(now: Timestamp, row: &RegistrationRow, days: i64) -> Vec<Change> {
+    let why = format!("not seen for {days} days");
+    ended(now, Some(row), ReleaseDecision::FreeSeat, why).changes
 }
 
 /// The use of a superseded credential. `newer` is the registration that has its seat, if it is still active.
 pub(super) fn superseded_used(
     policy: &Policy,
     now: Timestamp,
-    key: &Key,
-    old: &Held,
-    newer: Option<&Held>,
+    key: &KeyRow,
+    old: &RegistrationRow,
+    newer: Option<&RegistrationRow>,
 ) -> Vec<Change> {
     let mut changes = Vec::new();
-    let (HolderState::Superseded, Some(since)) = (old.state, old.ended_at) else { return changes };
-    let newer = newer.filter(|newer| newer.state == HolderState::Active);
+    let (RegistrationState::Superseded, Some(since)) = (old.state, old.ended_at) else { return changes };
+    let newer = newer.filter(|newer| newer.state == RegistrationState::Active);
     let decision = judge_superseded_use(now, since, &key.terms(policy), key.seats, newer.is_some());
     if decision == SupersededUse::Nothing {
         return changes;
@@ -194,41 +194,41 @@ pub(super) fn superseded_used(
         SupersededUse::Nothing => {}
         SupersededUse::Split => {
             changes.push(Change::UseSeat(key.number));
-            give_seat_back_to(now, old, other, &mut changes);
+            return_seat_to(now, old, other, &mut changes);
             if let Some(newer) = newer {
                 let entry = Entry::of(now, EventKind::SeatSplit, key.number, newer.id).with(Some(old.id));
                 changes.push(Change::Event(entry));
             }
         }
         SupersededUse::ReleaseNewer => {
-            // The seat goes from one to the other, and is never free: seats may have been lowered meanwhile.
+            // The seat goes from one to the other and is never free: seats may have been lowered meanwhile.
             if let Some(newer) = newer {
                 end(now, newer, "the older machine is alive, and no seat was free", &mut changes);
             }
-            give_seat_back_to(now, old, other, &mut changes);
+            return_seat_to(now, old, other, &mut changes);
         }
         SupersededUse::TakeFreeSeat => {
             changes.push(Change::UseSeat(key.number));
-            give_seat_back_to(now, old, other, &mut changes);
+            return_seat_to(now, old, other, &mut changes);
         }
         SupersededUse::ReleaseOlder => end(now, old, "used after its hour, and no seat was free", &mut changes),
     }
     changes
 }
 
-fn known_id(key: &Key, rows: &PutRows) -> KnownId {
+fn known_id(key: &KeyRow, rows: &RegisterRows) -> KnownId {
     match &rows.present {
-        Some(Held { state: HolderState::Active, machine: Some(machine), key: of, token_hash, .. }) => {
-            KnownId::Active { same_key: *of == key.number, token_hash: *token_hash, machine: *machine }
-        }
+        Some(RegistrationRow {
+            state: RegistrationState::Active, machine: Some(machine), key: of, token_hash, ..
+        }) => KnownId::Active { same_key: *of == key.number, token_hash: *token_hash, machine: *machine },
         Some(_) => KnownId::Ended,
-        None if rows.given_back_early => KnownId::GivenBackEarly,
+        None if rows.released_early => KnownId::ReleasedEarly,
         None => KnownId::New,
     }
 }
 
-/// Brings an active registration up to date. A label that is not sent again stays; ids and system are what was sent.
-fn confirm(now: Timestamp, command: &RegisterCommand, present: &Held, changes: &mut Vec<Change>) {
+/// Brings an active registration up to date. A label that is not sent stays; ids and system become what was sent.
+fn confirm(now: Timestamp, command: &RegisterCommand, present: &RegistrationRow, changes: &mut Vec<Change>) {
     let other_ids = present.machine != Some(command.machine) || present.hardware != command.hardware;
     let label = command.label.clone().or_else(|| present.label.clone());
     if !other_ids && present.os == command.os && present.arch == command.arch && present.label == label {
@@ -249,7 +249,7 @@ fn confirm(now: Timestamp, command: &RegisterCommand, present: &Held, changes: &
     }
 }
 
-fn new_registration(now: Timestamp, key: &Key, command: &RegisterCommand) -> NewRegistration {
+fn new_registration(now: Timestamp, key: &KeyRow, command: &RegisterCommand) -> NewRegistration {
     NewRegistration {
         id: command.id,
         key: key.number,
@@ -263,19 +263,24 @@ fn new_registration(now: Timestamp, key: &Key, command: &RegisterCommand) -> New
     }
 }
 
-fn entry(now: Timestamp, kind: EventKind, key: &Key, command: &RegisterCommand) -> Entry {
+fn entry(now: Timestamp, kind: EventKind, key: &KeyRow, command: &RegisterCommand) -> Entry {
     Entry::of(now, kind, key.number, command.id).ids(Some(command.machine), command.hardware)
 }
 
-fn give_seat_back_to(now: Timestamp, old: &Held, newer: Option<RegistrationId>, changes: &mut Vec<Change>) {
+fn return_seat_to(now: Timestamp, old: &RegistrationRow, newer: Option<RegistrationId>, changes: &mut Vec<Change>) {
     changes.push(Change::Reactivate { id: old.id });
     let entry = Entry::of(now, EventKind::SeatReturned, old.key, old.id).with(newer);
     changes.push(Change::Event(entry.because("its credential was used after its hour")));
 }
 
-fn distrust_what_matched(now: Timestamp, old: &Held, newer: Option<&Held>, changes: &mut Vec<Change>) {
-    let Some(likeness) = old.likeness else { return };
-    let (machine, hardware) = distrusted_after(likeness);
+fn distrust_what_matched(
+    now: Timestamp,
+    old: &RegistrationRow,
+    newer: Option<&RegistrationRow>,
+    changes: &mut Vec<Change>,
+) {
+    let Some(rule) = old.rule else { return };
+    let (machine, hardware) = distrusted_after(rule);
     let (machine, hardware) = (old.machine.filter(|_| machine), old.hardware.filter(|_| hardware));
     for (kind, id) in [(IdKind::Machine, machine), (IdKind::Hardware, hardware)] {
         changes.extend(id.map(|id| Change::Distrust { key: old.key, kind, id, since: now }));
@@ -284,33 +289,24 @@ fn distrust_what_matched(now: Timestamp, old: &Held, newer: Option<&Held>, chang
     changes.push(Change::Event(entry.ids(machine, hardware).because("two machines share them")));
 }
 
-fn held_id(held: Option<&Held>) -> HeldId {
-    match held.map(|held| held.state) {
-        None => HeldId::New,
-        Some(HolderState::Active) => HeldId::Active,
-        Some(HolderState::Superseded) => HeldId::Superseded,
-        Some(HolderState::Released) => HeldId::Released,
-    }
-}
-
-fn give_back(
+fn ended(
     now: Timestamp,
-    held: Option<&Held>,
-    todo: GivingBack,
+    known: Option<&RegistrationRow>,
+    decision: ReleaseDecision,
     why: impl Into<Cow<'static, str>>,
-) -> Outcome<Judged<Deleted>> {
-    let Some(held) = held.filter(|_| matches!(todo, GivingBack::FreeSeat | GivingBack::EndSuperseded)) else {
-        return Outcome::unchanged(Ok(Deleted::Already));
+) -> Decided<Judged<ReleaseOutcome>> {
+    let Some(row) = known.filter(|_| decision != ReleaseDecision::Nothing) else {
+        return Decided::unchanged(Ok(ReleaseOutcome::AlreadyReleased));
     };
     let mut changes = Vec::new();
-    end(now, held, why, &mut changes);
-    if todo == GivingBack::FreeSeat {
-        changes.push(Change::FreeSeat(held.key));
+    end(now, row, why, &mut changes);
+    if decision == ReleaseDecision::FreeSeat {
+        changes.push(Change::FreeSeat(row.key));
     }
-    Outcome { answer: Ok(Deleted::Released), changes }
+    Decided { outcome: Ok(ReleaseOutcome::Released), changes }
 }
 
-fn end(now: Timestamp, held: &Held, why: impl Into<Cow<'static, str>>, changes: &mut Vec<Change>) {
+fn end(now: Timestamp, held: &RegistrationRow, why: impl Into<Cow<'static, str>>, changes: &mut Vec<Change>) {
     changes.push(Change::Release { id: held.id, at: now });
     let entry = Entry::of(now, EventKind::Released, held.key, held.id).with(held.successor);
     changes.push(Change::Event(entry.because(why)));

@@ -6,10 +6,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use els_ledger::rules::{Judged, RegisterCommand};
-use els_ledger::{Created, Cursor, EventFilter, How, KeyId, KeyRecord, NewKey, Policy, Registered, Store, StoreError};
+use els_ledger::rules::{Denied, Judged, RegisterCommand};
+use els_ledger::{
+    Actor, By, Created, Cursor, EventFilter, How, KeyId, KeyRecord, KeyUpdate, NewKey, Origin, Policy, Registered,
+    Scope, StateChange, Store, StoreError,
+};
 use els_protocol::wire::{Os, Seats};
-use els_protocol::{Code, Label, MachineId, RegistrationId, Sha256Hex, Timestamp};
+use els_protocol::{Label, MachineId, RegistrationId, Sha256Hex, Timestamp};
 
 /// The site's policy in these tests: products cover x86_64, and there are ten days of grace.
 pub fn policy() -> Policy {
@@ -69,7 +72,7 @@ pub async fn make_key(store: &Arc<dyn Store>, name: &str, seats: u64) -> KeyReco
 
 pub async fn make(store: &Arc<dyn Store>, key: NewKey) -> KeyRecord {
     let hash = secret(key.id.as_str());
-    match store.create_key(at(0), key, hash).await.unwrap() {
+    match store.create_key(at(0), By::vendor(), key, hash).await.unwrap() {
         Created::New(record) => record,
         other => panic!("{other:?}"),
     }
@@ -91,18 +94,18 @@ pub fn asks(id: u32, machine: u32, hardware: u32) -> RegisterCommand {
 }
 
 pub async fn put(store: &Arc<dyn Store>, now: i64, command: RegisterCommand) -> Judged<Registered> {
-    store.register(at(now), command).await.unwrap()
+    store.register(at(now), by(), command).await.unwrap()
 }
 
 /// How a PUT ended, and the seats used after it; or the code of its refusal.
-pub async fn how(store: &Arc<dyn Store>, now: i64, command: RegisterCommand) -> Result<(How, u64), Code> {
-    put(store, now, command).await.map(|done| (done.how, done.view.seats.used)).map_err(|refusal| refusal.code)
+pub async fn how(store: &Arc<dyn Store>, now: i64, command: RegisterCommand) -> Result<(How, u64), Denied> {
+    put(store, now, command).await.map(|done| (done.how, done.view.seats.used))
 }
 
 /// What a machine's own credential is answered: used seats, or the code of the refusal.
-pub async fn get(store: &Arc<dyn Store>, now: i64, id: u32) -> Result<u64, Code> {
-    let answer = store.registration(at(now), registration(id), token(id)).await.unwrap();
-    answer.map(|view| view.seats.used).map_err(|refusal| refusal.code)
+pub async fn get(store: &Arc<dyn Store>, now: i64, id: u32) -> Result<u64, Denied> {
+    let answer = store.registration(at(now), by(), registration(id), token(id)).await.unwrap();
+    answer.map(|view| view.seats.used)
 }
 
 pub async fn seats(store: &Arc<dyn Store>, name: &str) -> Seats {
@@ -110,14 +113,14 @@ pub async fn seats(store: &Arc<dyn Store>, name: &str) -> Seats {
 }
 
 pub async fn record(store: &Arc<dyn Store>, name: &str) -> KeyRecord {
-    store.key(&KeyId::parse(name).unwrap()).await.unwrap().unwrap()
+    store.key(at(0), Scope::Vendor, &KeyId::parse(name).unwrap()).await.unwrap().unwrap()
 }
 
 /// The kinds of all events of one registration.
-pub async fn story(store: &Arc<dyn Store>, id: u32) -> Vec<&'static str> {
+pub async fn story(store: &Arc<dyn Store>, id: u32) -> Vec<String> {
     let filter = EventFilter { registration: Some(registration(id)), ..EventFilter::default() };
-    let events = store.events(filter, Cursor(0), 1000).await.unwrap();
-    events.into_iter().map(|event| event.event.as_str()).collect()
+    let events = store.events(at(0), Scope::Vendor, filter, Cursor(0), 1000).await.unwrap();
+    events.into_iter().map(|event| event.event).collect()
 }
 
 pub fn label(text: &str) -> Option<Label> {
@@ -125,8 +128,39 @@ pub fn label(text: &str) -> Option<Label> {
 }
 
 /// An answer of the store itself must not fail in these tests.
-pub fn unwrap<T>(answer: Result<Judged<T>, StoreError>) -> Result<T, Code> {
-    answer.unwrap().map_err(|refusal| refusal.code)
+pub fn unwrap<T>(answer: Result<Judged<T>, StoreError>) -> Judged<T> {
+    answer.unwrap()
+}
+
+/// The key as it was changed.
+pub fn updated(outcome: Result<KeyUpdate, StoreError>) -> KeyRecord {
+    match outcome.unwrap() {
+        KeyUpdate::Updated(record) => record,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The key with its new state.
+pub fn state_set(outcome: Result<StateChange, StoreError>) -> KeyRecord {
+    match outcome.unwrap() {
+        StateChange::Done(record) => record,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What a full key says.
+pub fn full(total: u64, used: u64) -> Denied {
+    Denied::KeyFull { seats: Seats { total, used } }
+}
+
+/// A machine, by a request of the wire.
+pub fn by() -> By {
+    By { request: Some("r-1".into()), ..By::new(Actor::Machine, Origin::Api) }
+}
+
+/// The backend, as time passes.
+pub fn upkeep() -> By {
+    By::new(Actor::Backend, Origin::Upkeep)
 }
 
 pub const DAY: i64 = 24 * 3600;

@@ -1,36 +1,36 @@
-//! `events`: the audit trail.
+//! `events`: the audit log.
 
 use std::process::ExitCode;
 
 use els_protocol::{Timestamp, clean};
 
-use super::{Desk, Done, no_such_key};
+use super::context::{Context, Outcome, no_such_key};
+use super::error::CommandError;
 use crate::cli;
-use crate::failure::Failure;
 use crate::output::{self, JsonList};
-use els_ledger::{Cursor, Event, EventFilter};
+use els_ledger::{Cursor, Event, EventFilter, Scope};
 
-/// Prints the trail as it is read: it may be longer than memory.
-pub(super) async fn events(desk: Desk, options: cli::Events, since: Option<Timestamp>) -> Done {
+/// Prints the audit log while reading it: it may be longer than memory.
+pub(super) async fn events(context: Context, options: cli::Events, since: Option<Timestamp>) -> Outcome {
     if let Some(key) = &options.key
-        && desk.store.key(key).await?.is_none()
+        && context.store.key(context.now, Scope::Vendor, key).await?.is_none()
     {
         return Err(no_such_key(key));
     }
     let filter = EventFilter { key: options.key, registration: options.registration, since };
     if let Some(registration) = filter.registration
-        && desk.store.credential(registration).await?.found.is_none()
+        && context.store.credential(registration).await?.found.is_none()
     {
-        return Err(Failure::NotFound(format!("there is no registration {registration}")));
+        return Err(CommandError::NotFound(format!("there is no registration {registration}")));
     }
     let mut document = if options.output.json { Some(JsonList::begin("events")?) } else { None };
     let mut after = Cursor(0);
     loop {
-        let page = desk.store.events(filter.clone(), after, PAGE).await?;
+        let page = context.store.events(context.now, Scope::Vendor, filter.clone(), after, PAGE).await?;
         for event in &page {
             match &mut document {
                 Some(document) => document.item(event)?,
-                None => output::line(sentence(event))?,
+                None => output::line(line(event))?,
             }
         }
         match page.last() {
@@ -44,8 +44,8 @@ pub(super) async fn events(desk: Desk, options: cli::Events, since: Option<Times
     Ok(ExitCode::SUCCESS)
 }
 
-fn sentence(event: &Event) -> String {
-    let mut text = format!("{}  {:<15} {}", event.at, event.event.as_str(), event.key_id);
+fn line(event: &Event) -> String {
+    let mut text = format!("{}  {:<15} {}", event.at, clean(&event.event, 64), event.key_id);
     let mut add = |name: &str, value: Option<String>| {
         if let Some(value) = value {
             text.push_str(&format!("  {name}{}", clean(&value, 512)));
@@ -55,6 +55,9 @@ fn sentence(event: &Event) -> String {
     add("other ", event.other.map(|id| id.to_string()));
     add("machine ", event.machine.map(|id| id.to_string()));
     add("hardware ", event.hardware.map(|id| id.to_string()));
+    add("by ", event.actor.clone());
+    add("through ", event.origin.clone());
+    add("request ", event.request.clone());
     add("- ", event.detail.clone());
     text
 }

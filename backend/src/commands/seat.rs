@@ -4,14 +4,16 @@ use std::process::ExitCode;
 
 use els_protocol::RegistrationId;
 
-use super::{Desk, Done, no_such_key};
-use crate::failure::Failure;
+use super::context::{Context, Outcome, no_such_key};
+use super::error::CommandError;
 use crate::output::{self, JsonList, Table};
-use els_ledger::{Deleted, Holder, HolderState, KeyId};
+use els_ledger::rules::RegistrationState;
+use els_ledger::{By, Holder, KeyId, ReleaseOutcome, Scope};
 
 /// The registrations of a key that are active or superseded.
-pub(super) async fn list(desk: Desk, key: KeyId, json: bool) -> Done {
-    let mut page = desk.store.holders(&key, None, PAGE).await?.ok_or_else(|| no_such_key(&key))?;
+pub(super) async fn list(context: Context, key: KeyId, json: bool) -> Outcome {
+    let mut page =
+        context.store.holders(context.now, Scope::Vendor, &key, None, PAGE).await?.ok_or_else(|| no_such_key(&key))?;
     let mut document = if json { Some(JsonList::begin("registrations")?) } else { None };
     let mut table = Table::new(HEADINGS);
     loop {
@@ -24,7 +26,7 @@ pub(super) async fn list(desk: Desk, key: KeyId, json: bool) -> Done {
         match page.last() {
             Some(last) if page.len() == PAGE as usize => {
                 let after = Some(last.registration);
-                page = desk.store.holders(&key, after, PAGE).await?.unwrap_or_default();
+                page = context.store.holders(context.now, Scope::Vendor, &key, after, PAGE).await?.unwrap_or_default();
             }
             _ => break,
         }
@@ -36,29 +38,29 @@ pub(super) async fn list(desk: Desk, key: KeyId, json: bool) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Frees a seat.
-pub(super) async fn release(desk: Desk, registration: RegistrationId) -> Done {
-    match desk.store.release_seat(desk.now, registration).await? {
-        None | Some(Deleted::NeverSeen) => Err(Failure::NotFound(format!(
-            "there is no registration {registration}; `els-backend find TEXT` looks for one"
+pub(super) async fn release(context: Context, registration: RegistrationId) -> Outcome {
+    match context.store.release_seat(context.now, Scope::Vendor, By::vendor(), registration).await? {
+        // Everything is within the vendor's scope: a registration that is denied does not exist.
+        Err(_) => Err(CommandError::NotFound(format!(
+            "there is no registration {registration}; `els-backend find TEXT` finds one"
         ))),
-        Some(Deleted::Released) => {
+        Ok(ReleaseOutcome::Released) => {
             output::line(format_args!("Registration {registration} is released."))?;
             Ok(ExitCode::SUCCESS)
         }
-        Some(Deleted::Already) => {
-            output::line(format_args!("Registration {registration} had been released before."))?;
+        Ok(ReleaseOutcome::AlreadyReleased | ReleaseOutcome::RememberedEarly) => {
+            output::line(format_args!("Registration {registration} was released before."))?;
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
-/// One line of a table of registrations.
+/// One row of a table of registrations.
 pub(super) fn row(holder: &Holder) -> [String; 7] {
     let state = match holder.state {
-        HolderState::Active => "active",
-        HolderState::Superseded => "superseded",
-        HolderState::Released => "released",
+        RegistrationState::Active => "active",
+        RegistrationState::Superseded => "superseded",
+        RegistrationState::Released => "released",
     };
     [
         holder.registration.to_string(),
@@ -71,7 +73,6 @@ pub(super) fn row(holder: &Holder) -> [String; 7] {
     ]
 }
 
-/// The headings of a table of registrations.
 pub(super) const HEADINGS: &[&str] = &["REGISTRATION", "KEY ID", "STATE", "SYSTEM", "REGISTERED", "LAST SEEN", "LABEL"];
 
 const PAGE: u32 = 1000;

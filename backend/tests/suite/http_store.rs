@@ -69,8 +69,13 @@ impl Watched {
 }
 
 #[async_trait]
-impl Store for Watched {
-    async fn register(&self, now: Timestamp, command: RegisterCommand) -> Result<Judged<Registered>, StoreError> {
+impl SeatStore for Watched {
+    async fn register(
+        &self,
+        now: Timestamp,
+        by: By,
+        command: RegisterCommand,
+    ) -> Result<Judged<Registered>, StoreError> {
         let delay = *self.delay.lock().unwrap();
         tokio::time::sleep(delay).await;
         let trouble = *self.trouble.lock().unwrap();
@@ -80,47 +85,53 @@ impl Store for Watched {
             Some(Trouble::Fault) => return Err(StoreError::Internal("table secrets: row 7".into())),
             Some(Trouble::Panic) => panic!("on purpose, at row 7"),
         }
-        self.reached()?.register(now, command).await
+        self.reached()?.register(now, by, command).await
     }
 
     async fn registration(
         &self,
         now: Timestamp,
+        by: By,
         id: RegistrationId,
         token_hash: Sha256Hex,
     ) -> Result<Judged<RegistrationView>, StoreError> {
-        self.reached()?.registration(now, id, token_hash).await
+        self.reached()?.registration(now, by, id, token_hash).await
     }
 
-    async fn delete(
+    async fn unregister(
         &self,
         now: Timestamp,
+        by: By,
         id: RegistrationId,
         token_hash: Sha256Hex,
         client: IpAddr,
-    ) -> Result<Judged<Deleted>, StoreError> {
-        self.reached()?.delete(now, id, token_hash, client).await
+    ) -> Result<Judged<ReleaseOutcome>, StoreError> {
+        self.reached()?.unregister(now, by, id, token_hash, client).await
     }
 
-    async fn seats(
+    async fn seat_page(
         &self,
         now: Timestamp,
         key_hash: Sha256Hex,
         after: Option<RegistrationId>,
         limit: u32,
     ) -> Result<Judged<SeatPage>, StoreError> {
-        self.reached()?.seats(now, key_hash, after, limit).await
+        self.reached()?.seat_page(now, key_hash, after, limit).await
     }
 
-    async fn release(
+    async fn release_seat(
         &self,
         now: Timestamp,
-        key_hash: Sha256Hex,
+        scope: Scope,
+        by: By,
         id: RegistrationId,
-    ) -> Result<Judged<Deleted>, StoreError> {
-        self.reached()?.release(now, key_hash, id).await
+    ) -> Result<Judged<ReleaseOutcome>, StoreError> {
+        self.reached()?.release_seat(now, scope, by, id).await
     }
+}
 
+#[async_trait]
+impl GateFeed for Watched {
     async fn credential(&self, id: RegistrationId) -> Result<Lookup, StoreError> {
         self.lookups.fetch_add(1, Ordering::SeqCst);
         if let Some(Trouble::Panic) = *self.trouble.lock().unwrap() {
@@ -129,8 +140,8 @@ impl Store for Watched {
         self.reached()?.credential(id).await
     }
 
-    async fn key_standing(&self, key: KeyNumber) -> Result<Option<KeyStanding>, StoreError> {
-        self.reached()?.key_standing(key).await
+    async fn gate_key(&self, key: KeyNumber) -> Result<Option<GateKey>, StoreError> {
+        self.reached()?.gate_key(key).await
     }
 
     async fn feed(&self, after: Cursor, limit: u32) -> Result<Feed, StoreError> {
@@ -146,84 +157,129 @@ impl Store for Watched {
         tokio::sync::watch::channel(0).1
     }
 
-    async fn superseded_used(&self, now: Timestamp, id: RegistrationId) -> Result<Lookup, StoreError> {
-        self.reached()?.superseded_used(now, id).await
+    async fn superseded_used(&self, now: Timestamp, by: By, id: RegistrationId) -> Result<Lookup, StoreError> {
+        self.reached()?.superseded_used(now, by, id).await
     }
 
     async fn seen(&self, batch: Vec<(RegistrationId, Timestamp)>) -> Result<(), StoreError> {
         self.reached()?.seen(batch).await
     }
+}
 
-    async fn housekeeping(&self, now: Timestamp) -> Result<Housekeeping, StoreError> {
-        self.reached()?.housekeeping(now).await
+#[async_trait]
+impl Administration for Watched {
+    async fn create_key(
+        &self,
+        now: Timestamp,
+        by: By,
+        key: NewKey,
+        key_hash: Sha256Hex,
+    ) -> Result<Created, StoreError> {
+        self.inner.create_key(now, by, key, key_hash).await
     }
 
-    async fn health(&self) -> Result<(), StoreError> {
-        self.reached()?.health().await
+    async fn key(&self, now: Timestamp, scope: Scope, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        self.inner.key(now, scope, id).await
     }
 
-    async fn create_key(&self, now: Timestamp, key: NewKey, key_hash: Sha256Hex) -> Result<Created, StoreError> {
-        self.inner.create_key(now, key, key_hash).await
-    }
-
-    async fn key(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
-        self.inner.key(id).await
-    }
-
-    async fn keys(&self, after: Option<KeyNumber>, limit: u32) -> Result<Vec<KeyRecord>, StoreError> {
-        self.inner.keys(after, limit).await
+    async fn keys(
+        &self,
+        now: Timestamp,
+        scope: Scope,
+        after: Option<KeyNumber>,
+        limit: u32,
+    ) -> Result<Vec<KeyRecord>, StoreError> {
+        self.inner.keys(now, scope, after, limit).await
     }
 
     async fn update_key(
         &self,
         now: Timestamp,
+        scope: Scope,
+        by: By,
         id: &KeyId,
         change: KeyChange,
-    ) -> Result<Option<Result<KeyRecord, ContractTaken>>, StoreError> {
-        self.inner.update_key(now, id, change).await
+    ) -> Result<KeyUpdate, StoreError> {
+        self.inner.update_key(now, scope, by, id, change).await
     }
 
     async fn set_key_state(
         &self,
         now: Timestamp,
+        scope: Scope,
+        by: By,
         id: &KeyId,
         state: KeyState,
-    ) -> Result<Option<Judged<KeyRecord>>, StoreError> {
-        self.inner.set_key_state(now, id, state).await
+    ) -> Result<StateChange, StoreError> {
+        self.inner.set_key_state(now, scope, by, id, state).await
     }
 
     async fn rotate_key(
         &self,
         now: Timestamp,
+        scope: Scope,
+        by: By,
         id: &KeyId,
         key_hash: Sha256Hex,
         old_until: Option<Timestamp>,
-    ) -> Result<Option<Rotation>, StoreError> {
-        self.inner.rotate_key(now, id, key_hash, old_until).await
+    ) -> Result<Rotation, StoreError> {
+        self.inner.rotate_key(now, scope, by, id, key_hash, old_until).await
     }
 
     async fn holders(
         &self,
+        now: Timestamp,
+        scope: Scope,
         key: &KeyId,
         after: Option<RegistrationId>,
         limit: u32,
     ) -> Result<Option<Vec<Holder>>, StoreError> {
-        self.inner.holders(key, after, limit).await
+        self.inner.holders(now, scope, key, after, limit).await
     }
 
-    async fn release_seat(&self, now: Timestamp, id: RegistrationId) -> Result<Option<Deleted>, StoreError> {
-        self.inner.release_seat(now, id).await
+    async fn find(&self, now: Timestamp, scope: Scope, text: &str, limit: u32) -> Result<Found, StoreError> {
+        self.inner.find(now, scope, text, limit).await
     }
 
-    async fn find(&self, text: &str, limit: u32) -> Result<Found, StoreError> {
-        self.inner.find(text, limit).await
-    }
-
-    async fn events(&self, filter: EventFilter, after: Cursor, limit: u32) -> Result<Vec<Event>, StoreError> {
-        self.inner.events(filter, after, limit).await
+    async fn events(
+        &self,
+        now: Timestamp,
+        scope: Scope,
+        filter: EventFilter,
+        after: Cursor,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        self.inner.events(now, scope, filter, after, limit).await
     }
 
     async fn check(&self) -> Result<Vec<String>, StoreError> {
         self.inner.check().await
+    }
+}
+
+#[async_trait]
+impl Upkeep for Watched {
+    async fn take_lease(&self, job: &str, holder: &str, seconds: u32) -> Result<bool, StoreError> {
+        self.reached()?.take_lease(job, holder, seconds).await
+    }
+
+    async fn gate_is_up(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.reached()?.gate_is_up(now).await
+    }
+
+    async fn release_unseen(&self, now: Timestamp, by: By) -> Result<u64, StoreError> {
+        self.reached()?.release_unseen(now, by).await
+    }
+
+    async fn erase_ids(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.reached()?.erase_ids(now).await
+    }
+
+    async fn forget_early_releases(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.reached()?.forget_early_releases(now).await
+    }
+
+    async fn health(&self) -> Result<(), StoreError> {
+        self.reached()?.health().await
     }
 }

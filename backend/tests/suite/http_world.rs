@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use els_backend::products::Products;
 use els_backend::serve::{Options, Running, start};
-use els_ledger::{Created, KeyChange, KeyId, NewKey, Opening, Policy, SqliteStore, Store};
+use els_ledger::{
+    Administration, By, Created, KeyChange, KeyId, KeyUpdate, NewKey, Opening, Policy, Scope, SqliteStore, StateChange,
+};
 use els_protocol::{LicenseKey, RegistrationId, Timestamp, Token};
 use els_testkit::http::{Answer, ask, basic};
 use serde_json::{Value, json};
@@ -117,19 +119,21 @@ impl World {
             self_release: true,
             imported: false,
         };
-        let made = self.block_on(self.store.create_key(self.now(), new, key.hash())).unwrap();
+        let made = self.block_on(self.store.create_key(self.now(), By::vendor(), new, key.hash())).unwrap();
         assert!(matches!(made, Created::New(_)));
         key
     }
 
     pub(crate) fn set_state(&self, name: &str, state: els_ledger::rules::KeyState) {
         let id = KeyId::parse(name).unwrap();
-        self.block_on(self.store.set_key_state(self.now(), &id, state)).unwrap().unwrap().unwrap();
+        let set = self.store.set_key_state(self.now(), Scope::Vendor, By::vendor(), &id, state);
+        assert!(matches!(self.block_on(set), Ok(StateChange::Done(_))));
     }
 
     pub(crate) fn change_key(&self, name: &str, change: KeyChange) {
         let id = KeyId::parse(name).unwrap();
-        self.block_on(self.store.update_key(self.now(), &id, change)).unwrap().unwrap().unwrap();
+        let update = self.store.update_key(self.now(), Scope::Vendor, By::vendor(), &id, change);
+        assert!(matches!(self.block_on(update), Ok(KeyUpdate::Updated(_))));
     }
 
     /// Registers a machine and requires that it got its seat.

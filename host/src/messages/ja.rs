@@ -4,7 +4,8 @@ use els_protocol::{Code, UrlError};
 use nix::errno::Errno;
 
 use crate::failure::{
-    AnswerFault, Failure, NetworkFault, OsReleaseFault, ProxyFault, Refusal, SettingFault, Stage, TlsFault, Unreachable,
+    AnswerFault, CaFault, Failure, NetworkFault, OsReleaseFault, ProxyFault, Refusal, SettingFault, Stage, TlsFault,
+    Unreachable,
 };
 use crate::language::width;
 use crate::network::Source;
@@ -34,8 +35,9 @@ pub fn failure(failure: &Failure) -> String {
         Failure::Request { server, why } => format!("「{server}」への要求を作成できません: {why}"),
         Failure::Unreachable(unreachable) => no_answer(unreachable),
         Failure::CutOff { host, fault } => lines(&format!("{host}の応答が途中で切れています:"), &network(fault)),
-        Failure::Answer { server, status, fault, .. } => {
-            let first = format!("「{server}」の応答（HTTP {status}）はバックエンドのものではありません:");
+        Failure::Answer { server, method, status, fault, .. } => {
+            let first =
+                format!("「{server}」の{method}への応答（HTTP {status}）は、\nバックエンドのものではありません:");
             lines(&first, &answer(fault))
         }
         Failure::Refused(refusal) => refused(refusal),
@@ -46,6 +48,7 @@ pub fn failure(failure: &Failure) -> String {
 pub fn hint(failure: &Failure) -> Option<String> {
     let text = match failure {
         Failure::Path(error) => path_hint(error.errno),
+        Failure::Setting { fault: SettingFault::Certificates(fault), .. } => certificates_hint(fault)?,
         Failure::Setting { .. } | Failure::Named(_) | Failure::Architecture { .. } => return None,
         Failure::Request { .. } | Failure::Refused(_) => return None,
         Failure::MachineId { .. } => "ファイルを空にして、「systemd-machine-id-setup」を実行してください",
@@ -54,8 +57,16 @@ pub fn hint(failure: &Failure) -> Option<String> {
             "このファイルはディストリビューションのリリースパッケージのものです\n変更の有無は「rpm -V」で確認できます"
         }
         Failure::NoPackageManager { .. } => "リポジトリを設定できるのは、dnf、dnf-3、microdnfです",
-        Failure::Unreachable(unreachable) => no_answer_hint(unreachable),
+        Failure::Unreachable(unreachable) => return Some(no_answer_hint(unreachable)),
         Failure::CutOff { .. } => "同じコマンドをもう一度実行してください",
+        Failure::Answer { method, status: 403 | 405 | 406 | 501, .. } if method != "GET" => {
+            return Some(format!(
+                "Webアプリケーションファイアウォールが{method}を遮断している可能性があります\n\
+                 このホストへのGET、PUT、DELETEの許可を依頼してください\n\
+                 そうでない場合は、サーバーのURLと、\n\
+                 プロキシやポータルが代わりに応答していないことを確認してください"
+            ));
+        }
         Failure::Answer { .. } => {
             "サーバーのURLを確認してください\nプロキシやポータルが代わりに応答していないことも確認してください"
         }
@@ -166,10 +177,11 @@ fn setting(name: &str, fault: &SettingFault) -> String {
         SettingFault::Url { why } => url_error(*why).to_owned(),
         SettingFault::Path(error) => path_error(error),
         SettingFault::MissingFile { path } => format!("「{path}」がありません"),
-        SettingFault::Certificates { why: Some(why) } => format!("PEM形式の証明書ファイルではありません: {why}"),
-        SettingFault::Certificates { why: None } => "証明書（-----BEGIN CERTIFICATE-----）がありません".to_owned(),
+        SettingFault::Certificates(fault) => certificates(fault),
         SettingFault::Proxy(ProxyFault::Scheme) => {
-            "使えるのはHTTPプロキシだけです: http://[USER:PASSWORD@]HOST:PORT".to_owned()
+            "noneまたはSCHEME://[USER:PASSWORD@]HOST:PORTの形で指定してください\n\
+             SCHEME: http、https、socks4、socks4a、socks5、socks5h"
+                .to_owned()
         }
         SettingFault::Proxy(ProxyFault::Port) => "ポートは1から65535までの数で指定してください".to_owned(),
         SettingFault::Proxy(ProxyFault::Host) => {
@@ -182,8 +194,33 @@ fn setting(name: &str, fault: &SettingFault) -> String {
     lines(&format!("{name}:"), &why)
 }
 
+fn certificates(fault: &CaFault) -> String {
+    match fault {
+        CaFault::Empty => "証明書（-----BEGIN CERTIFICATE-----）がありません".to_owned(),
+        CaFault::Utf16 => "UTF-16のテキストです。PEMファイルはASCIIです".to_owned(),
+        CaFault::Pkcs7 => "PKCS #7のファイル（.p7b）で、証明書のファイルではありません".to_owned(),
+        CaFault::OtherDer => "バイナリですが、証明書ではありません（PKCS #7またはPKCS #12の可能性）".to_owned(),
+        CaFault::PrivateKey => "秘密鍵だけがあり、証明書がありません".to_owned(),
+        CaFault::Unreadable { number } => format!("{number}番目の項目を証明書として読み取れません"),
+    }
+}
+
+fn certificates_hint(fault: &CaFault) -> Option<&'static str> {
+    Some(match fault {
+        CaFault::Empty | CaFault::PrivateKey => return None,
+        CaFault::Utf16 => "次のコマンドで変換できます\niconv -f UTF-16 -t UTF-8 FILE > NEW.pem",
+        CaFault::Pkcs7 => "次のコマンドで変換できます\nopenssl pkcs7 -in FILE -print_certs -out NEW.pem",
+        CaFault::OtherDer => {
+            "次のどちらかのコマンドで変換できます\n\
+             openssl pkcs7 -inform DER -in FILE -print_certs -out NEW.pem\n\
+             openssl pkcs12 -in FILE -cacerts -nokeys -out NEW.pem"
+        }
+        CaFault::Unreadable { .. } => "「openssl storeutl -noout -text FILE」で内容を確認できます",
+    })
+}
+
 fn no_answer(unreachable: &Unreachable) -> String {
-    let Unreachable { host, proxy, stage, fault, now } = unreachable;
+    let Unreachable { host, proxy, stage, fault, now, .. } = unreachable;
     let why = network(fault);
     let via = proxy.as_ref().map(|proxy| format!("（プロキシ{proxy}経由）")).unwrap_or_default();
     match (stage, proxy) {
@@ -204,32 +241,51 @@ fn no_answer(unreachable: &Unreachable) -> String {
     }
 }
 
-fn no_answer_hint(unreachable: &Unreachable) -> &'static str {
-    match (unreachable.stage, &unreachable.proxy) {
-        (Stage::Resolve, Some(_)) => {
-            "プロキシの名前（--proxy、設定ファイル、https_proxy、dnf.conf）と、\nこのマシンのDNSを確認してください"
+fn no_answer_hint(unreachable: &Unreachable) -> String {
+    let hint = match (unreachable.stage, &unreachable.proxy, &unreachable.fault) {
+        (Stage::Resolve, Some(_), _) => {
+            "プロキシの名前（--proxy、設定ファイル、dnf.conf、https_proxy）と、\nこのマシンのDNSを確認してください"
         }
-        (Stage::Resolve, None) => {
+        (Stage::Resolve, None, _) => {
             "名前とこのマシンのDNSを確認してください\nプロキシが必要な環境では、--proxyで指定してください"
         }
-        (Stage::Connect, Some(_)) => "プロキシのアドレスとポートを確認してください",
-        (Stage::Connect, None) => {
+        (Stage::Connect, Some(_), _) => "プロキシのアドレスとポートを確認してください",
+        (Stage::Connect, None, _) => {
             "ファイアウォールを確認してください\nプロキシが必要な環境では、--proxyで指定してください\n\
              そのあと、同じコマンドをもう一度実行してください"
         }
-        (Stage::Proxy, _) => {
-            "プロキシのユーザー名とパスワードを確認してください\n\
-             また、このホストとポートへのCONNECTが許可されていることも確認してください"
+        (_, _, NetworkFault::Tls(fault)) => return tls_hint(fault, unreachable.ignored),
+        (Stage::Proxy, _, fault) => proxy_hint(fault),
+        (Stage::Tls, ..) => {
+            "ホストとポートが正しいこと、\nファイアウォールが接続を切断していないことを確認してください"
         }
-        (Stage::Tls, _) if is_about_dates(&unreachable.fault) => {
-            "正しい時刻と比べてください（「timedatectl」「chronyc tracking」）\n原因の多くは時計のずれです"
+        (Stage::Established, ..) => "同じコマンドをもう一度実行してください",
+    };
+    hint.to_owned()
+}
+
+fn proxy_hint(fault: &NetworkFault) -> &'static str {
+    match fault {
+        NetworkFault::ProxyLogin { given: true } => "プロキシのユーザー名とパスワードを確認してください",
+        NetworkFault::ProxyLogin { given: false } => {
+            "プロキシにユーザー名とパスワードを指定してください\nhttp://USER:PASSWORD@HOST:PORT"
         }
-        (Stage::Tls, _) => {
-            "プロキシがTLSの通信を検査している場合は、そのCAをシステムに追加してください\n\
-             （/etc/pki/ca-trust/source/anchorsに置き、「update-ca-trust」を実行）\n\
-             または、--ca-fileで指定してください"
+        NetworkFault::ProxySchemes(_) => {
+            "Basic認証、またはこのホストへの認証なしの接続の許可を依頼してください\n\
+             このマシンで、認証を代行するプロキシ（cntlm、px）を使うこともできます"
         }
-        (Stage::Established, _) => "同じコマンドをもう一度実行してください",
+        NetworkFault::ProxyForbids => "このホストとポートへのCONNECTの許可を依頼してください",
+        NetworkFault::ProxyCannotReach(_) | NetworkFault::Socks(_) => {
+            "プロキシには接続できており、原因は認証ではありません\n\
+             ホストの名前と、プロキシのDNSとファイアウォールを確認してください"
+        }
+        NetworkFault::SocksNeedsIpv4 | NetworkFault::HostNameForProxy => {
+            "socks4a://またはsocks5h://なら、プロキシが名前を解決します"
+        }
+        _ => {
+            "指定した種類のプロキシ（http、https、socks4、socks4a、socks5、socks5h）で\n\
+             あることと、そのポートを確認してください"
+        }
     }
 }
 
@@ -246,9 +302,16 @@ fn network(fault: &NetworkFault) -> String {
         NetworkFault::NotHttp => "応答がHTTPではありません".to_owned(),
         NetworkFault::HeadTooLarge => "応答のヘッダーが大きすぎます".to_owned(),
         NetworkFault::BodyTooLarge { most } => format!("応答が{most}バイトを超えています"),
-        NetworkFault::ProxyLogin => {
-            "ユーザー名とパスワードが必要です。または、指定したものが拒否されました（407）".to_owned()
-        }
+        NetworkFault::ProxyLogin { given: true } => "ユーザー名とパスワードが拒否されました（407）".to_owned(),
+        NetworkFault::ProxyLogin { given: false } => "ユーザー名とパスワードが必要です（407）".to_owned(),
+        NetworkFault::ProxySchemes(schemes) => format!(
+            "対応している認証方式が{}だけです（407）\nこのプログラムが使えるのはBasicだけです",
+            schemes.join("、")
+        ),
+        NetworkFault::ProxyCannotReach(status) => format!("プロキシがホストに接続できません（{status}）"),
+        NetworkFault::Socks(code) => format!("拒否されました: {}", socks(*code)),
+        NetworkFault::SocksNeedsIpv4 => "SOCKS 4にはIPv4アドレスが必要ですが、ホストにありません".to_owned(),
+        NetworkFault::HostNameForProxy => "このマシンではホストの名前が見つかりません（DNS）".to_owned(),
         NetworkFault::ProxyForbids => "このホストとポートが許可されていません（403）".to_owned(),
         NetworkFault::ProxyStatus(status) => format!("応答は{status}です"),
         NetworkFault::ProxySilent => "応答がプロキシのものではありません".to_owned(),
@@ -258,25 +321,131 @@ fn network(fault: &NetworkFault) -> String {
     }
 }
 
+/// The reply codes of SOCKS 5 (RFC 1928, 6) and of SOCKS 4 (from 91).
+fn socks(code: u8) -> String {
+    let text = match code {
+        1 => "一般的な失敗",
+        3 => "ネットワークに到達できません",
+        4 => "ホストに到達できません",
+        5 => "ホストが接続を拒否しました",
+        6 => "時間内に応答がありません",
+        8 => "この種類のアドレスには対応していません",
+        91 => "ホストに到達できないか、許可されていません",
+        _ => return format!("コード{code}"),
+    };
+    format!("{text}（コード{code}）")
+}
+
 fn tls(fault: &TlsFault) -> String {
-    match fault {
-        TlsFault::UnknownIssuer => "証明書が、このシステムの信頼するCAで署名されていません".to_owned(),
-        TlsFault::Expired => "証明書の有効期限が切れています".to_owned(),
-        TlsFault::NotYetValid => "証明書がまだ有効になっていません".to_owned(),
-        TlsFault::OtherHost => "証明書が別のホストのものです".to_owned(),
-        TlsFault::CaCertificate => {
-            "証明書がCA自身のもの（自己署名）です。CAが発行したサーバーの証明書が必要です".to_owned()
+    let text = match fault {
+        TlsFault::UnknownIssuer => "証明書が、このシステムの信頼するCAで署名されていません",
+        TlsFault::Expired => "証明書の有効期限が切れています",
+        TlsFault::NotYetValid => "証明書がまだ有効になっていません",
+        TlsFault::OtherHost { presented } if presented.is_empty() => "証明書が別のホストのものです",
+        TlsFault::OtherHost { presented } => {
+            return lines("証明書が別のホストのものです:", &presented.join("、"));
         }
-        TlsFault::NotTls => "接続先がTLSで応答しません".to_owned(),
-        TlsFault::NoAuthorities { why: None } => {
-            "このシステムにはCA証明書がありません（パッケージca-certificates）".to_owned()
+        TlsFault::NoSubjectAltName => "証明書のsubjectAltNameにホスト名がありません（コモンネームは使われません）",
+        TlsFault::CaCertificate => "証明書がCA自身のもの（自己署名）です。CAが発行したサーバーの証明書が必要です",
+        TlsFault::IssuerNotCa => "証明書が、CAではない証明書で署名されています",
+        TlsFault::OldHash => "証明書チェーンに、SHA-1またはMD5で署名された証明書があります",
+        TlsFault::P521 => "証明書チェーンに、ECDSAのP-521またはSHA-512を使う証明書があります（対応していません）",
+        TlsFault::SmallKey => "証明書チェーンに、RSA鍵が2048ビット未満の証明書があります",
+        TlsFault::Algorithm { oid: Some(oid) } => {
+            return format!("証明書チェーンに、対応していない署名アルゴリズムがあります（{oid}）");
         }
+        TlsFault::Algorithm { oid: None } => "証明書チェーンに、対応していない署名アルゴリズムがあります",
+        TlsFault::BadSignature => "証明書チェーンの署名が正しくないか、鍵が短すぎます",
+        TlsFault::CriticalExtension => "証明書チェーンに、対応していないクリティカル拡張を持つ証明書があります",
+        TlsFault::Purpose => "証明書がサーバー用ではありません（extendedKeyUsage）",
+        TlsFault::NameConstraint => "CAは、この名前の証明書に署名できません（nameConstraints）",
+        TlsFault::ChainTooLong => "証明書チェーンが、CAの許す長さを超えています",
+        TlsFault::Revoked => "証明書が失効しているか、失効を確認できません",
+        TlsFault::OldCertificate => "証明書がX.509のバージョン1または2です",
+        TlsFault::Malformed => "証明書の形式が正しくありません",
+        TlsFault::Unacceptable => "証明書がサーバーの証明書の規則（RFC 5280）に従っていません",
+        TlsFault::NoCertificate => "証明書が提示されません",
+        TlsFault::NothingInCommon => "暗号スイート、グループ、署名アルゴリズムのいずれかに、共通のものがありません",
+        TlsFault::OldVersion => "接続先が使えるのは、TLS 1.1以前だけです",
+        TlsFault::ClientCertificate => "クライアント証明書を求められました",
+        TlsFault::NameNotServed => "接続先は、このホスト名のサービスを提供していません",
+        TlsFault::Alert { number } => return format!("接続先がハンドシェイクを終了しました（アラート{number}）"),
+        TlsFault::NotTls => "接続先がTLSで応答しません",
+        TlsFault::Violation => "接続先がTLSのプロトコルに違反しているか、途中で通信が変更されています",
+        TlsFault::NoClockOrRandomness => "このマシンで時刻または乱数を取得できません",
+        TlsFault::NoAuthorities { why: None } => "このシステムにはCA証明書がありません（パッケージca-certificates）",
         TlsFault::NoAuthorities { why: Some(why) } => {
-            format!("このシステムのCA証明書を読み込めません: {why}")
+            return lines("このシステムのCA証明書を読み込めません:", why);
         }
-        TlsFault::Certificate(why) => format!("証明書を受け入れられません（{why}）"),
-        TlsFault::Other(why) => why.clone(),
-    }
+        TlsFault::Unusable => "このマシンではTLSを準備できません",
+    };
+    text.to_owned()
+}
+
+/// `ignored`: a variable with CA certificates that other programs follow.
+fn tls_hint(fault: &TlsFault, ignored: Option<&str>) -> String {
+    let hint = match fault {
+        TlsFault::Expired | TlsFault::NotYetValid => {
+            "正しい時刻と比べてください（「timedatectl」「chronyc tracking」）\n原因の多くは時計のずれです"
+        }
+        TlsFault::UnknownIssuer | TlsFault::NoAuthorities { .. } => {
+            let hint = "プロキシがTLSの通信を検査している場合は、そのCAをシステムに追加してください\n\
+                        （/etc/pki/ca-trust/source/anchorsに置き、「update-ca-trust」を実行）\n\
+                        または、--ca-fileで指定してください";
+            return match ignored {
+                Some(name) => {
+                    format!("{hint}\n{name}が設定されていますが、このプログラムもdnfも使いません")
+                }
+                None => hint.to_owned(),
+            };
+        }
+        TlsFault::OtherHost { .. } | TlsFault::NameNotServed => {
+            "サーバーのURLを確認してください\nプロキシやポータルが代わりに応答していないことも確認してください"
+        }
+        TlsFault::NoSubjectAltName => {
+            "subjectAltNameのある証明書（RFC 9525）を依頼してください\n\
+             「openssl req」では-addext subjectAltName=DNS:HOSTが必要です"
+        }
+        TlsFault::OldHash | TlsFault::SmallKey | TlsFault::BadSignature => {
+            "接続先（またはTLSを検査するプロキシ）の管理者に、\n\
+             2048ビットのRSAまたはP-256の鍵と、SHA-256の署名を依頼してください"
+        }
+        TlsFault::P521 | TlsFault::Algorithm { .. } => {
+            "接続先（またはTLSを検査するプロキシ）の管理者に、RSA、P-256、P-384のいずれかと\n\
+             SHA-256またはSHA-384を使うCAと証明書を依頼してください"
+        }
+        TlsFault::NothingInCommon | TlsFault::OldVersion => {
+            "次のものを依頼してください: TLS 1.3、またはTLS 1.2のECDHEと\n\
+             AES-GCMかChaCha20の暗号スイート（CBCだけでは使えません）、\n\
+             RSA、P-256、P-384のいずれかの証明書（P-521は使えません）"
+        }
+        TlsFault::ClientCertificate => {
+            "クライアント証明書を求めるゲートウェイは使えません\nサーバーのURLを確認してください"
+        }
+        TlsFault::NotTls => {
+            "ポートを確認してください\nプロキシやポータルが代わりに応答していないことも確認してください"
+        }
+        TlsFault::Alert { .. } | TlsFault::Violation => {
+            "同じコマンドをもう一度実行してください\n続く場合は、途中の機器が妨げています。次のコマンドで確認できます\n\
+             openssl s_client -connect HOST:PORT"
+        }
+        TlsFault::NoClockOrRandomness | TlsFault::Unusable => "同じコマンドをもう一度実行してください",
+        TlsFault::CaCertificate
+        | TlsFault::IssuerNotCa
+        | TlsFault::CriticalExtension
+        | TlsFault::Purpose
+        | TlsFault::NameConstraint
+        | TlsFault::ChainTooLong
+        | TlsFault::Revoked
+        | TlsFault::OldCertificate
+        | TlsFault::Malformed
+        | TlsFault::Unacceptable
+        | TlsFault::NoCertificate => {
+            "接続先（またはTLSを検査するプロキシ）の管理者に、次の結果を見せてください\n\
+             openssl s_client -showcerts -connect HOST:PORT"
+        }
+    };
+    hint.to_owned()
 }
 
 fn answer(fault: &AnswerFault) -> String {

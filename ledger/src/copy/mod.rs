@@ -1,7 +1,7 @@
 //! Everything of one database, moved to another one of either kind.
 //!
-//! Owns which tables there are, in which order, and what kind each column has. Copies rows as they stand, numbers and places in
-//! the trail included: to whoever follows, it is the same database. Judges nothing.
+//! Owns which tables are copied, in which order, and what kind each column has. Copies rows as they are, their numbers and
+//! their places in the audit log included: for a reader of the feed it is the same database. Judges nothing.
 
 mod postgres;
 mod sqlite;
@@ -91,8 +91,8 @@ impl Sink {
     }
 }
 
-/// Moves everything; says how many rows of which table. Refused while anybody else uses the source, since what is written there
-/// meanwhile would be missing, and where the target holds anything.
+/// Moves everything; says how many rows of which table. Refused while another program uses the source, since what is written
+/// there meanwhile would be missing, and where the target holds anything.
 pub async fn copy(from: &DatabaseUrl, to: &DatabaseUrl) -> anyhow::Result<Vec<(&'static str, u64)>> {
     if from == to {
         bail!("--from and --to are the same database");
@@ -147,7 +147,8 @@ const fn column(name: &'static str, kind: Kind) -> Column {
     Column { name, kind }
 }
 
-/// Every table of both schemas.
+/// Every table of both schemas, but those that say something of one database alone: `els_schema` (its version) and `leases`
+/// (which of its nodes run jobs).
 const TABLES: &[Table] = &[
     Table {
         name: "keys",
@@ -234,6 +235,9 @@ const TABLES: &[Table] = &[
             column("machine", Kind::Id),
             column("hardware", Kind::Id),
             column("detail", Kind::Text),
+            column("actor", Kind::Text),
+            column("origin", Kind::Text),
+            column("request", Kind::Text),
         ],
     },
     Table {
@@ -249,3 +253,61 @@ const TABLES: &[Table] = &[
         columns: &[column("since", Kind::Number), column("until", Kind::Number)],
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use els_testkit::cluster::Cluster;
+
+    use super::*;
+    use crate::Opening;
+
+    type Schema = BTreeMap<String, BTreeSet<String>>;
+
+    fn schema(columns: impl IntoIterator<Item = (String, String)>) -> Schema {
+        let mut schema = Schema::new();
+        for (table, column) in columns {
+            schema.entry(table).or_default().insert(column);
+        }
+        schema
+    }
+
+    /// Promise: copy-moves-all
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn every_table_and_column_of_both_live_schemas_is_copied() {
+        let copied = TABLES
+            .iter()
+            .flat_map(|table| table.columns.iter().map(|column| (table.name.to_owned(), column.name.to_owned())));
+        let copied = schema(copied);
+
+        let folder = tempfile::tempdir().unwrap();
+        let sqlite = crate::sqlite::open_to_fill(&folder.path().join("els.db")).unwrap();
+        let sql = "SELECT t.name, c.name FROM sqlite_schema t JOIN pragma_table_info(t.name) c
+            WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%'";
+        let mut asked = sqlite.prepare(sql).unwrap();
+        let found = asked.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        let mut found = schema(found.map(Result::unwrap));
+        // The number of a row is SQLite's own.
+        assert!(found.get_mut("registrations").unwrap().remove("row"));
+        assert_copied(found, &copied);
+
+        let url = tokio::task::spawn_blocking(|| Cluster::shared().database()).await.unwrap();
+        let target = Target::parse(&url).unwrap();
+        let policy = crate::Policy { covers: std::sync::Arc::new(|_, _, _| true), grace_seconds: 0 };
+        crate::PostgresStore::open(&target, Opening::Migrating, policy).await.unwrap();
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let sql = "SELECT table_name::text, column_name::text FROM information_schema.columns
+            WHERE table_schema = current_schema()";
+        let rows = client.query(sql, &[]).await.unwrap();
+        assert_copied(schema(rows.iter().map(|row| (row.get(0), row.get(1)))), &copied);
+    }
+
+    fn assert_copied(mut found: Schema, copied: &Schema) {
+        for of_one_database in ["els_schema", "leases"] {
+            assert!(found.remove(of_one_database).is_some());
+        }
+        assert_eq!(&found, copied);
+    }
+}

@@ -1,25 +1,30 @@
 //! Carrying changes out, many at once: one statement for each kind of change, all of them sent together.
 //!
-//! Owns every statement that changes a seat. Decides nothing. The lists of one call may come from many requests, if no
-//! two of them concern the same registration; then only the order within one request matters, and that of the kinds here
-//! suits each list that `store::seats` makes: what ends makes room before what begins.
+//! Owns every statement that changes a seat or a key. Decides nothing. The lists may come from many calls, if no two of them
+//! concern the same registration; then only the order within one call matters, and the order of the kinds here suits each
+//! list that `seats` and `keys` make: what ends makes room before what begins.
 
 use std::collections::BTreeMap;
 
+use els_protocol::Timestamp;
 use futures_util::future::{BoxFuture, FutureExt, try_join_all};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::client::Statements;
 use super::failure::Failed;
-use super::row::{machine_uuid, uuid};
-use crate::KeyNumber;
-use crate::change::{Change, Entry, NewRegistration, Particulars};
-use crate::rows::{REMEMBERED_PER_CLIENT, likeness_text};
+use super::row::{bigint, machine_uuid, uuid};
+use crate::by::By;
+use crate::change::{Change, Decided, Entry, NewRegistration, Particulars};
+use crate::rows::{REMEMBERED_PER_CLIENT, key_state_text, match_rule_text};
+use crate::{KeyNumber, KeyRecord};
 
-/// Carries all of `changes` out in the transaction that is open on `db`.
-pub(super) async fn apply(db: &impl Statements, changes: &[Change]) -> Result<(), Failed> {
-    let sorted = Sorted::of(changes);
+/// The changes of one call, and who caused them.
+pub(super) type Caused<'a> = (&'a By, Vec<Change>);
+
+/// Carries changes out in the transaction that is open on `db`.
+pub(super) async fn apply(db: &impl Statements, calls: &[Caused<'_>]) -> Result<(), Failed> {
+    let sorted = Sorted::of(calls);
     let steps = sorted.steps();
     let texts: Vec<&'static str> = steps.iter().map(|step| step.text).collect();
     db.prepare(&texts).await?;
@@ -28,7 +33,13 @@ pub(super) async fn apply(db: &impl Statements, changes: &[Change]) -> Result<()
     try_join_all(sent.collect::<Vec<BoxFuture<'_, _>>>()).await.map(drop)
 }
 
-/// One statement of a call.
+/// Carries the changes of a decision out; gives its outcome.
+pub(super) async fn carried_out<T>(db: &impl Statements, by: &By, decided: Decided<T>) -> Result<T, Failed> {
+    apply(db, &[(by, decided.changes)]).await?;
+    Ok(decided.outcome)
+}
+
+/// One statement, and its values.
 struct Step<'a> {
     text: &'static str,
     values: Values<'a>,
@@ -62,26 +73,32 @@ struct Sorted<'a> {
     others: Vec<&'a Change>,
     /// How many seats more (or fewer) of a key are used.
     seats: BTreeMap<i64, i64>,
-    events: Vec<&'a Entry>,
+    events: Vec<(&'a By, &'a Entry)>,
 }
 
 impl<'a> Sorted<'a> {
-    fn of(changes: &'a [Change]) -> Self {
+    fn of(calls: &'a [Caused<'a>]) -> Self {
         let mut sorted = Sorted::default();
-        for change in changes {
+        for (by, change) in calls.iter().flat_map(|(by, changes)| changes.iter().map(move |change| (*by, change))) {
             match change {
                 Change::Insert(new) => sorted.inserted.push(new),
                 Change::Update(particulars) => sorted.updated.push(particulars),
                 Change::Release { id, at } => sorted.released.push((uuid(id), at.unix())),
-                Change::Supersede { id, at, successor, likeness } => {
-                    sorted.superseded.push((uuid(id), at.unix(), uuid(successor), likeness_text(*likeness)));
+                Change::Supersede { id, at, successor, rule } => {
+                    sorted.superseded.push((uuid(id), at.unix(), uuid(successor), match_rule_text(*rule)));
                 }
                 Change::Follow { id, successor } => sorted.followed.push((uuid(id), uuid(successor))),
                 Change::Reactivate { id } => sorted.reactivated.push(uuid(id)),
-                Change::Distrust { .. } | Change::Remember { .. } => sorted.others.push(change),
                 Change::UseSeat(KeyNumber(key)) => *sorted.seats.entry(*key).or_default() += 1,
                 Change::FreeSeat(KeyNumber(key)) => *sorted.seats.entry(*key).or_default() -= 1,
-                Change::Event(entry) => sorted.events.push(entry),
+                Change::Event(entry) => sorted.events.push((by, entry)),
+                Change::Distrust { .. }
+                | Change::RememberEarly { .. }
+                | Change::UpdateKey(_)
+                | Change::SetKeyState { .. }
+                | Change::EndSecrets { .. }
+                | Change::AddSecret { .. }
+                | Change::TrustAgain(_) => sorted.others.push(change),
             }
         }
         sorted.seats.retain(|_, more| *more != 0);
@@ -124,13 +141,35 @@ fn other<'a>(change: &'a Change, steps: &mut Vec<Step<'a>>) {
             let (key, kind, id, since) = (key.0, kind.as_str(), machine_uuid(id), since.unix());
             step(DISTRUST, vec![Box::new(key), Box::new(kind), Box::new(id), Box::new(since)]);
         }
-        Change::Remember { id, token_hash, client, at } => {
+        Change::RememberEarly { id, token_hash, client, at } => {
             let (id, token_hash, client, at) = (uuid(id), token_hash.0.to_vec(), client.as_str(), at.unix());
             step(REMEMBER, vec![Box::new(id), Box::new(token_hash), Box::new(client), Box::new(at)]);
             step(BOUND, vec![Box::new(client), Box::new(i64::from(REMEMBERED_PER_CLIENT))]);
         }
+        Change::UpdateKey(key) => step(UPDATE_KEY, key_values(key)),
+        Change::SetKeyState { key, state } => {
+            step(SET_KEY_STATE, vec![Box::new(key.0), Box::new(key_state_text(*state))]);
+        }
+        Change::EndSecrets { key, until } => step(END_SECRETS, vec![Box::new(key.0), Box::new(until.unix())]),
+        Change::AddSecret { key, hash } => step(ADD_SECRET, vec![Box::new(hash.0.to_vec()), Box::new(key.0)]),
+        Change::TrustAgain(key) => step(TRUST_AGAIN, vec![Box::new(key.0)]),
         _ => {}
     }
+}
+
+fn key_values(key: &KeyRecord) -> Values<'_> {
+    vec![
+        Box::new(key.number.0),
+        Box::new(key.product.as_str()),
+        Box::new(bigint(key.seats.total)),
+        Box::new(key.starts.map(Timestamp::unix)),
+        Box::new(key.expires.unix()),
+        Box::new(key.contract.as_deref()),
+        Box::new(key.reseller.as_deref()),
+        Box::new(key.note.as_deref()),
+        Box::new(key.release_unseen_after.map(i64::from)),
+        Box::new(key.self_release),
+    ]
 }
 
 fn supersede_values<'a>(superseded: &[(Uuid, i64, Uuid, &'static str)]) -> Values<'a> {
@@ -169,20 +208,23 @@ fn update_values<'a>(updated: &[&'a Particulars]) -> Values<'a> {
     ]
 }
 
-fn event_values<'a>(events: &[&'a Entry]) -> Values<'a> {
+fn event_values<'a>(events: &[(&'a By, &'a Entry)]) -> Values<'a> {
     vec![
-        Box::new(events.iter().map(|entry| entry.at.unix()).collect::<Vec<_>>()),
-        Box::new(events.iter().map(|entry| entry.kind.as_str()).collect::<Vec<_>>()),
-        Box::new(events.iter().map(|entry| entry.key.0).collect::<Vec<_>>()),
-        Box::new(events.iter().map(|entry| entry.registration.as_ref().map(uuid)).collect::<Vec<_>>()),
-        Box::new(events.iter().map(|entry| entry.other.as_ref().map(uuid)).collect::<Vec<_>>()),
-        Box::new(events.iter().map(|entry| entry.machine.as_ref().map(machine_uuid)).collect::<Vec<_>>()),
-        Box::new(events.iter().map(|entry| entry.hardware.as_ref().map(machine_uuid)).collect::<Vec<_>>()),
-        Box::new(events.iter().map(|entry| entry.detail.as_deref()).collect::<Vec<_>>()),
+        Box::new(events.iter().map(|(_, entry)| entry.at.unix()).collect::<Vec<_>>()),
+        Box::new(events.iter().map(|(_, entry)| entry.kind.as_str()).collect::<Vec<_>>()),
+        Box::new(events.iter().map(|(_, entry)| entry.key.0).collect::<Vec<_>>()),
+        Box::new(events.iter().map(|(_, entry)| entry.registration.as_ref().map(uuid)).collect::<Vec<_>>()),
+        Box::new(events.iter().map(|(_, entry)| entry.other.as_ref().map(uuid)).collect::<Vec<_>>()),
+        Box::new(events.iter().map(|(_, entry)| entry.machine.as_ref().map(machine_uuid)).collect::<Vec<_>>()),
+        Box::new(events.iter().map(|(_, entry)| entry.hardware.as_ref().map(machine_uuid)).collect::<Vec<_>>()),
+        Box::new(events.iter().map(|(_, entry)| entry.detail.as_deref()).collect::<Vec<_>>()),
+        Box::new(events.iter().map(|(by, _)| by.actor.as_str()).collect::<Vec<_>>()),
+        Box::new(events.iter().map(|(by, _)| by.origin.as_str()).collect::<Vec<_>>()),
+        Box::new(events.iter().map(|(by, _)| by.request.as_deref()).collect::<Vec<_>>()),
     ]
 }
 
-// `= ANY ($1)` says again what the join says, and says it so that the rows are found by their index whatever the plan.
+// `= ANY ($1)` repeats what the join says, so that the rows are found by their index whatever the plan.
 const RELEASE: &str =
     "UPDATE registrations r SET state = 'released', ended_at = x.at, successor = NULL, likeness = NULL
     FROM unnest($1::uuid[], $2::int8[]) AS x (id, at) WHERE r.id = x.id AND r.id = ANY ($1)";
@@ -203,7 +245,7 @@ const UPDATE: &str = "UPDATE registrations r SET machine = x.machine, hardware =
         os_version = x.os_version, arch = x.arch, label = x.label
     FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[])
         AS x (id, machine, hardware, os, os_version, arch, label) WHERE r.id = x.id AND r.id = ANY ($1)";
-/// The condition repeats what the rules have decided: nothing oversells, not even a fault there.
+/// The condition repeats what the rules have decided, so that not even a fault there oversells.
 const SEATS: &str = "UPDATE keys k SET used = used + x.more FROM unnest($1::int8[], $2::int8[]) AS x (number, more)
     WHERE k.number = x.number AND k.number = ANY ($1) AND (x.more <= 0 OR used + x.more <= seats)";
 const DISTRUST: &str = "INSERT INTO distrusted (key, kind, id, since) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
@@ -211,8 +253,18 @@ const REMEMBER: &str = "INSERT INTO early_releases (id, token_hash, client, at) 
     ON CONFLICT (id, token_hash) DO UPDATE SET at = excluded.at";
 const BOUND: &str = "DELETE FROM early_releases WHERE (id, token_hash) IN
     (SELECT id, token_hash FROM early_releases WHERE client = $1 ORDER BY at DESC OFFSET $2)";
+const UPDATE_KEY: &str =
+    "UPDATE keys SET product = $2, seats = $3, starts = $4, expires = $5, contract = $6, reseller = $7,
+        note = $8, release_unseen_after = $9, self_release = $10 WHERE number = $1";
+const SET_KEY_STATE: &str = "UPDATE keys SET state = $2 WHERE number = $1";
+/// A secret that ends earlier still does.
+const END_SECRETS: &str = "UPDATE secrets SET until = least(until, $2) WHERE key = $1 AND (key > 0) IS TRUE";
+const ADD_SECRET: &str = "INSERT INTO secrets (hash, key) VALUES ($1, $2)";
+const TRUST_AGAIN: &str = "DELETE FROM distrusted WHERE key = $1";
 const LOCK_FEED: &str = "SELECT pg_advisory_xact_lock($1)";
-const EVENTS: &str = "INSERT INTO events (at, kind, key, registration, other, machine, hardware, detail)
-    SELECT at, kind, key, registration, other, machine, hardware, detail
-    FROM unnest($1::int8[], $2::text[], $3::int8[], $4::uuid[], $5::uuid[], $6::uuid[], $7::uuid[], $8::text[])
-        WITH ORDINALITY AS x (at, kind, key, registration, other, machine, hardware, detail, place) ORDER BY place";
+const EVENTS: &str = "INSERT INTO events (at, kind, key, registration, other, machine, hardware, detail, actor, origin, request)
+    SELECT at, kind, key, registration, other, machine, hardware, detail, actor, origin, request
+    FROM unnest($1::int8[], $2::text[], $3::int8[], $4::uuid[], $5::uuid[], $6::uuid[], $7::uuid[], $8::text[], $9::text[],
+        $10::text[], $11::text[])
+        WITH ORDINALITY AS x (at, kind, key, registration, other, machine, hardware, detail, actor, origin, request, place)
+    ORDER BY place";

@@ -1,7 +1,7 @@
-//! Recounting: what the counters, the registrations and the trail say of each other.
+//! Recounting: what the counters, the registrations and the audit log say of each other.
 //!
-//! Owns the questions of `els-backend check`. It changes nothing. That pages and indexes are whole is PostgreSQL's own affair
-//! (data checksums, `pg_amcheck`).
+//! Owns the questions of `els-backend check`. It changes nothing. Whether pages and indexes are whole, PostgreSQL checks by
+//! itself (data checksums, `pg_amcheck`).
 
 use super::client::Statements;
 use super::failure::Failed;
@@ -10,7 +10,7 @@ use crate::rows::fill;
 
 /// One sentence for each disagreement, at most a thousand of a kind.
 pub(super) async fn check(db: &impl Statements) -> Result<Vec<String>, Failed> {
-    // Here whole tables are read, as nowhere else.
+    // Only here whole tables are read.
     for setting in WHOLE_TABLES {
         db.run(setting, Vec::new()).await?;
     }
@@ -60,12 +60,12 @@ const QUESTIONS: &[(&str, &str)] = &[
                 ('seat-taken', 'seat-moved', 'seat-returned', 'seat-split', 'superseded', 'released')
             ORDER BY registration, seq DESC) e ON e.registration = r.id
          WHERE e.said IS DISTINCT FROM r.state LIMIT 1000",
-        "registration {} is {}, but the trail says {}",
+        "registration {} is {}, but the audit log says {}",
     ),
     (
         "SELECT DISTINCT e.registration::text, e.kind FROM events e WHERE e.registration IS NOT NULL
          AND NOT EXISTS (SELECT 1 FROM registrations r WHERE r.id = e.registration) LIMIT 1000",
-        "the trail names registration {} ({}), which is not there",
+        "the audit log names registration {} ({}), which is not there",
     ),
     (
         "SELECT r.id::text, r.successor::text FROM registrations r WHERE r.state = 'superseded'

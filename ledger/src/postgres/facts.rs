@@ -1,6 +1,6 @@
-//! Reading the facts of many requests at once, in the transaction of their group.
+//! Reading the facts of many calls at once, in the transaction of their batch.
 //!
-//! Owns the questions and the order of locks: places of ids first, then keys, each in its order, so that no two groups, on
+//! Owns the statements and the order of locks: slots of ids first, then keys, each in its order, so that no two batches, on
 //! whatever nodes, wait for each other in a circle. Knows no rule.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -12,16 +12,16 @@ use uuid::Uuid;
 
 use super::client::Statements;
 use super::failure::Failed;
-use super::row::{Columns, candidate, held, held_columns, key, key_columns, machine_uuid, uuid};
+use super::row::{Columns, candidate, key, key_columns, machine_uuid, registration, registration_columns, uuid};
 use crate::KeyNumber;
-use crate::rows::{CandidateRow, Held, IdKind, Key, REMEMBERED_SECONDS};
+use crate::rows::{CandidateRow, IdKind, KeyRow, REMEMBERED_SECONDS, RegistrationRow};
 use crate::rules::{Distrust, RegisterCommand};
 
-/// What was read for a group, and is true until its transaction ends.
+/// What was read for a batch, and is true until its transaction ends.
 #[derive(Default)]
 pub(super) struct Facts {
-    pub(super) keys: HashMap<KeyNumber, Key>,
-    pub(super) held: HashMap<RegistrationId, Held>,
+    pub(super) keys: HashMap<KeyNumber, KeyRow>,
+    pub(super) registrations: HashMap<RegistrationId, RegistrationRow>,
     secrets: HashMap<Sha256Hex, (KeyNumber, Option<Timestamp>)>,
     early: Vec<(RegistrationId, Sha256Hex, Timestamp)>,
     distrusted: HashSet<(KeyNumber, IdKind, MachineId)>,
@@ -31,17 +31,17 @@ pub(super) struct Facts {
 /// For each id that is asked for, those that could be the same machine.
 type Candidates = HashMap<RegistrationId, Vec<CandidateRow>>;
 
-/// What a group needs to know.
+/// What a batch needs to know.
 #[derive(Default)]
 pub(super) struct Wanted<'a> {
-    /// PUTs.
+    /// Registrations.
     pub(super) commands: Vec<&'a RegisterCommand>,
     /// Keys that are presented.
     pub(super) secrets: Vec<Sha256Hex>,
-    /// Registrations that are named, those of the PUTs among them.
+    /// Ids that are named, those of `commands` among them.
     pub(super) ids: Vec<RegistrationId>,
-    /// Of these, those that a DELETE names: it may be that nobody has seen them.
-    pub(super) deleted: Vec<RegistrationId>,
+    /// Of these, those that an unregister names: they may never have been seen.
+    pub(super) unregistered: Vec<RegistrationId>,
 }
 
 impl Facts {
@@ -51,12 +51,12 @@ impl Facts {
         db.prepare(QUESTIONS).await?;
         let ids: Vec<Uuid> = wanted.ids.iter().map(uuid).collect();
         let secrets: Vec<Vec<u8>> = wanted.secrets.iter().map(|secret| secret.0.to_vec()).collect();
-        let (_, keys, secrets, (held, early, distrusted, found)) = try_join4(
-            lock_places(db, wanted),
+        let (_, keys, secrets, (known, early, distrusted, found)) = try_join4(
+            lock_slots(db, wanted),
             db.ask(LOCK_KEYS, vec![Box::new(secrets.clone()), Box::new(ids.clone())]),
             db.ask(SECRETS, vec![Box::new(secrets)]),
             try_join4(
-                db.ask(HELD_BY_ID, vec![Box::new(ids.clone())]),
+                db.ask(REGISTRATIONS, vec![Box::new(ids.clone())]),
                 db.ask(EARLY, vec![Box::new(ids)]),
                 ask_distrusted(db, &wanted.commands),
                 ask_candidates(db, CANDIDATES, &wanted.commands),
@@ -83,19 +83,19 @@ impl Facts {
             let id = row.machine_id(2)?.ok_or_else(|| Failed::invalid("a distrusted id that is none"))?;
             facts.distrusted.insert((KeyNumber(row.get(0)?), kind, id));
         }
-        facts.add_held(&held)?;
+        facts.add_registrations(&known)?;
         facts.read_successors(db).await?;
         facts.read_more_candidates(db, &wanted.commands).await?;
         Ok(facts)
     }
 
     /// The key that a secret stands for at this time.
-    pub(super) fn key_by_secret(&self, now: Timestamp, secret: &Sha256Hex) -> Option<&Key> {
+    pub(super) fn key_by_secret(&self, now: Timestamp, secret: &Sha256Hex) -> Option<&KeyRow> {
         let (number, until) = self.secrets.get(secret)?;
         self.keys.get(number).filter(|_| until.is_none_or(|until| until > now))
     }
 
-    /// Whether this id was given back with this token within the last day.
+    /// Whether there was an early release of this id and token within the last day.
     pub(super) fn is_remembered(&self, now: Timestamp, id: &RegistrationId, token_hash: &Sha256Hex) -> bool {
         let since = now.plus_seconds(-REMEMBERED_SECONDS);
         self.early.iter().any(|(of, token, at)| of == id && token == token_hash && *at > since)
@@ -115,25 +115,26 @@ impl Facts {
         self.candidates.get(id).map_or(&[], Vec::as_slice)
     }
 
-    fn add_held(&mut self, rows: &[Row]) -> Result<(), Failed> {
+    fn add_registrations(&mut self, rows: &[Row]) -> Result<(), Failed> {
         for row in rows {
-            let held = held(row)?;
-            self.held.insert(held.id, held);
+            let row = registration(row)?;
+            self.registrations.insert(row.id, row);
         }
         Ok(())
     }
 
     /// What superseded registrations were superseded by.
     async fn read_successors(&mut self, db: &impl Statements) -> Result<(), Failed> {
-        let successors: Vec<Uuid> = self.held.values().filter_map(|held| held.successor.as_ref()).map(uuid).collect();
+        let successors: Vec<Uuid> =
+            self.registrations.values().filter_map(|row| row.successor.as_ref()).map(uuid).collect();
         if successors.is_empty() {
             return Ok(());
         }
-        let rows = db.ask(HELD_BY_ID, vec![Box::new(successors)]).await?;
-        self.add_held(&rows)
+        let rows = db.ask(REGISTRATIONS, vec![Box::new(successors)]).await?;
+        self.add_registrations(&rows)
     }
 
-    /// Where many share an id, a few of each kind are as good to the rules as all of them; but they have to be of each kind.
+    /// Where many share an id, a few of each kind are as good to the rules as all of them, but each kind has to be there.
     async fn read_more_candidates(
         &mut self,
         db: &impl Statements,
@@ -155,7 +156,7 @@ impl Facts {
     }
 }
 
-/// Which ids of the machines that ask their keys distrust: key, kind, id.
+/// Which ids of the machines that register are distrusted by their keys: key, kind, id.
 async fn ask_distrusted(db: &impl Statements, asking: &[&RegisterCommand]) -> Result<Vec<Row>, Failed> {
     let ids = asking.iter().flat_map(|command| {
         let hardware = command.hardware.as_ref().map(|id| (command.key_hash, IdKind::Hardware, id));
@@ -170,7 +171,7 @@ async fn ask_distrusted(db: &impl Statements, asking: &[&RegisterCommand]) -> Re
     db.ask(DISTRUSTED, vec![Box::new(hashes), Box::new(kinds), Box::new(named)]).await
 }
 
-/// For each PUT of a new id, those that could be the same machine.
+/// For each registration of a new id, those that could be the same machine.
 async fn ask_candidates(
     db: &impl Statements,
     question: &'static str,
@@ -199,27 +200,27 @@ async fn ask_candidates(
     Ok(found)
 }
 
-/// A PUT of a new id and a DELETE of the same id must not pass each other, on whatever nodes: neither would see what the other
-/// has not yet committed. So each takes its id's place, the DELETE for itself alone. PUTs do not wait for one another.
-async fn lock_places(db: &impl Statements, wanted: &Wanted<'_>) -> Result<(), Failed> {
-    let mut places: BTreeMap<i32, bool> = wanted.commands.iter().map(|command| (place(&command.id), false)).collect();
-    places.extend(wanted.deleted.iter().map(|id| (place(id), true)));
-    if places.is_empty() {
+/// Registering and unregistering the same new id must not overtake each other, on whatever nodes: neither would see what the
+/// other has not committed yet. So each locks the slot of its id: unregistering alone, registering together with others.
+async fn lock_slots(db: &impl Statements, wanted: &Wanted<'_>) -> Result<(), Failed> {
+    let mut slots: BTreeMap<i32, bool> = wanted.commands.iter().map(|command| (slot(&command.id), false)).collect();
+    slots.extend(wanted.unregistered.iter().map(|id| (slot(id), true)));
+    if slots.is_empty() {
         return Ok(());
     }
-    let (places, alone): (Vec<i32>, Vec<bool>) = places.into_iter().unzip();
-    db.ask(LOCK_PLACES, vec![Box::new(super::LOCKS_OF_PLACES), Box::new(places), Box::new(alone)]).await.map(drop)
+    let (slots, alone): (Vec<i32>, Vec<bool>) = slots.into_iter().unzip();
+    db.ask(LOCK_SLOTS, vec![Box::new(super::LOCKS_OF_SLOTS), Box::new(slots), Box::new(alone)]).await.map(drop)
 }
 
 /// One of 256. The last byte of a version-4 UUID is random.
-fn place(id: &RegistrationId) -> i32 {
+fn slot(id: &RegistrationId) -> i32 {
     i32::from(id.as_bytes()[15])
 }
 
 /// Those that are sent at once.
-const QUESTIONS: &[&str] = &[LOCK_PLACES, LOCK_KEYS, SECRETS, HELD_BY_ID, EARLY, DISTRUSTED, CANDIDATES];
-const LOCK_PLACES: &str = "SELECT CASE WHEN alone THEN pg_advisory_xact_lock($1, place)::text
-    ELSE pg_advisory_xact_lock_shared($1, place)::text END FROM unnest($2::int4[], $3::bool[]) AS x (place, alone)";
+const QUESTIONS: &[&str] = &[LOCK_SLOTS, LOCK_KEYS, SECRETS, REGISTRATIONS, EARLY, DISTRUSTED, CANDIDATES];
+const LOCK_SLOTS: &str = "SELECT CASE WHEN alone THEN pg_advisory_xact_lock($1, slot)::text
+    ELSE pg_advisory_xact_lock_shared($1, slot)::text END FROM unnest($2::int4[], $3::bool[]) AS x (slot, alone)";
 // OFFSET 0 keeps the parts of a question apart: each is asked for the rows that the one before it has found, by an index, and is
 // never joined the other way round, whatever the tables looked like when the plan was made.
 const LOCK_KEYS: &str = concat!(
@@ -230,7 +231,8 @@ const LOCK_KEYS: &str = concat!(
      CROSS JOIN LATERAL (SELECT * FROM keys WHERE number = w.key FOR NO KEY UPDATE) k"
 );
 const SECRETS: &str = "SELECT hash, key, until FROM secrets WHERE hash = ANY ($1::bytea[])";
-const HELD_BY_ID: &str = concat!("SELECT ", held_columns!(), " FROM registrations r WHERE r.id = ANY ($1::uuid[])");
+const REGISTRATIONS: &str =
+    concat!("SELECT ", registration_columns!(), " FROM registrations r WHERE r.id = ANY ($1::uuid[])");
 const EARLY: &str = "SELECT id, token_hash, at FROM early_releases WHERE id = ANY ($1::uuid[])";
 const DISTRUSTED: &str =
     "SELECT s.key, q.kind, q.id FROM unnest($1::bytea[], $2::text[], $3::uuid[]) AS q (hash, kind, id)
@@ -248,7 +250,7 @@ macro_rules! some_active {
         )
     };
 }
-/// All kinds that are named, of each PUT whose id is new.
+/// All kinds that are named, of each registration whose id is new.
 macro_rules! candidates {
     ($first:literal $(, $more:literal)*) => {
         concat!(

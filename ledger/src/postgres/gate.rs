@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::client::Statements;
 use super::failure::Failed;
 use super::row::{Columns, uuid};
-use crate::{Credential, Cursor, Feed, FeedItem, KeyNumber, KeyStanding, Lookup, rows};
+use crate::{Credential, Cursor, Feed, FeedItem, GateKey, KeyNumber, Lookup, rows};
 
 /// One credential and its key.
 pub(super) async fn lookup(db: &impl Statements, id: RegistrationId) -> Result<Lookup, Failed> {
@@ -20,21 +20,21 @@ pub(super) async fn lookup(db: &impl Statements, id: RegistrationId) -> Result<L
     if row.get::<Option<&[u8]>>(1)?.is_none() {
         return Ok(Lookup { as_of, found: None });
     }
-    let key = standing(&row, 4)?;
-    let state = rows::credential_state(row.holder_state(2)?, row.optional_time(3)?)
+    let key = gate_key_from(&row, 4)?;
+    let state = rows::credential_state(row.registration_state(2)?, row.optional_time(3)?)
         .ok_or_else(|| Failed::invalid("a superseded registration without its time"))?;
     let credential = Credential { token_hash: row.hash(1)?, key: key.number, state };
     Ok(Lookup { as_of, found: Some((credential, key)) })
 }
 
 /// One key.
-pub(super) async fn key_standing(db: &impl Statements, key: KeyNumber) -> Result<Option<KeyStanding>, Failed> {
-    let rows = db.ask(STANDING, vec![Box::new(key.0)]).await?;
-    rows.first().map(|row| standing(&Columns(row), 0)).transpose()
+pub(super) async fn gate_key(db: &impl Statements, key: KeyNumber) -> Result<Option<GateKey>, Failed> {
+    let rows = db.ask(GATE_KEY, vec![Box::new(key.0)]).await?;
+    rows.first().map(|row| gate_key_from(&Columns(row), 0)).transpose()
 }
 
-/// Which history of the database was read: a failover begins another one (a timeline), and so does a restored dump (a table of
-/// its own number); either may lack the end of the former.
+/// Which history of the database was read. A failover begins another one (a timeline), and so does a restored dump (a table
+/// with another number). Either may lack the end of the one before.
 #[derive(Default)]
 pub(super) struct Timeline(Mutex<Option<String>>);
 
@@ -86,16 +86,16 @@ pub(super) async fn feed_end(db: &impl Statements) -> Result<Cursor, Failed> {
     Ok(cursor(Columns(rows.first().ok_or_else(|| Failed::invalid("no end of the feed"))?).get(0)?))
 }
 
-/// Notes when credentials were used. Time never goes back, also when batches overtake each other. What another transaction
-/// writes at this moment is passed over: it is seen again in a minute.
+/// Notes when credentials were used. Times never go back, also when batches overtake each other. Rows that another
+/// transaction writes at this moment are skipped: their credentials are used again in a minute.
 pub(super) async fn seen(db: &impl Statements, batch: &[(RegistrationId, Timestamp)]) -> Result<(), Failed> {
     let ids: Vec<Uuid> = batch.iter().map(|(id, _)| uuid(id)).collect();
     let at: Vec<i64> = batch.iter().map(|(_, at)| at.unix()).collect();
     db.run(SEEN, vec![Box::new(ids), Box::new(at)]).await.map(drop)
 }
 
-fn standing(row: &Columns<'_>, from: usize) -> Result<KeyStanding, Failed> {
-    Ok(KeyStanding {
+fn gate_key_from(row: &Columns<'_>, from: usize) -> Result<GateKey, Failed> {
+    Ok(GateKey {
         number: KeyNumber(row.get(from)?),
         id: row.key_id(from + 1)?,
         product: row.get(from + 2)?,
@@ -114,7 +114,7 @@ const LOOKUP: &str =
     FROM (SELECT coalesce(max(seq), 0) AS seq FROM events) e
     LEFT JOIN registrations r ON r.id = $1
     LEFT JOIN LATERAL (SELECT * FROM keys WHERE number = r.key OFFSET 0) k ON true";
-const STANDING: &str = "SELECT number, id, product, state, starts, expires FROM keys WHERE number = $1";
+const GATE_KEY: &str = "SELECT number, id, product, state, starts, expires FROM keys WHERE number = $1";
 const FEED: &str = "SELECT e.seq, left(pg_walfile_name(pg_current_wal_lsn()), 8) || '/' || 'events'::regclass::oid,
            n.seq, n.key, n.registration
     FROM (SELECT coalesce(max(seq), 0) AS seq FROM events) e

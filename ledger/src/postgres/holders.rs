@@ -1,30 +1,33 @@
-//! Lists of registrations: for whoever holds the key, and for the administrator.
+//! Lists of registrations: for holders of the key, and for the vendor.
 
-use els_protocol::wire::SeatHolder;
-use els_protocol::{Code, RegistrationId, Sha256Hex, Timestamp};
+use els_protocol::wire::{RegistrationState, SeatHolder};
+use els_protocol::{RegistrationId, Sha256Hex, Timestamp};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::apply::Values;
 use super::client::Statements;
 use super::failure::Failed;
-use super::row::{Columns, held, held_columns, key, key_columns, uuid};
-use crate::rows::{Held, Key, REMEMBERED_SECONDS};
-use crate::rules::Judged;
-use crate::{Holder, KeyId, SeatPage};
+use super::row::{Columns, key, key_columns, registration, registration_columns, scope_hash, uuid};
+use crate::outcome::SeatPage;
+use crate::rows::{KeyRow, REMEMBERED_SECONDS, RegistrationRow};
+use crate::rules::{Denied, Judged};
+use crate::scope::{Scope, within_scope};
+use crate::{Holder, KeyNumber};
 
 /// The key that a secret stands for at this time.
 pub(super) async fn key_by_secret(
     db: &impl Statements,
     now: Timestamp,
     secret: &Sha256Hex,
-) -> Result<Option<Key>, Failed> {
+) -> Result<Option<KeyRow>, Failed> {
     let rows = db.ask(KEY_BY_SECRET, vec![Box::new(secret.0.to_vec()), Box::new(now.unix())]).await?;
     rows.first().map(key).transpose()
 }
 
 /// A registration and its key, read at one moment.
-pub(super) async fn own(db: &impl Statements, id: RegistrationId) -> Result<Option<(Held, Key)>, Failed> {
-    let Some(found) = db.ask(OWN, vec![Box::new(uuid(&id))]).await?.first().map(held).transpose()? else {
+pub(super) async fn own(db: &impl Statements, id: RegistrationId) -> Result<Option<(RegistrationRow, KeyRow)>, Failed> {
+    let Some(found) = db.ask(OWN, vec![Box::new(uuid(&id))]).await?.first().map(registration).transpose()? else {
         return Ok(None);
     };
     let keys = db.ask(KEY_BY_NUMBER, vec![Box::new(found.key.0)]).await?;
@@ -32,7 +35,7 @@ pub(super) async fn own(db: &impl Statements, id: RegistrationId) -> Result<Opti
     Ok(Some((found, key)))
 }
 
-/// Whether this id was given back with this token within the last day, before anybody had seen it.
+/// Whether there was an early release of this id and token within the last day.
 pub(super) async fn is_remembered(
     db: &impl Statements,
     now: Timestamp,
@@ -40,7 +43,7 @@ pub(super) async fn is_remembered(
     token_hash: &Sha256Hex,
 ) -> Result<bool, Failed> {
     let since = now.plus_seconds(-REMEMBERED_SECONDS).unix();
-    let values: super::apply::Values<'_> = vec![Box::new(uuid(&id)), Box::new(token_hash.0.to_vec()), Box::new(since)];
+    let values: Values<'_> = vec![Box::new(uuid(&id)), Box::new(token_hash.0.to_vec()), Box::new(since)];
     Ok(!db.ask(REMEMBERED, values).await?.is_empty())
 }
 
@@ -53,7 +56,7 @@ pub(super) async fn page(
     limit: u32,
 ) -> Result<Judged<SeatPage>, Failed> {
     let Some(key) = key_by_secret(db, now, secret).await? else {
-        return Ok(Err(Code::UnknownKey.into()));
+        return Ok(Err(Denied::UnknownKey));
     };
     let most = i64::from(limit) + 1;
     let rows = db.ask(ACTIVE, vec![Box::new(key.number.0), Box::new(first(after)), Box::new(most)]).await?;
@@ -61,31 +64,30 @@ pub(super) async fn page(
     Ok(Ok(key.page(found, limit)))
 }
 
-/// The registrations of a key that are active or superseded; `None` when there is no such key.
+/// The registrations of a key that are active or superseded.
 pub(super) async fn of_key(
     db: &impl Statements,
-    key: &KeyId,
+    key: KeyNumber,
     after: Option<RegistrationId>,
     limit: u32,
-) -> Result<Option<Vec<Holder>>, Failed> {
-    let known = db.ask("SELECT 1 FROM keys WHERE id = $1", vec![Box::new(key.as_str())]).await?;
-    if known.is_empty() {
-        return Ok(None);
-    }
-    let values: super::apply::Values<'_> =
-        vec![Box::new(key.as_str()), Box::new(first(after)), Box::new(i64::from(limit))];
-    db.ask(OF_KEY, values).await?.iter().map(holder).collect::<Result<_, _>>().map(Some)
+) -> Result<Vec<Holder>, Failed> {
+    let values: Values<'_> = vec![Box::new(key.0), Box::new(first(after)), Box::new(i64::from(limit))];
+    db.ask(OF_KEY, values).await?.iter().map(holder).collect()
 }
 
 /// Registrations that a text leads to: a whole id, or part of a label.
 pub(super) async fn find(
     db: &impl Statements,
+    now: Timestamp,
+    scope: &Scope,
     id: Option<RegistrationId>,
     pattern: &str,
     limit: u32,
 ) -> Result<Vec<Holder>, Failed> {
     let id: Option<Uuid> = id.as_ref().map(uuid);
-    db.ask(FIND, vec![Box::new(id), Box::new(pattern), Box::new(i64::from(limit))]).await?.iter().map(holder).collect()
+    let values: Values<'_> =
+        vec![Box::new(id), Box::new(pattern), Box::new(i64::from(limit)), scope_hash(scope), Box::new(now.unix())];
+    db.ask(FIND, values).await?.iter().map(holder).collect()
 }
 
 /// Ids after this one; no id is nil.
@@ -97,12 +99,14 @@ fn seat_holder(row: &Row) -> Result<SeatHolder, Failed> {
     let row = Columns(row);
     Ok(SeatHolder {
         registration: row.id(0)?,
+        state: RegistrationState::Active,
+        until: None,
         label: row.label(1)?,
-        machine: row.machine_id(2)?.ok_or_else(|| Failed::invalid("an active registration without machine id"))?,
-        os: row.os(3)?,
-        arch: row.get(5)?,
-        registered_at: row.time(6)?,
-        last_seen_at: row.optional_time(7)?,
+        os: row.os(2)?,
+        arch: row.get(4)?,
+        registered_at: row.time(5)?,
+        last_seen_at: row.optional_time(6)?,
+        networks: None,
     })
 }
 
@@ -111,7 +115,7 @@ fn holder(row: &Row) -> Result<Holder, Failed> {
     Ok(Holder {
         registration: row.id(0)?,
         key_id: row.key_id(1)?,
-        state: row.holder_state(2)?,
+        state: row.registration_state(2)?,
         label: row.label(3)?,
         machine: row.machine_id(4)?,
         hardware: row.machine_id(5)?,
@@ -138,12 +142,15 @@ const KEY_BY_SECRET: &str = concat!(
       WHERE k.number = (SELECT key FROM secrets WHERE hash = $1 AND (until IS NULL OR until > $2))"
 );
 const KEY_BY_NUMBER: &str = concat!("SELECT ", key_columns!(), " FROM keys k WHERE k.number = $1");
-const OWN: &str = concat!("SELECT ", held_columns!(), " FROM registrations r WHERE r.id = $1");
+const OWN: &str = concat!("SELECT ", registration_columns!(), " FROM registrations r WHERE r.id = $1");
 const REMEMBERED: &str = "SELECT 1 FROM early_releases WHERE id = $1 AND token_hash = $2 AND at > $3";
-const ACTIVE: &str = "SELECT id, label, machine, os, os_version, arch, registered_at, last_seen_at FROM registrations
+const ACTIVE: &str = "SELECT id, label, os, os_version, arch, registered_at, last_seen_at FROM registrations
     WHERE key = $1 AND (state = 'released') IS FALSE AND state = 'active' AND id > $2 ORDER BY id LIMIT $3";
-const OF_KEY: &str = concat!(
+const OF_KEY: &str =
+    concat!(holders!(), "WHERE r.key = $1 AND (r.state = 'released') IS FALSE AND r.id > $2 ORDER BY r.id LIMIT $3");
+const FIND: &str = concat!(
     holders!(),
-    "WHERE r.key = (SELECT number FROM keys WHERE id = $1) AND (r.state = 'released') IS FALSE AND r.id > $2 ORDER BY r.id LIMIT $3"
+    "WHERE (r.id = $1 OR r.label ILIKE $2) AND ",
+    within_scope!("r.key", "$4::bytea", "$5"),
+    " ORDER BY r.registered_at, r.id LIMIT $3"
 );
-const FIND: &str = concat!(holders!(), "WHERE r.id = $1 OR r.label ILIKE $2 ORDER BY r.registered_at, r.id LIMIT $3");

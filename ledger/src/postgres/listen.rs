@@ -1,6 +1,6 @@
-//! Hints between nodes: LISTEN and NOTIFY, which only make faster what polling does anyway.
+//! The change notifier: LISTEN and NOTIFY between nodes, which only make faster what polling does anyway.
 //!
-//! Owns the channel. A hint that is lost costs a second.
+//! Owns the channel. A hint that is lost costs a second of delay.
 
 use std::time::Duration;
 
@@ -10,55 +10,55 @@ use tokio::time::sleep;
 
 use super::connect::Connector;
 
-/// Who is told that the feed has grown.
+/// Wakes readers of the feed when it has grown.
 #[derive(Clone)]
-pub(super) struct Bell {
-    /// This node: by its own changes, and by what others say of theirs.
+pub(super) struct ChangeNotifier {
+    /// For this node: its own changes, and those that other nodes announce.
     hint: watch::Sender<u64>,
-    /// Other nodes: by this one's changes alone.
+    /// For other nodes: this one's changes alone.
     own: watch::Sender<u64>,
 }
 
-impl Bell {
+impl ChangeNotifier {
     pub(super) fn new() -> Self {
-        Bell { hint: watch::Sender::new(0), own: watch::Sender::new(0) }
+        ChangeNotifier { hint: watch::Sender::new(0), own: watch::Sender::new(0) }
     }
 
     /// This node has changed something.
-    pub(super) fn ring(&self) {
-        self.ring_here();
+    pub(super) fn changed(&self) {
+        self.wake_readers();
         self.own.send_modify(|count| *count += 1);
     }
 
-    /// Rings whenever anybody has changed something.
+    /// Changes whenever a node has changed something.
     pub(super) fn hint(&self) -> watch::Receiver<u64> {
         self.hint.subscribe()
     }
 
-    fn ring_here(&self) {
+    fn wake_readers(&self) {
         self.hint.send_modify(|count| *count += 1);
     }
 }
 
-/// Tells this node of what other nodes have changed. Until the future is dropped.
-pub(super) async fn listen(connector: Connector, bell: Bell) {
+/// Wakes this node's readers for changes of other nodes, until the future is dropped.
+pub(super) async fn listen(connector: Connector, notifier: ChangeNotifier) {
     loop {
         if let Ok((session, mut notices)) = connector.session_with_notices().await
             && session.batch_execute(LISTEN).await.is_ok()
         {
-            // What was said before this connection was there.
-            bell.ring_here();
+            // For what was announced before this connection existed.
+            notifier.wake_readers();
             while notices.recv().await.is_some() {
-                bell.ring_here();
+                notifier.wake_readers();
             }
         }
         sleep(AGAIN).await;
     }
 }
 
-/// Tells other nodes, a few times a second at the most, that this one has changed something. Until the future is dropped.
-pub(super) async fn notify(pool: Pool, bell: Bell) {
-    let mut changed = bell.own.subscribe();
+/// Announces this node's changes to other nodes, a few times a second at the most, until the future is dropped.
+pub(super) async fn notify(pool: Pool, notifier: ChangeNotifier) {
+    let mut changed = notifier.own.subscribe();
     while changed.changed().await.is_ok() {
         if let Ok(client) = pool.get().await {
             let _ = client.batch_execute(NOTIFY).await;

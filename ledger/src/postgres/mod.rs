@@ -1,27 +1,27 @@
 //! The store on PostgreSQL: several nodes on one database.
 //!
-//! Owns which connection does what: one writes seats in groups, a pool asks questions and does what the vendor types, one
-//! listens. The tables are its modules' affair; the rules are `license`'s.
+//! Owns which connection does what: one writes seats in batches, a pool reads and does what the vendor types, one listens.
+//! The tables belong to its modules, the rules to `rules`.
 //!
-//! How nodes keep out of each other's way: whoever changes a seat of a key holds the lock of that key's row; keys are locked in
-//! the order of their numbers. Whoever writes an event draws its number under one lock that is held until the event is visible,
-//! so that the trail is also a feed without gaps.
+//! How nodes keep out of each other's way: who changes a seat of a key holds the lock of that key's row; keys are locked in
+//! the order of their numbers. Who writes an event draws its number under one lock that is held until the event is visible,
+//! so that the audit log is also a feed without gaps.
 
 mod apply;
+mod audit_log;
+mod batch;
 mod check;
 mod client;
 mod connect;
 mod facts;
 mod failure;
 mod gate;
-mod group;
 mod holders;
 mod keys;
 mod listen;
 mod row;
 mod schema;
 mod target;
-mod trail;
 mod upkeep;
 mod writer;
 
@@ -34,51 +34,57 @@ use async_trait::async_trait;
 use deadpool_postgres::{ClientWrapper, Pool, Transaction};
 use els_protocol::{RegistrationId, Sha256Hex, Timestamp};
 use futures_util::future::{BoxFuture, FutureExt};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::IsolationLevel;
-use uuid::Uuid;
 
+use self::batch::{Call, CallOutcome};
 use self::connect::Connector;
 use self::failure::Failed;
-use self::group::{Answer, Ask};
-use self::listen::Bell;
+use self::listen::ChangeNotifier;
 use self::writer::Writer;
-use super::queue::{LANE_OF_GATE, LANE_OF_VENDOR, Lane, lane, lane_of_client};
-use super::rows::{PIECE, SEEN_PIECE, like_anywhere};
-use super::{
-    ContractTaken, Created, Cursor, Deleted, Event, EventFilter, Feed, Found, Holder, Housekeeping, KeyChange, KeyId,
-    KeyNumber, KeyRecord, KeyStanding, Lookup, NewKey, Opening, Policy, Registered, RegistrationView, Rotation,
-    SeatPage, Store, StoreError, seats,
+use crate::by::By;
+use crate::outcome::{
+    Created, KeyUpdate, Registered, RegistrationView, ReleaseOutcome, Rotation, SeatPage, StateChange,
 };
+use crate::queue::{QUEUE_KEY_OF_GATE, queue_key, queue_key_of_client, queue_key_of_scope};
+use crate::rows::like_anywhere;
 use crate::rules::{Judged, KeyState, RegisterCommand};
+use crate::scope::Scope;
+use crate::steps::{self, Steps};
+use crate::store::{Administration, GateFeed, SeatStore, StoreError, Upkeep};
+use crate::{
+    Cursor, Event, EventFilter, Feed, Found, GateKey, Holder, KeyChange, KeyId, KeyNumber, KeyRecord, Lookup, NewKey,
+    Opening, Policy, seats,
+};
 
 /// The store.
 pub struct PostgresStore {
     writer: Writer,
     pool: Pool,
     policy: Policy,
-    bell: Bell,
+    notifier: ChangeNotifier,
     timeline: gate::Timeline,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl PostgresStore {
-    /// Opens the database, as `opening` allows. To be called in the runtime that the store is used in.
+    /// Opens the database, as `opening` allows, in the runtime that the store is used in.
     pub async fn open(target: &Target, opening: Opening, policy: Policy) -> anyhow::Result<Self> {
         let connector = Connector::new(target.clone())?;
         opened(&connector, opening).await?;
-        let bell = Bell::new();
+        let notifier = ChangeNotifier::new();
         let pool = connector.pool(POOL)?;
-        let writer = Writer::start(connector.clone(), policy.clone(), bell.clone())?;
+        let writer = Writer::start(connector.clone(), policy.clone(), notifier.clone())?;
         let tasks = vec![
-            tokio::spawn(listen::listen(connector, bell.clone())),
-            tokio::spawn(listen::notify(pool.clone(), bell.clone())),
+            tokio::spawn(listen::listen(connector, notifier.clone())),
+            tokio::spawn(listen::notify(pool.clone(), notifier.clone())),
         ];
-        Ok(PostgresStore { writer, pool, policy, bell, timeline: gate::Timeline::default(), tasks })
+        Ok(PostgresStore { writer, pool, policy, notifier, timeline: gate::Timeline::default(), tasks })
     }
 
-    /// Asks by one statement, which sees one moment by itself.
-    async fn asking_once<T, F>(&self, question: F) -> Result<T, StoreError>
+    /// Reads by one statement, which sees one moment by itself.
+    async fn read_once<T, F>(&self, question: F) -> Result<T, StoreError>
     where
         F: for<'a> FnOnce(&'a ClientWrapper) -> BoxFuture<'a, Result<T, Failed>> + Send,
     {
@@ -89,8 +95,8 @@ impl PostgresStore {
         asked.await.map_err(|failed: Failed| failed.meaning(false))
     }
 
-    /// Asks in a transaction that sees one moment and changes nothing.
-    async fn asking<T, F>(&self, question: F) -> Result<T, StoreError>
+    /// Reads in a transaction that sees one moment and changes nothing.
+    async fn read<T, F>(&self, question: F) -> Result<T, StoreError>
     where
         F: for<'a> FnOnce(&'a Transaction<'a>) -> BoxFuture<'a, Result<T, Failed>> + Send,
     {
@@ -106,20 +112,20 @@ impl PostgresStore {
         asked.await.map_err(|failed: Failed| failed.meaning(false))
     }
 
-    /// Changes something in a transaction of its own, which is carried out although the future is dropped. What was in
-    /// another one's way is tried again.
-    async fn changing<T, F>(&self, change: F) -> Result<T, StoreError>
+    /// Changes something in a transaction of its own, which is carried out although the future is dropped. A change that
+    /// conflicts with another one is tried again.
+    async fn change<T, F>(&self, change: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: for<'a> Fn(&'a Transaction<'a>) -> BoxFuture<'a, Result<T, Failed>> + Send + Sync + 'static,
     {
-        let (pool, bell) = (self.pool.clone(), self.bell.clone());
+        let (pool, notifier) = (self.pool.clone(), self.notifier.clone());
         let task = tokio::spawn(async move {
             let mut tries = 0;
             loop {
                 match changed(&pool, &change).await {
                     Ok(answer) => {
-                        bell.ring();
+                        notifier.changed();
                         return Ok(answer);
                     }
                     Err((failed, false)) if failed.may_pass() && tries < TRIES => tries += 1,
@@ -129,16 +135,14 @@ impl PostgresStore {
         });
         task.await.unwrap_or_else(|_| Err(StoreError::Internal("a change panicked".into())))
     }
-
-    async fn write(&self, lane: Lane, now: Timestamp, ask: Ask) -> Result<Answer, StoreError> {
-        self.writer.run(lane, now, ask).await
-    }
 }
 
-/// A connection of one's own to a database of this version's schema.
+/// A connection of its own to a database that this program knows all of.
 pub(super) async fn session_for_copy(target: &Target) -> anyhow::Result<ClientWrapper> {
     let connector = Connector::new(target.clone())?;
-    opened(&connector, Opening::Existing).await
+    let session = opened(&connector, Opening::Existing).await?;
+    schema::refuse_newer_schema(&session, &connector.shown()).await?;
+    Ok(session)
 }
 
 async fn opened(connector: &Connector, opening: Opening) -> anyhow::Result<ClientWrapper> {
@@ -173,10 +177,15 @@ impl Drop for PostgresStore {
 }
 
 #[async_trait]
-impl Store for PostgresStore {
-    async fn register(&self, now: Timestamp, command: RegisterCommand) -> Result<Judged<Registered>, StoreError> {
-        match self.write(lane(&command.key_hash), now, Ask::Register(command)).await? {
-            Answer::Registered(answer) => Ok(answer),
+impl SeatStore for PostgresStore {
+    async fn register(
+        &self,
+        now: Timestamp,
+        by: By,
+        command: RegisterCommand,
+    ) -> Result<Judged<Registered>, StoreError> {
+        match self.writer.run(queue_key(&command.key_hash), now, by, Call::Register(command)).await? {
+            CallOutcome::Registered(registered) => Ok(registered),
             other => Err(unexpected(&other)),
         }
     }
@@ -184,158 +193,122 @@ impl Store for PostgresStore {
     async fn registration(
         &self,
         now: Timestamp,
+        by: By,
         id: RegistrationId,
         token_hash: Sha256Hex,
     ) -> Result<Judged<RegistrationView>, StoreError> {
-        let own = || {
-            let policy = self.policy.clone();
-            self.asking(move |db| async move { own_view(db, &policy, now, id, token_hash).await }.boxed())
-        };
-        let (view, overdue) = own().await?;
-        if !overdue {
-            return Ok(view);
-        }
-        self.superseded_used(now, id).await?;
-        own().await.map(|(view, _)| view)
+        steps::registration(self, now, by, id, token_hash).await
     }
 
-    async fn delete(
+    async fn unregister(
         &self,
         now: Timestamp,
+        by: By,
         id: RegistrationId,
         token_hash: Sha256Hex,
         client: IpAddr,
-    ) -> Result<Judged<Deleted>, StoreError> {
-        // Which key it is, nobody knows yet; and who asks for ids that nobody has seen, waits for himself alone.
-        deleted(self.write(lane_of_client(client), now, Ask::Delete { id, token_hash, client }).await?)
+    ) -> Result<Judged<ReleaseOutcome>, StoreError> {
+        let call = Call::Unregister { id, token_hash, client };
+        released(self.writer.run(queue_key_of_client(client), now, by, call).await?)
     }
 
-    async fn seats(
+    async fn seat_page(
         &self,
         now: Timestamp,
         key_hash: Sha256Hex,
         after: Option<RegistrationId>,
         limit: u32,
     ) -> Result<Judged<SeatPage>, StoreError> {
-        self.asking(move |db| async move { holders::page(db, now, &key_hash, after, limit).await }.boxed()).await
+        self.read(move |db| async move { holders::page(db, now, &key_hash, after, limit).await }.boxed()).await
     }
 
-    async fn release(
+    async fn release_seat(
         &self,
         now: Timestamp,
-        key_hash: Sha256Hex,
+        scope: Scope,
+        by: By,
         id: RegistrationId,
-    ) -> Result<Judged<Deleted>, StoreError> {
-        deleted(self.write(lane(&key_hash), now, Ask::Release { key_hash, id }).await?)
+    ) -> Result<Judged<ReleaseOutcome>, StoreError> {
+        released(self.writer.run(queue_key_of_scope(&scope), now, by, Call::Release { scope, id }).await?)
     }
+}
 
+#[async_trait]
+impl GateFeed for PostgresStore {
     async fn credential(&self, id: RegistrationId) -> Result<Lookup, StoreError> {
-        self.asking_once(move |db| gate::lookup(db, id).boxed()).await
+        self.read_once(move |db| gate::lookup(db, id).boxed()).await
     }
 
-    async fn key_standing(&self, key: KeyNumber) -> Result<Option<KeyStanding>, StoreError> {
-        self.asking_once(move |db| gate::key_standing(db, key).boxed()).await
+    async fn gate_key(&self, key: KeyNumber) -> Result<Option<GateKey>, StoreError> {
+        self.read_once(move |db| gate::gate_key(db, key).boxed()).await
     }
 
     async fn feed(&self, after: Cursor, limit: u32) -> Result<Feed, StoreError> {
-        let piece = self.asking_once(move |db| gate::feed(db, after, limit).boxed()).await?;
+        let piece = self.read_once(move |db| gate::feed(db, after, limit).boxed()).await?;
         Ok(self.timeline.continued(piece))
     }
 
     async fn feed_end(&self) -> Result<Cursor, StoreError> {
-        self.asking_once(|db| gate::feed_end(db).boxed()).await
+        self.read_once(|db| gate::feed_end(db).boxed()).await
     }
 
-    fn feed_hint(&self) -> tokio::sync::watch::Receiver<u64> {
-        self.bell.hint()
+    fn feed_hint(&self) -> watch::Receiver<u64> {
+        self.notifier.hint()
     }
 
-    async fn superseded_used(&self, now: Timestamp, id: RegistrationId) -> Result<Lookup, StoreError> {
-        self.write(LANE_OF_GATE, now, Ask::SupersededUsed { id }).await?;
+    async fn superseded_used(&self, now: Timestamp, by: By, id: RegistrationId) -> Result<Lookup, StoreError> {
+        self.writer.run(QUEUE_KEY_OF_GATE, now, by, Call::SupersededUsed { id }).await?;
         self.credential(id).await
     }
 
     async fn seen(&self, batch: Vec<(RegistrationId, Timestamp)>) -> Result<(), StoreError> {
-        for piece in batch.chunks(SEEN_PIECE) {
-            let piece = piece.to_vec();
-            self.changing(move |db| {
-                let piece = piece.clone();
-                async move { gate::seen(db, &piece).await }.boxed()
-            })
-            .await?;
-        }
-        Ok(())
+        steps::seen(self, batch).await
     }
+}
 
-    async fn housekeeping(&self, now: Timestamp) -> Result<Housekeeping, StoreError> {
-        let mut done = Housekeeping::default();
-        self.changing(move |db| upkeep::gate_is_up(db, now).boxed()).await?;
-        if self.asking_once(move |db| upkeep::search_is_due(db, now).boxed()).await? {
-            loop {
-                let unseen = self.asking(move |db| upkeep::unseen(db, now).boxed()).await?;
-                let found = unseen.len();
-                let ids: Vec<Uuid> = unseen.iter().map(row::uuid).collect();
-                let release = self.changing(move |db| {
-                    let ids = ids.clone();
-                    async move { upkeep::release_unseen(db, now, &ids).await }.boxed()
-                });
-                let released = release.await?;
-                done.released += released;
-                // Where all that were found have been seen meanwhile, the next search is soon enough.
-                if found < PIECE || released == 0 {
-                    break;
-                }
-            }
-            self.changing(move |db| upkeep::search_is_done(db, now).boxed()).await?;
-        }
-        loop {
-            let erased = self.changing(move |db| upkeep::erase(db, now).boxed()).await?;
-            done.erased += erased;
-            if erased < PIECE as u64 {
-                break;
-            }
-        }
-        done.forgotten = self.changing(move |db| upkeep::forget(db, now).boxed()).await?;
-        Ok(done)
-    }
-
-    async fn health(&self) -> Result<(), StoreError> {
-        // A lock on no row at all: it needs a server that can be written.
-        self.changing(|db| async { Ok(db.batch_execute("SELECT 1 FROM upkeep WHERE false FOR UPDATE").await?) }.boxed())
-            .await
-    }
-
-    async fn finish(&self) {
-        self.writer.finish().await;
-    }
-
-    async fn create_key(&self, now: Timestamp, key: NewKey, key_hash: Sha256Hex) -> Result<Created, StoreError> {
-        self.changing(move |db| {
-            let key = key.clone();
-            async move { keys::create(db, now, &key, &key_hash).await }.boxed()
+#[async_trait]
+impl Administration for PostgresStore {
+    async fn create_key(
+        &self,
+        now: Timestamp,
+        by: By,
+        key: NewKey,
+        key_hash: Sha256Hex,
+    ) -> Result<Created, StoreError> {
+        self.change(move |db| {
+            let (by, key) = (by.clone(), key.clone());
+            async move { keys::create(db, now, &by, &key, &key_hash).await }.boxed()
         })
         .await
     }
 
-    async fn key(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
+    async fn key(&self, now: Timestamp, scope: Scope, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
         let id = id.clone();
-        self.asking(move |db| async move { keys::by_id(db, &id).await }.boxed()).await
+        self.read(move |db| async move { keys::by_id(db, now, &scope, &id).await }.boxed()).await
     }
 
-    async fn keys(&self, after: Option<KeyNumber>, limit: u32) -> Result<Vec<KeyRecord>, StoreError> {
-        self.asking(move |db| keys::list(db, after, limit).boxed()).await
+    async fn keys(
+        &self,
+        now: Timestamp,
+        scope: Scope,
+        after: Option<KeyNumber>,
+        limit: u32,
+    ) -> Result<Vec<KeyRecord>, StoreError> {
+        self.read(move |db| async move { keys::list(db, now, &scope, after, limit).await }.boxed()).await
     }
 
     async fn update_key(
         &self,
         now: Timestamp,
+        scope: Scope,
+        by: By,
         id: &KeyId,
         change: KeyChange,
-    ) -> Result<Option<Result<KeyRecord, ContractTaken>>, StoreError> {
+    ) -> Result<KeyUpdate, StoreError> {
         let id = id.clone();
-        self.changing(move |db| {
-            let (id, change) = (id.clone(), change.clone());
-            async move { keys::update(db, now, &id, &change).await }.boxed()
+        self.change(move |db| {
+            let (by, id, change) = (by.clone(), id.clone(), change.clone());
+            async move { keys::update(db, now, &scope, &by, &id, &change).await }.boxed()
         })
         .await
     }
@@ -343,13 +316,15 @@ impl Store for PostgresStore {
     async fn set_key_state(
         &self,
         now: Timestamp,
+        scope: Scope,
+        by: By,
         id: &KeyId,
         state: KeyState,
-    ) -> Result<Option<Judged<KeyRecord>>, StoreError> {
+    ) -> Result<StateChange, StoreError> {
         let id = id.clone();
-        self.changing(move |db| {
-            let id = id.clone();
-            async move { keys::set_state(db, now, &id, state).await }.boxed()
+        self.change(move |db| {
+            let (by, id) = (by.clone(), id.clone());
+            async move { keys::set_state(db, now, &scope, &by, &id, state).await }.boxed()
         })
         .await
     }
@@ -357,58 +332,155 @@ impl Store for PostgresStore {
     async fn rotate_key(
         &self,
         now: Timestamp,
+        scope: Scope,
+        by: By,
         id: &KeyId,
         key_hash: Sha256Hex,
         old_until: Option<Timestamp>,
-    ) -> Result<Option<Rotation>, StoreError> {
+    ) -> Result<Rotation, StoreError> {
         let id = id.clone();
-        self.changing(move |db| {
-            let id = id.clone();
-            async move { keys::rotate(db, now, &id, &key_hash, old_until).await }.boxed()
+        self.change(move |db| {
+            let (by, id) = (by.clone(), id.clone());
+            async move { keys::rotate(db, now, &scope, &by, &id, &key_hash, old_until).await }.boxed()
         })
         .await
     }
 
     async fn holders(
         &self,
+        now: Timestamp,
+        scope: Scope,
         key: &KeyId,
         after: Option<RegistrationId>,
         limit: u32,
     ) -> Result<Option<Vec<Holder>>, StoreError> {
         let key = key.clone();
-        self.asking(move |db| async move { holders::of_key(db, &key, after, limit).await }.boxed()).await
-    }
-
-    async fn release_seat(&self, now: Timestamp, id: RegistrationId) -> Result<Option<Deleted>, StoreError> {
-        match self.write(LANE_OF_VENDOR, now, Ask::ReleaseAny { id, why: "freed by the vendor" }).await? {
-            Answer::NeverSeen => Ok(None),
-            answer => deleted(answer).map(Result::ok),
-        }
-    }
-
-    async fn find(&self, text: &str, limit: u32) -> Result<Found, StoreError> {
-        let (text, pattern) = (text.to_owned(), like_anywhere(text));
-        let id = RegistrationId::parse(&text.to_ascii_lowercase());
-        self.asking(move |db| {
+        self.read(move |db| {
             async move {
-                let keys = keys::find(db, &text, &pattern, limit).await?;
-                Ok(Found { keys, registrations: holders::find(db, id, &pattern, limit).await? })
+                match keys::by_id(db, now, &scope, &key).await? {
+                    Some(key) => holders::of_key(db, key.number, after, limit).await.map(Some),
+                    None => Ok(None),
+                }
             }
             .boxed()
         })
         .await
     }
 
-    async fn events(&self, filter: EventFilter, after: Cursor, limit: u32) -> Result<Vec<Event>, StoreError> {
-        self.asking_once(move |db| async move { trail::events(db, &filter, after, limit).await }.boxed()).await
+    async fn find(&self, now: Timestamp, scope: Scope, text: &str, limit: u32) -> Result<Found, StoreError> {
+        let (text, pattern) = (text.to_owned(), like_anywhere(text));
+        let id = RegistrationId::parse(&text.to_ascii_lowercase());
+        self.read(move |db| {
+            async move {
+                let keys = keys::find(db, now, &scope, &text, &pattern, limit).await?;
+                Ok(Found { keys, registrations: holders::find(db, now, &scope, id, &pattern, limit).await? })
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    async fn events(
+        &self,
+        now: Timestamp,
+        scope: Scope,
+        filter: EventFilter,
+        after: Cursor,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        self.read_once(move |db| async move { audit_log::events(db, now, &scope, &filter, after, limit).await }.boxed())
+            .await
     }
 
     async fn check(&self) -> Result<Vec<String>, StoreError> {
-        self.asking(|db| check::check(db).boxed()).await
+        self.read(|db| check::check(db).boxed()).await
     }
 }
 
-/// What a machine's credential stands for, and whether that has to be decided first: superseded, and past its hour.
+#[async_trait]
+impl Upkeep for PostgresStore {
+    async fn take_lease(&self, job: &str, holder: &str, seconds: u32) -> Result<bool, StoreError> {
+        let (job, holder) = (job.to_owned(), holder.to_owned());
+        self.change(move |db| {
+            let (job, holder) = (job.clone(), holder.clone());
+            async move { upkeep::take_lease(db, &job, &holder, seconds).await }.boxed()
+        })
+        .await
+    }
+
+    async fn gate_is_up(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.change(move |db| upkeep::gate_is_up(db, now).boxed()).await
+    }
+
+    async fn release_unseen(&self, now: Timestamp, by: By) -> Result<u64, StoreError> {
+        steps::release_unseen(self, now, by).await
+    }
+
+    async fn erase_ids(&self, now: Timestamp) -> Result<u64, StoreError> {
+        steps::erase_ids(self, now).await
+    }
+
+    async fn forget_early_releases(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.change(move |db| upkeep::forget(db, now).boxed()).await
+    }
+
+    async fn health(&self) -> Result<(), StoreError> {
+        // A lock on no row at all: it needs a server that can be written.
+        self.change(|db| async { Ok(db.batch_execute("SELECT 1 FROM upkeep WHERE false FOR UPDATE").await?) }.boxed())
+            .await
+    }
+
+    async fn finish(&self) {
+        self.writer.finish().await;
+    }
+}
+
+#[async_trait]
+impl Steps for PostgresStore {
+    async fn own_view(
+        &self,
+        now: Timestamp,
+        id: RegistrationId,
+        token_hash: Sha256Hex,
+    ) -> Result<(Judged<RegistrationView>, bool), StoreError> {
+        let policy = self.policy.clone();
+        self.read(move |db| async move { own_view(db, &policy, now, id, token_hash).await }.boxed()).await
+    }
+
+    async fn note_seen(&self, batch: Vec<(RegistrationId, Timestamp)>) -> Result<(), StoreError> {
+        self.change(move |db| {
+            let batch = batch.clone();
+            async move { gate::seen(db, &batch).await }.boxed()
+        })
+        .await
+    }
+
+    async fn search_is_due(&self, now: Timestamp) -> Result<bool, StoreError> {
+        self.read_once(move |db| upkeep::search_is_due(db, now).boxed()).await
+    }
+
+    async fn search_is_done(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.change(move |db| upkeep::search_is_done(db, now).boxed()).await
+    }
+
+    async fn unseen(&self, now: Timestamp) -> Result<Vec<RegistrationId>, StoreError> {
+        self.read(move |db| upkeep::unseen(db, now).boxed()).await
+    }
+
+    async fn release_those(&self, now: Timestamp, by: By, ids: Vec<RegistrationId>) -> Result<u64, StoreError> {
+        self.change(move |db| {
+            let (by, ids) = (by.clone(), ids.clone());
+            async move { upkeep::release_unseen(db, now, &by, &ids).await }.boxed()
+        })
+        .await
+    }
+
+    async fn erase_batch(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.change(move |db| upkeep::erase(db, now).boxed()).await
+    }
+}
+
+/// What a machine's credential stands for, and whether that has to be decided first.
 async fn own_view(
     db: &Transaction<'_>,
     policy: &Policy,
@@ -418,28 +490,28 @@ async fn own_view(
 ) -> Result<(Judged<RegistrationView>, bool), Failed> {
     let found = holders::own(db, id).await?;
     let early = found.is_none() && holders::is_remembered(db, now, id, &token_hash).await?;
-    let found = found.as_ref().map(|(held, key)| (held, key));
+    let found = found.as_ref().map(|(known, key)| (known, key));
     Ok(seats::own_view(policy, now, token_hash, found, early))
 }
 
-fn deleted(answer: Answer) -> Result<Judged<Deleted>, StoreError> {
-    match answer {
-        Answer::Deleted(answer) => Ok(answer),
+fn released(outcome: CallOutcome) -> Result<Judged<ReleaseOutcome>, StoreError> {
+    match outcome {
+        CallOutcome::Released(released) => Ok(released),
         other => Err(unexpected(&other)),
     }
 }
 
-fn unexpected(answer: &Answer) -> StoreError {
-    StoreError::Internal(format!("the writer answered another question: {answer:?}"))
+fn unexpected(outcome: &CallOutcome) -> StoreError {
+    StoreError::Internal(format!("the writer gave the outcome of another call: {outcome:?}"))
 }
 
-/// Connections for questions and for what the vendor types.
+/// Connections for reading and for what the vendor does.
 const POOL: usize = 8;
-/// How often a change is tried that was in another one's way.
+/// How often a change is tried again that conflicts with another one.
 const TRIES: u32 = 5;
-/// The lock that whoever brings the schema up to date holds. Numbers of locks are a matter of the database; these are ours.
+/// The lock that a migration holds. Lock numbers hold for the whole database; these are ours.
 const LOCK_OF_SCHEMA: i64 = 0x454c_5300;
-/// The lock that whoever writes events holds until they are visible.
+/// The lock that a transaction that writes events holds until they are visible.
 const LOCK_OF_FEED: i64 = 0x454c_5301;
-/// The class of the locks of places, see `facts`.
-const LOCKS_OF_PLACES: i32 = 0x454c;
+/// The class of the locks of slots, see `facts`.
+const LOCKS_OF_SLOTS: i32 = 0x454c;

@@ -3,12 +3,14 @@
 use els_protocol::wire::{Os, Seats};
 use els_protocol::{Label, MachineId, RegistrationId, Sha256Hex, Timestamp};
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::failure::Failed;
-use crate::rows::{self, CandidateRow, Held, Key};
-use crate::rules::{Candidate, KeyState, Terms};
-use crate::{HolderState, KeyId, KeyNumber};
+use crate::rows::{self, CandidateRow, KeyRow, RegistrationRow};
+use crate::rules::{Candidate, KeyState, KeyTerms, RegistrationState};
+use crate::scope::Scope;
+use crate::{KeyId, KeyNumber};
 
 /// The columns that [`key`] reads, of `keys` by the name `k`.
 macro_rules! key_columns {
@@ -16,14 +18,14 @@ macro_rules! key_columns {
         "k.number, k.id, k.product, k.contract, k.seats, k.used, k.self_release, k.state, k.starts, k.expires"
     };
 }
-/// The columns that [`held`] reads, of `registrations` by the name `r`.
-macro_rules! held_columns {
+/// The columns that [`registration`] reads, of `registrations` by the name `r`.
+macro_rules! registration_columns {
     () => {
         "r.id, r.key, r.token_hash, r.state, r.machine, r.hardware, r.os, r.os_version, r.arch, r.label,
          r.registered_at, r.ended_at, r.successor, r.likeness"
     };
 }
-pub(super) use {held_columns, key_columns};
+pub(super) use {key_columns, registration_columns};
 
 /// Reads the columns of a row by their places.
 pub(super) struct Columns<'a>(pub(super) &'a Row);
@@ -80,22 +82,23 @@ impl Columns<'_> {
         rows::key_state(self.get(column)?).ok_or_else(|| Failed::invalid("a key state that is not known"))
     }
 
-    pub(super) fn holder_state(&self, column: usize) -> Result<HolderState, Failed> {
-        rows::holder_state(self.get(column)?).ok_or_else(|| Failed::invalid("a registration state that is not known"))
+    pub(super) fn registration_state(&self, column: usize) -> Result<RegistrationState, Failed> {
+        rows::registration_state(self.get(column)?)
+            .ok_or_else(|| Failed::invalid("a registration state that is not known"))
     }
 }
 
 /// A key, from the columns `key_columns!`.
-pub(super) fn key(row: &Row) -> Result<Key, Failed> {
+pub(super) fn key(row: &Row) -> Result<KeyRow, Failed> {
     let row = Columns(row);
-    Ok(Key {
+    Ok(KeyRow {
         number: KeyNumber(row.get(0)?),
         id: row.key_id(1)?,
         product: row.get(2)?,
         contract: row.get(3)?,
         seats: Seats { total: row.count(4)?, used: row.count(5)? },
         self_release: row.get(6)?,
-        terms: Terms {
+        terms: KeyTerms {
             state: row.key_state(7)?,
             starts: row.optional_time(8)?,
             expires: row.time(9)?,
@@ -104,15 +107,15 @@ pub(super) fn key(row: &Row) -> Result<Key, Failed> {
     })
 }
 
-/// A registration, from the columns `held_columns!`.
-pub(super) fn held(row: &Row) -> Result<Held, Failed> {
+/// A registration, from the columns `registration_columns!`.
+pub(super) fn registration(row: &Row) -> Result<RegistrationRow, Failed> {
     let row = Columns(row);
-    let likeness: Option<&str> = row.get(13)?;
-    Ok(Held {
+    let rule: Option<&str> = row.get(13)?;
+    Ok(RegistrationRow {
         id: row.id(0)?,
         key: KeyNumber(row.get(1)?),
         token_hash: row.hash(2)?,
-        state: row.holder_state(3)?,
+        state: row.registration_state(3)?,
         machine: row.machine_id(4)?,
         hardware: row.machine_id(5)?,
         os: row.os(6)?,
@@ -121,8 +124,8 @@ pub(super) fn held(row: &Row) -> Result<Held, Failed> {
         registered_at: row.time(10)?,
         ended_at: row.optional_time(11)?,
         successor: row.optional_id(12)?,
-        likeness: likeness
-            .map(|text| rows::likeness(text).ok_or_else(|| Failed::invalid("a likeness that is not known")))
+        rule: rule
+            .map(|text| rows::match_rule(text).ok_or_else(|| Failed::invalid("a match rule that is not known")))
             .transpose()?,
     })
 }
@@ -142,6 +145,11 @@ pub(super) fn uuid(id: &RegistrationId) -> Uuid {
 
 pub(super) fn machine_uuid(id: &MachineId) -> Uuid {
     Uuid::from_bytes(*id.as_bytes())
+}
+
+/// The parameter of a scope, see `within_scope!`.
+pub(super) fn scope_hash(scope: &Scope) -> Box<dyn ToSql + Sync + Send> {
+    Box::new(scope.key_hash().map(|hash| hash.0.to_vec()))
 }
 
 /// Seats and days as PostgreSQL counts them.

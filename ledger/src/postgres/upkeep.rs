@@ -1,8 +1,7 @@
-//! What has to be done as time goes by: seats of machines that nobody sees any more, ids that have to be erased, early
-//! releases that may be forgotten.
+//! Upkeep: unseen machines, ids that have to be erased, early releases that may be forgotten, leases.
 //!
-//! Owns the tables `upkeep` and `gate_down`. Each function does a bounded piece in the transaction of its caller; several nodes
-//! may be at it at once.
+//! Owns the tables `upkeep`, `gate_down` and `leases`. Each function does one bounded batch in the transaction of its caller.
+//! Several nodes may do the same at once: leases save work, they are not needed for safety.
 
 use els_protocol::{RegistrationId, Timestamp};
 use uuid::Uuid;
@@ -10,11 +9,19 @@ use uuid::Uuid;
 use super::apply::{Values, apply};
 use super::client::Statements;
 use super::failure::Failed;
-use super::row::{Columns, bigint, held, held_columns};
+use super::row::{Columns, bigint, registration, registration_columns, uuid};
+use crate::by::By;
 use crate::rows::{
-    ERASE_SECONDS, GAP_SECONDS, PIECE, REMEMBERED_SECONDS, SEARCH_SECONDS, unseen_since as unseen_since_rows,
+    ERASE_SECONDS, GAP_SECONDS, REMEMBERED_SECONDS, SEARCH_SECONDS, UPKEEP_BATCH, lease_seconds,
+    unseen_since as unseen_since_rows,
 };
 use crate::seats;
+
+/// Takes or renews a lease, by the server's clock; says whether `holder` has it.
+pub(super) async fn take_lease(db: &impl Statements, job: &str, holder: &str, seconds: u32) -> Result<bool, Failed> {
+    let values: Values<'_> = vec![Box::new(job), Box::new(holder), Box::new(lease_seconds(seconds))];
+    Ok(db.run(TAKE_LEASE, values).await? == 1)
+}
 
 /// Notes that the gate is up. A gap since the last time is a time in which it was down.
 pub(super) async fn gate_is_up(db: &impl Statements, now: Timestamp) -> Result<(), Failed> {
@@ -27,7 +34,7 @@ pub(super) async fn gate_is_up(db: &impl Statements, now: Timestamp) -> Result<(
     set_done(db, "gate", now).await
 }
 
-/// Whether it is time to look for machines that nobody has seen; they are days, so that once an hour is enough.
+/// Whether it is time to search for unseen machines.
 pub(super) async fn search_is_due(db: &impl Statements, now: Timestamp) -> Result<bool, Failed> {
     let last = done_at(db, "unseen").await?;
     Ok(last.is_none_or(|last| !(0..SEARCH_SECONDS).contains(&now.seconds_since(last))))
@@ -38,7 +45,7 @@ pub(super) async fn search_is_done(db: &impl Statements, now: Timestamp) -> Resu
     set_done(db, "unseen", now).await
 }
 
-/// Some of the registrations whose machine nobody has seen for as long as its key says, while the gate was up.
+/// Some of the registrations whose machine was not seen for as long as its key says.
 pub(super) async fn unseen(db: &impl Statements, now: Timestamp) -> Result<Vec<RegistrationId>, Failed> {
     let downs = downs(db).await?;
     let keys = db.ask("SELECT number, release_unseen_after FROM keys WHERE release_unseen_after IS NOT NULL", vec![]);
@@ -46,50 +53,55 @@ pub(super) async fn unseen(db: &impl Statements, now: Timestamp) -> Result<Vec<R
     for row in keys.await? {
         let row = Columns(&row);
         let since = unseen_since(now, row.get(1)?, &downs);
-        let most = bigint((PIECE - found.len()) as u64);
+        let most = bigint((UPKEEP_BATCH - found.len()) as u64);
         let values: Values<'_> = vec![Box::new(row.get::<i64>(0)?), Box::new(since.unix()), Box::new(most)];
         for row in db.ask(UNSEEN, values).await? {
             found.push(Columns(&row).id(0)?);
         }
-        if found.len() >= PIECE {
+        if found.len() >= UPKEEP_BATCH {
             break;
         }
     }
     Ok(found)
 }
 
-/// Releases those of `ids` that nobody has seen meanwhile either; says how many.
-pub(super) async fn release_unseen(db: &impl Statements, now: Timestamp, ids: &[Uuid]) -> Result<u64, Failed> {
-    lock_keys(db, ids).await?;
+/// Releases those of `ids` that were not seen meanwhile either; says how many.
+pub(super) async fn release_unseen(
+    db: &impl Statements,
+    now: Timestamp,
+    by: &By,
+    ids: &[RegistrationId],
+) -> Result<u64, Failed> {
+    let ids: Vec<Uuid> = ids.iter().map(uuid).collect();
+    lock_keys(db, &ids).await?;
     let downs = downs(db).await?;
     let mut changes = Vec::new();
     let mut released = 0;
-    for row in db.ask(STILL_UNSEEN, vec![Box::new(ids.to_vec())]).await? {
+    for row in db.ask(STILL_UNSEEN, vec![Box::new(ids)]).await? {
         let columns = Columns(&row);
         let (days, last): (i64, i64) = (columns.get(14)?, columns.get(15)?);
         if last <= unseen_since(now, days, &downs).unix() {
-            let outcome = seats::release_any(now, &held(&row)?, format!("not seen for {days} days").into());
-            changes.extend(outcome.changes);
+            changes.extend(seats::release_unseen(now, &registration(&row)?, days));
             released += 1;
         }
     }
-    apply(db, &changes).await?;
+    apply(db, &[(by, changes)]).await?;
     Ok(released)
 }
 
-/// Erases the machine and hardware ids of some registrations that were released long enough ago, also from the trail; says how
-/// many.
+/// Erases the machine and hardware ids of some registrations that were released long enough ago, also in the audit log; says
+/// of how many.
 pub(super) async fn erase(db: &impl Statements, now: Timestamp) -> Result<u64, Failed> {
     let before = now.plus_seconds(-ERASE_SECONDS).unix();
-    let due = db.ask(ERASABLE, vec![Box::new(before), Box::new(bigint(PIECE as u64))]).await?;
+    let due = db.ask(ERASABLE, vec![Box::new(before), Box::new(bigint(UPKEEP_BATCH as u64))]).await?;
     let ids = due.iter().map(|row| Columns(row).get::<Uuid>(0)).collect::<Result<Vec<_>, _>>()?;
     if ids.is_empty() {
         return Ok(0);
     }
     let known = db.ask(DISTRUSTED_OF, vec![Box::new(ids.clone())]).await?;
     db.run(ERASE, vec![Box::new(ids.clone())]).await?;
-    db.run(ERASE_FROM_TRAIL, vec![Box::new(ids.clone())]).await?;
-    // An id that no registration of the key has any more is not kept for the sake of distrusting it.
+    db.run(ERASE_FROM_AUDIT_LOG, vec![Box::new(ids.clone())]).await?;
+    // A distrusted id that no registration of the key has any more is forgotten.
     for row in known {
         let row = Columns(&row);
         let (key, kind, id): (i64, String, Uuid) = (row.get(0)?, row.get(1)?, row.get(2)?);
@@ -129,12 +141,16 @@ async fn set_done(db: &impl Statements, name: &'static str, now: Timestamp) -> R
     db.run(sql, vec![Box::new(name), Box::new(now.unix())]).await.map(drop)
 }
 
+const TAKE_LEASE: &str = "INSERT INTO leases AS l (name, holder, until)
+    VALUES ($1, $2, floor(extract(epoch FROM clock_timestamp()))::int8 + $3)
+    ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
+    WHERE l.holder = excluded.holder OR l.until < floor(extract(epoch FROM clock_timestamp()))::int8";
 const UNSEEN: &str =
     "SELECT id FROM registrations WHERE key = $1 AND (state = 'released') IS FALSE AND state = 'active'
     AND greatest(registered_at, last_seen_at) <= $2 LIMIT $3";
 const STILL_UNSEEN: &str = concat!(
     "SELECT ",
-    held_columns!(),
+    registration_columns!(),
     ", k.release_unseen_after, greatest(r.registered_at, r.last_seen_at)
      FROM registrations r JOIN keys k ON k.number = r.key
      WHERE r.id = ANY ($1::uuid[]) AND r.state = 'active' AND k.release_unseen_after IS NOT NULL"
@@ -146,7 +162,7 @@ const ERASABLE: &str = "SELECT id FROM registrations
     WHERE state = 'released' AND (machine IS NOT NULL OR hardware IS NOT NULL) AND ended_at <= $1
     LIMIT $2 FOR UPDATE SKIP LOCKED";
 const ERASE: &str = "UPDATE registrations SET machine = NULL, hardware = NULL WHERE id = ANY ($1::uuid[])";
-const ERASE_FROM_TRAIL: &str = "UPDATE events SET machine = NULL, hardware = NULL
+const ERASE_FROM_AUDIT_LOG: &str = "UPDATE events SET machine = NULL, hardware = NULL
     WHERE registration = ANY ($1::uuid[]) AND (machine IS NOT NULL OR hardware IS NOT NULL)";
 const DISTRUSTED_OF: &str = "SELECT DISTINCT d.key, d.kind, d.id FROM registrations r
     JOIN distrusted d ON d.key = r.key AND d.id = CASE d.kind WHEN 'machine' THEN r.machine ELSE r.hardware END

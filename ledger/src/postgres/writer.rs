@@ -1,8 +1,8 @@
-//! The one task of a node that writes seats, in groups that share a transaction.
+//! The one task of a node that writes seats, in batches that share a transaction.
 //!
-//! Owns the queue, the connection, BEGIN and COMMIT, and what each request is told when one of these fails. One task a node:
-//! requests of one key never wait for each other in the database, and the more of them come the larger are the groups. Knows
-//! no rule.
+//! Owns the queue, the connection, BEGIN and COMMIT, and what each caller gets when one of these fails. There is one task for
+//! each node, so that calls of one key never wait for each other in the database; the more of them come, the larger are the
+//! batches. Knows no rule.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -16,12 +16,14 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
+use super::batch::{self, Call, CallOutcome, Turn};
 use super::connect::{Connector, check_server};
 use super::failure::Failed;
-use super::group::{self, Answer, Ask, Turn};
-use super::listen::Bell;
-use crate::queue::{FairQueue, LANE_LIMIT, Lane, QUEUE_LIMIT, Rejected};
-use crate::{Policy, StoreError};
+use super::listen::ChangeNotifier;
+use crate::Policy;
+use crate::by::By;
+use crate::queue::{FairQueue, QUEUE_LIMIT, QUEUE_LIMIT_EACH, QueueKey, Rejected};
+use crate::store::StoreError;
 
 /// The handle of the writing task.
 pub(super) struct Writer {
@@ -32,15 +34,16 @@ pub(super) struct Writer {
 
 struct Request {
     now: Timestamp,
-    ask: Ask,
-    reply: oneshot::Sender<Result<Answer, StoreError>>,
+    by: By,
+    call: Call,
+    reply: oneshot::Sender<Result<CallOutcome, StoreError>>,
 }
 
 impl Writer {
-    /// Starts the task; `bell` rings after each group that changed something.
-    pub(super) fn start(connector: Connector, policy: Policy, bell: Bell) -> std::io::Result<Self> {
-        let queue = Arc::new(FairQueue::new(LANE_LIMIT, QUEUE_LIMIT));
-        let work = Work { queue: Arc::clone(&queue), connector, policy, bell, connection: None };
+    /// Starts the task; `notifier` is told of each batch that changed something.
+    pub(super) fn start(connector: Connector, policy: Policy, notifier: ChangeNotifier) -> std::io::Result<Self> {
+        let queue = Arc::new(FairQueue::new(QUEUE_LIMIT_EACH, QUEUE_LIMIT));
+        let work = Work { queue: Arc::clone(&queue), connector, policy, notifier, connection: None };
         // A thread of its own: waiting for the queue blocks, and what is read and written goes on in the runtime.
         let runtime = Handle::current();
         let (end, ended) = watch::channel(());
@@ -51,17 +54,23 @@ impl Writer {
         Ok(Writer { queue, ended })
     }
 
-    /// Carries `ask` out and answers when that is durable. It is carried out although the future is dropped.
-    pub(super) async fn run(&self, lane: Lane, now: Timestamp, ask: Ask) -> Result<Answer, StoreError> {
+    /// Carries `call` out; ends when that is durable. It is carried out although the future is dropped.
+    pub(super) async fn run(
+        &self,
+        key: QueueKey,
+        now: Timestamp,
+        by: By,
+        call: Call,
+    ) -> Result<CallOutcome, StoreError> {
         let (reply, answer) = oneshot::channel();
-        match self.queue.push(lane, Request { now, ask, reply }) {
+        match self.queue.push(key, Request { now, by, call, reply }) {
             Ok(()) => answer.await.unwrap_or_else(|_| Err(stopped())),
             Err(Rejected::Full) => Err(StoreError::Busy),
             Err(Rejected::Closed) => Err(stopped()),
         }
     }
 
-    /// Takes nothing more, and waits until everything that was taken is done.
+    /// Accepts nothing more, and waits until everything that was accepted is done.
     pub(super) async fn finish(&self) {
         self.queue.close();
         while self.ended.clone().changed().await.is_ok() {}
@@ -75,23 +84,24 @@ impl Drop for Writer {
     }
 }
 
-/// How long it is worth to wait for a group to fill. Where a commit takes long (a disk, a standby), those that were answered
-/// together come again together a moment later; a group of the first two of them would make the others wait for a whole commit.
+/// How long it pays to wait for a batch to fill. Where a commit takes long (a disk, a standby), clients that were answered
+/// together send their next requests together a moment later; a batch of the first two would make the others wait for a whole
+/// commit.
 #[derive(Default)]
 struct Pace {
-    /// Requests of the last two groups, and the time that the last one took.
+    /// Requests of the last two batches, and the time that the last one took.
     last: usize,
     before: usize,
     took: Duration,
-    /// Until when this group waits.
+    /// Until when this batch waits.
     until: Option<Instant>,
 }
 
 impl Pace {
-    /// One more request for a group of `gathered`: a quarter of the last group's time is waited for as many as the last two
-    /// groups had. A request that comes by itself waits for nobody.
-    fn wait_for_more(&mut self, gathered: usize, queue: &FairQueue<Request>) -> Option<Request> {
-        if self.last <= 1 || gathered >= self.last + self.before {
+    /// One more request for a batch of `collected`: a quarter of the last batch's time is waited for as many as the last two
+    /// batches had. A single request does not wait.
+    fn wait_for_more(&mut self, collected: usize, queue: &FairQueue<Request>) -> Option<Request> {
+        if self.last <= 1 || collected >= self.last + self.before {
             return None;
         }
         let patience = (self.took / 4).min(PATIENCE);
@@ -109,13 +119,13 @@ struct Work {
     queue: Arc<FairQueue<Request>>,
     connector: Connector,
     policy: Policy,
-    bell: Bell,
+    notifier: ChangeNotifier,
     connection: Option<ClientWrapper>,
 }
 
-/// Why a group was not carried out, or is not known to be.
+/// Why a batch was not carried out, or is not known to be.
 enum Lost {
-    /// It was rolled back: whoever caused that is not known.
+    /// It was rolled back; it is not known which request was the cause.
     RolledBack(Failed),
     /// The connection is gone, or the COMMIT may have been carried out.
     Unknown(StoreError),
@@ -123,7 +133,7 @@ enum Lost {
 
 impl Work {
     fn run(mut self, runtime: &Handle) {
-        // Whatever ends this thread, later requests are told so instead of waiting for ever.
+        // However this thread ends, later requests fail instead of waiting for ever.
         let _closing = CloseOnDrop(Arc::clone(&self.queue));
         let mut waiting: Vec<Request> = Vec::new();
         let mut pace = Pace::default();
@@ -134,22 +144,22 @@ impl Work {
                     None => return,
                 }
             }
-            while waiting.len() < GROUP
+            while waiting.len() < BATCH
                 && let Some(request) = self.queue.try_pop().or_else(|| pace.wait_for_more(waiting.len(), &self.queue))
             {
                 waiting.push(request);
             }
             let (asked, began) = (waiting.len(), Instant::now());
-            waiting = runtime.block_on(self.group(waiting));
+            waiting = runtime.block_on(self.batch(waiting));
             pace.note(asked, began.elapsed());
         }
     }
 
-    /// Carries a group out; gives back those that have to come again.
-    async fn group(&mut self, requests: Vec<Request>) -> Vec<Request> {
+    /// Carries a batch out; returns the requests that have to come again.
+    async fn batch(&mut self, requests: Vec<Request>) -> Vec<Request> {
         match self.transaction(&requests).await {
             Ok(turns) => answer(requests, turns),
-            // One of them, or another node, was in the way of all. Each by itself, only that one is.
+            // One of them, or another node, made all of them fail. One at a time, only that one fails.
             Err(Lost::RolledBack(failed)) if requests.len() > 1 || failed.may_pass() => {
                 let mut again = Vec::new();
                 for request in requests {
@@ -179,9 +189,9 @@ impl Work {
         }
     }
 
-    /// One transaction. After an error that the server has not answered with, the connection is given up.
+    /// One transaction. After an error that is not the server's answer, the connection is dropped.
     async fn transaction(&mut self, requests: &[Request]) -> Result<Vec<Turn>, Lost> {
-        let done = match timeout(GROUP_MOST, AssertUnwindSafe(self.carry_out(requests)).catch_unwind()).await {
+        let done = match timeout(BATCH_MOST, AssertUnwindSafe(self.carry_out(requests)).catch_unwind()).await {
             Ok(Ok(done)) => done,
             Ok(Err(_)) => Err(Lost::Unknown(StoreError::Internal("a request panicked".into()))),
             Err(_) => Err(Lost::Unknown(StoreError::Unavailable("no answer within twenty seconds".into()))),
@@ -195,10 +205,10 @@ impl Work {
     async fn carry_out(&mut self, requests: &[Request]) -> Result<Vec<Turn>, Lost> {
         self.connect().await.map_err(unknown)?;
         let Some(db) = &self.connection else { return Err(Lost::Unknown(stopped())) };
-        let asks: Vec<(Timestamp, &Ask)> = requests.iter().map(|request| (request.now, &request.ask)).collect();
+        let calls: Vec<_> = requests.iter().map(|request| (request.now, &request.by, &request.call)).collect();
         // Sent in this order, and not waited for one by one.
         let begin = db.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED").map_err(Failed::from);
-        let (turns, changed) = match try_join(begin, group::answer(db, &self.policy, &asks)).await {
+        let (turns, changed) = match try_join(begin, batch::carry_out(db, &self.policy, &calls)).await {
             Ok(((), answered)) => answered,
             Err(failed) if failed.is_answer() => {
                 db.batch_execute("ROLLBACK").await.map_err(|error| unknown(error.into()))?;
@@ -210,7 +220,7 @@ impl Work {
         // been the wait for a standby that failed.
         db.batch_execute("COMMIT").await.map_err(|error| Lost::Unknown(Failed::from(error).meaning(true)))?;
         if changed {
-            self.bell.ring();
+            self.notifier.changed();
         }
         Ok(turns)
     }
@@ -236,17 +246,17 @@ impl Drop for CloseOnDrop {
     }
 }
 
-/// Sends the answers of a group that is durable; gives back the requests that were put off.
+/// Sends the outcomes of a batch that is durable; returns the requests that were deferred.
 fn answer(requests: Vec<Request>, turns: Vec<Turn>) -> Vec<Request> {
-    let mut put_off = Vec::new();
+    let mut deferred = Vec::new();
     for (request, turn) in requests.into_iter().zip(turns) {
         match turn {
-            // Whoever asked may be gone; what was done is done.
-            Turn::Answered(answer) => drop(request.reply.send(Ok(answer))),
-            Turn::PutOff => put_off.push(request),
+            // The caller may be gone; the change stays.
+            Turn::Done(outcome) => drop(request.reply.send(Ok(outcome))),
+            Turn::Deferred => deferred.push(request),
         }
     }
-    put_off
+    deferred
 }
 
 fn refuse(requests: Vec<Request>, lost: &Lost) {
@@ -268,10 +278,10 @@ fn stopped() -> StoreError {
 }
 
 /// Requests that share a transaction, at the most.
-const GROUP: usize = 256;
-/// The longest wait for a group to fill.
+const BATCH: usize = 256;
+/// The longest wait for a batch to fill.
 const PATIENCE: Duration = Duration::from_millis(2);
-/// How often a request is tried that is in the way of others.
+/// How often a request is tried again that conflicts with another one.
 const TRIES: u32 = 5;
 /// The longest wait for one transaction: more than a connection and a lock may take.
-const GROUP_MOST: Duration = Duration::from_secs(20);
+const BATCH_MOST: Duration = Duration::from_secs(20);

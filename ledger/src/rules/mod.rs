@@ -1,28 +1,31 @@
 //! The seat rules: who gets a seat, who keeps it, who is the same machine.
 //!
-//! Owns the decisions of the contract's second section as pure functions over facts that a store has gathered. It must
-//! never do input or output, read a clock, or know that a database or HTTP exists: whoever calls it passes the time in
-//! and carries the decision out, facts and changes in one transaction.
+//! Owns the decisions of docs/seats.md as pure functions over facts that a store has read, and the reasons of each denial.
+//! It must not do input or output, read a clock, or know that databases or HTTP exist: the caller passes the time in and
+//! carries the decision out, with facts and changes in one transaction.
 
-mod giving_back;
-mod key;
-mod put;
-mod same;
+mod denied;
+mod key_terms;
+mod register;
+mod release;
+mod same_machine;
 
-pub use giving_back::{
-    GivingBack, HeldId, SupersededUse, distrusted_after, judge_delete, judge_release, judge_superseded_use,
+pub use denied::{Denied, Judged};
+pub use key_terms::{KeyState, KeyTerms};
+pub use register::{Decision, KnownId, RegisterFacts, judge_register};
+pub use release::{
+    RegistrationState, ReleaseDecision, SupersededUse, distrusted_after, judge_release, judge_superseded_use,
+    judge_unregister,
 };
-pub use key::{KeyState, Terms};
-pub use put::{KnownId, Put, PutFacts, judge_put};
-pub use same::{Candidate, Distrust};
+pub use same_machine::{Candidate, Distrust};
 
-use els_protocol::wire::{Os, Seats};
-use els_protocol::{Code, Label, MachineId, RegistrationId, Sha256Hex};
+use els_protocol::wire::Os;
+use els_protocol::{Label, MachineId, RegistrationId, Sha256Hex};
 
-/// Seconds for which a superseded credential goes on working.
+/// Seconds for which a superseded credential continues to work.
 pub const SUPERSEDED_SECONDS: i64 = 3600;
 
-/// All that a machine says when it asks for a seat: the body of PUT, decoded, its secrets hashed.
+/// What a machine says when it asks for a seat, its secrets hashed.
 #[derive(Debug, Clone)]
 pub struct RegisterCommand {
     /// The id that the machine chose.
@@ -35,37 +38,19 @@ pub struct RegisterCommand {
     pub machine: MachineId,
     /// The hardware id, if the machine has one.
     pub hardware: Option<MachineId>,
-    /// The administrator says: the registered machine, on new hardware.
+    /// The administrator says: this is the registered machine, on new hardware.
     pub moved: bool,
     /// The operating system.
     pub os: Os,
     /// The architecture.
     pub arch: String,
-    /// What the administrator calls the machine.
+    /// The administrator's name for the machine.
     pub label: Option<Label>,
 }
 
-/// A "no" that the contract foresees: it is an answer, not a failure. Nothing was changed.
+/// The rule by which two registrations are the same machine, in the order of docs/seats.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refusal {
-    /// The code on the wire.
-    pub code: Code,
-    /// With `no-free-seat`: the key's seats.
-    pub seats: Option<Seats>,
-}
-
-impl From<Code> for Refusal {
-    fn from(code: Code) -> Self {
-        Refusal { code, seats: None }
-    }
-}
-
-/// What the rules say: a value, or a refusal with its wire code.
-pub type Judged<T> = Result<T, Refusal>;
-
-/// Why two registrations are taken for one machine (the contract's numbers in order).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Likeness {
+pub enum MatchRule {
     /// Machine and hardware ids are equal.
     SameMachineAndHardware,
     /// Machine ids are equal, and the administrator said that the machine moved.
@@ -76,10 +61,10 @@ pub enum Likeness {
     SameHardwareOnly,
 }
 
-impl Likeness {
+impl MatchRule {
     /// Whether the old credential ends at once; otherwise it is superseded and has its hour.
     pub fn is_certain(self) -> bool {
-        matches!(self, Likeness::SameMachineAndHardware | Likeness::SameMachineMoved)
+        matches!(self, MatchRule::SameMachineAndHardware | MatchRule::SameMachineMoved)
     }
 }
 
@@ -108,8 +93,8 @@ mod tests {
     }
 
     /// Valid from -100 to 100, with 50 seconds of grace.
-    pub(super) fn terms() -> Terms {
-        Terms { state: KeyState::Active, starts: Some(at(-100)), expires: at(100), grace_seconds: 50 }
+    pub(super) fn key_terms() -> KeyTerms {
+        KeyTerms { state: KeyState::Active, starts: Some(at(-100)), expires: at(100), grace_seconds: 50 }
     }
 
     /// Machine `number` on hardware 9.

@@ -5,16 +5,23 @@
 use els_protocol::{MachineId, RegistrationId};
 use rusqlite::{Connection, params};
 
-use super::{early, trail};
-use crate::change::{Change, NewRegistration, Particulars};
-use crate::rows::likeness_text;
+use super::{audit_log, early_release, keys};
+use crate::by::By;
+use crate::change::{Change, Decided, NewRegistration, Particulars};
+use crate::rows::match_rule_text;
 
 /// Carries all of `changes` out, in their order.
-pub(super) fn apply(connection: &Connection, changes: &[Change]) -> rusqlite::Result<()> {
-    changes.iter().try_for_each(|change| one(connection, change))
+pub(super) fn apply(connection: &Connection, by: &By, changes: &[Change]) -> rusqlite::Result<()> {
+    changes.iter().try_for_each(|change| one(connection, by, change))
 }
 
-fn one(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
+/// Carries the changes of a decision out; gives its outcome.
+pub(super) fn carried_out<T>(connection: &Connection, by: &By, decided: Decided<T>) -> rusqlite::Result<T> {
+    apply(connection, by, &decided.changes)?;
+    Ok(decided.outcome)
+}
+
+fn one(connection: &Connection, by: &By, change: &Change) -> rusqlite::Result<()> {
     match change {
         Change::Insert(new) => insert(connection, new),
         Change::Update(particulars) => update(connection, particulars),
@@ -25,12 +32,12 @@ fn one(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
             )?
             .execute(params![id.as_bytes(), at.unix()])
             .map(drop),
-        Change::Supersede { id, at, successor, likeness } => connection
+        Change::Supersede { id, at, successor, rule } => connection
             .prepare_cached(
                 "UPDATE registrations SET state = 'superseded', ended_at = ?2, successor = ?3, likeness = ?4
                  WHERE id = ?1",
             )?
-            .execute(params![id.as_bytes(), at.unix(), successor.as_bytes(), likeness_text(*likeness)])
+            .execute(params![id.as_bytes(), at.unix(), successor.as_bytes(), match_rule_text(*rule)])
             .map(drop),
         Change::Follow { id, successor } => connection
             .prepare_cached("UPDATE registrations SET successor = ?2 WHERE id = ?1")?
@@ -47,7 +54,9 @@ fn one(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
             .prepare_cached("INSERT OR IGNORE INTO distrusted (key, kind, id, since) VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![key.0, kind.as_str(), id.as_bytes(), since.unix()])
             .map(drop),
-        Change::Remember { id, token_hash, client, at } => early::remember(connection, *at, id, token_hash, client),
+        Change::RememberEarly { id, token_hash, client, at } => {
+            early_release::remember(connection, *at, id, token_hash, client)
+        }
         Change::UseSeat(key) => {
             let taken = connection
                 .prepare_cached("UPDATE keys SET used = used + 1 WHERE number = ?1 AND used < seats")?
@@ -57,7 +66,14 @@ fn one(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
         Change::FreeSeat(key) => {
             connection.prepare_cached("UPDATE keys SET used = used - 1 WHERE number = ?1")?.execute([key.0]).map(drop)
         }
-        Change::Event(entry) => trail::write(connection, entry),
+        Change::UpdateKey(record) => keys::write(connection, record),
+        Change::SetKeyState { key, state } => keys::write_state(connection, *key, *state),
+        Change::EndSecrets { key, until } => keys::end_secrets(connection, *key, *until),
+        Change::AddSecret { key, hash } => keys::add_secret(connection, *key, hash),
+        Change::TrustAgain(key) => {
+            connection.prepare_cached("DELETE FROM distrusted WHERE key = ?1")?.execute([key.0]).map(drop)
+        }
+        Change::Event(entry) => audit_log::write(connection, by, entry),
     }
 }
 

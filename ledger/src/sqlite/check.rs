@@ -1,4 +1,4 @@
-//! Recounting: what the counters, the registrations and the trail say of each other.
+//! Recounting: what the counters, the registrations and the audit log say of each other.
 //!
 //! Owns the questions of `els-backend check`. It changes nothing.
 
@@ -49,12 +49,12 @@ const QUESTIONS: &[(&str, &str)] = &[
                  ORDER BY e.seq DESC LIMIT 1) AS said
             FROM registrations r)
          WHERE said IS NOT state LIMIT 1000",
-        "registration {} is {}, but the trail says {}",
+        "registration {} is {}, but the audit log says {}",
     ),
     (
         "SELECT DISTINCT lower(hex(e.registration)), e.kind FROM events e WHERE e.registration IS NOT NULL
          AND NOT EXISTS (SELECT 1 FROM registrations r WHERE r.id = e.registration) LIMIT 1000",
-        "the trail names registration {} ({}), which is not there",
+        "the audit log names registration {} ({}), which is not there",
     ),
     (
         "SELECT lower(hex(r.id)), lower(hex(r.successor)) FROM registrations r WHERE r.state = 'superseded'

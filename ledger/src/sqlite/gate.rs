@@ -1,13 +1,13 @@
 //! What the gate asks: credentials, keys, the feed of changes.
 //!
-//! Owns reading them at one moment. The feed is the trail: its sequence is given inside the one writing transaction, so
-//! that whoever has read up to a number has missed nothing before it.
+//! Owns reading them at one moment. The feed is the audit log: its numbers are given inside the one writing transaction, so
+//! that a reader who has read up to a number has missed nothing before it.
 
 use els_protocol::{RegistrationId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::row::{hash, holder_state, id, invalid, key_id, key_state, optional_time, time};
-use crate::{Credential, Cursor, Feed, FeedItem, KeyNumber, KeyStanding, Lookup, rows};
+use super::row::{hash, id, invalid, key_id, key_state, optional_time, registration_state, time};
+use crate::{Credential, Cursor, Feed, FeedItem, GateKey, KeyNumber, Lookup, rows};
 
 /// One credential and its key.
 pub(super) fn lookup(connection: &Connection, id: &RegistrationId) -> rusqlite::Result<Lookup> {
@@ -22,8 +22,8 @@ pub(super) fn lookup(connection: &Connection, id: &RegistrationId) -> rusqlite::
             if row.get_ref(1)? == rusqlite::types::ValueRef::Null {
                 return Ok(Lookup { as_of, found: None });
             }
-            let key = standing(row, 4)?;
-            let state = rows::credential_state(holder_state(row, 2)?, optional_time(row, 3)?)
+            let key = key(row, 4)?;
+            let state = rows::credential_state(registration_state(row, 2)?, optional_time(row, 3)?)
                 .ok_or_else(|| invalid(3, "a superseded registration without its time"))?;
             let credential = Credential { token_hash: hash(row, 1)?, key: key.number, state };
             Ok(Lookup { as_of, found: Some((credential, key)) })
@@ -31,10 +31,10 @@ pub(super) fn lookup(connection: &Connection, id: &RegistrationId) -> rusqlite::
 }
 
 /// One key.
-pub(super) fn key_standing(connection: &Connection, key: KeyNumber) -> rusqlite::Result<Option<KeyStanding>> {
+pub(super) fn gate_key(connection: &Connection, number: KeyNumber) -> rusqlite::Result<Option<GateKey>> {
     connection
         .prepare_cached("SELECT number, id, product, state, starts, expires FROM keys WHERE number = ?1")?
-        .query_row([key.0], |row| standing(row, 0))
+        .query_row([number.0], |row| key(row, 0))
         .optional()
 }
 
@@ -72,8 +72,8 @@ pub(super) fn seen(connection: &Connection, batch: &[(RegistrationId, Timestamp)
     Ok(())
 }
 
-fn standing(row: &Row<'_>, from: usize) -> rusqlite::Result<KeyStanding> {
-    Ok(KeyStanding {
+fn key(row: &Row<'_>, from: usize) -> rusqlite::Result<GateKey> {
+    Ok(GateKey {
         number: KeyNumber(row.get(from)?),
         id: key_id(row, from + 1)?,
         product: row.get(from + 2)?,

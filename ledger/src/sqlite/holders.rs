@@ -1,14 +1,16 @@
-//! Lists of registrations: for whoever holds the key, and for the administrator.
+//! Lists of registrations: for holders of the key, and for the vendor.
 
-use els_protocol::wire::SeatHolder;
-use els_protocol::{Code, RegistrationId, Sha256Hex, Timestamp};
+use els_protocol::wire::{RegistrationState, SeatHolder};
+use els_protocol::{RegistrationId, Sha256Hex, Timestamp};
 use rusqlite::{Connection, Row, params};
 
-use super::held::key_by_secret;
-use super::row::{holder_state, invalid, key_id, label, machine_id, optional_time, os, time};
-use crate::rows::Key;
-use crate::rules::Judged;
-use crate::{Holder, KeyId, SeatPage};
+use super::facts::key_by_secret;
+use super::row::{key_id, label, machine_id, optional_time, os, registration_state, time};
+use crate::outcome::SeatPage;
+use crate::rows::KeyRow;
+use crate::rules::{Denied, Judged};
+use crate::scope::{Scope, within_scope};
+use crate::{Holder, KeyNumber};
 
 /// One page of the machines that hold a key's seats.
 pub(super) fn page(
@@ -19,7 +21,7 @@ pub(super) fn page(
     limit: u32,
 ) -> rusqlite::Result<Judged<SeatPage>> {
     let Some(key) = key_by_secret(connection, now, secret)? else {
-        return Ok(Err(Code::UnknownKey.into()));
+        return Ok(Err(Denied::UnknownKey));
     };
     let found = active(connection, &key, after, limit.saturating_add(1))?;
     Ok(Ok(key.page(found, limit)))
@@ -28,23 +30,24 @@ pub(super) fn page(
 /// The registrations of a key that are active or superseded.
 pub(super) fn of_key(
     connection: &Connection,
-    key: &KeyId,
+    key: KeyNumber,
     after: Option<RegistrationId>,
     limit: u32,
 ) -> rusqlite::Result<Vec<Holder>> {
     let from = first_bytes(after.as_ref());
     connection
         .prepare_cached(&format!(
-            "{HOLDER} WHERE r.key = (SELECT number FROM keys WHERE id = ?1) AND r.state <> 'released' AND r.id > ?2
-             ORDER BY r.id LIMIT ?3"
+            "{HOLDER} WHERE r.key = ?1 AND r.state <> 'released' AND r.id > ?2 ORDER BY r.id LIMIT ?3"
         ))?
-        .query_map(params![key.as_str(), from, limit], holder)?
+        .query_map(params![key.0, from, limit], holder)?
         .collect()
 }
 
 /// Registrations that a text leads to: a whole id, or part of a label.
 pub(super) fn find(
     connection: &Connection,
+    now: Timestamp,
+    scope: &Scope,
     id: Option<RegistrationId>,
     pattern: &str,
     limit: u32,
@@ -52,32 +55,35 @@ pub(super) fn find(
     let id = id.as_ref().map(RegistrationId::as_bytes);
     connection
         .prepare_cached(&format!(
-            "{HOLDER} WHERE r.id = ?1 OR r.label LIKE ?2 ESCAPE '\\' ORDER BY r.registered_at, r.id LIMIT ?3"
+            "{HOLDER} WHERE (r.id = ?1 OR r.label LIKE ?2 ESCAPE '\\') AND {} ORDER BY r.registered_at, r.id LIMIT ?3",
+            within_scope!("r.key", "?4", "?5")
         ))?
-        .query_map(params![id, pattern, limit], holder)?
+        .query_map(params![id, pattern, limit, scope.key_hash().map(|hash| hash.0), now.unix()], holder)?
         .collect()
 }
 
 fn active(
     connection: &Connection,
-    key: &Key,
+    key: &KeyRow,
     after: Option<RegistrationId>,
     limit: u32,
 ) -> rusqlite::Result<Vec<SeatHolder>> {
     connection
         .prepare_cached(
-            "SELECT id, label, machine, os, os_version, arch, registered_at, last_seen_at FROM registrations
+            "SELECT id, label, os, os_version, arch, registered_at, last_seen_at FROM registrations
              WHERE key = ?1 AND state <> 'released' AND state = 'active' AND id > ?2 ORDER BY id LIMIT ?3",
         )?
         .query_map(params![key.number.0, first_bytes(after.as_ref()), limit], |row| {
             Ok(SeatHolder {
                 registration: row.get(0).map(RegistrationId::from_bytes)?,
+                state: RegistrationState::Active,
+                until: None,
                 label: label(row, 1)?,
-                machine: machine_id(row, 2)?.ok_or_else(|| invalid(2, "an active registration without machine id"))?,
-                os: os(row, 3)?,
-                arch: row.get(5)?,
-                registered_at: time(row, 6)?,
-                last_seen_at: optional_time(row, 7)?,
+                os: os(row, 2)?,
+                arch: row.get(4)?,
+                registered_at: time(row, 5)?,
+                last_seen_at: optional_time(row, 6)?,
+                networks: None,
             })
         })?
         .collect()
@@ -92,7 +98,7 @@ fn holder(row: &Row<'_>) -> rusqlite::Result<Holder> {
     Ok(Holder {
         registration: row.get(0).map(RegistrationId::from_bytes)?,
         key_id: key_id(row, 1)?,
-        state: holder_state(row, 2)?,
+        state: registration_state(row, 2)?,
         label: label(row, 3)?,
         machine: machine_id(row, 4)?,
         hardware: machine_id(row, 5)?,

@@ -1,32 +1,32 @@
-//! Keys as the administrator sees them: making, changing, finding.
+//! Keys as the vendor sees them: making, changing, finding.
 //!
-//! Owns the tables `keys` and `secrets`. Every change is an event of the trail, in the transaction of its caller.
+//! Owns the tables `keys` and `secrets`. What a change means, and what the audit log says of it, is decided in `crate::keys`.
 
 use els_protocol::wire::Seats;
 use els_protocol::{MachineId, Sha256Hex, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
+use super::apply::{apply, carried_out};
 use super::row::{key_id, key_state, optional_time, time};
-use super::trail;
+use crate::by::By;
+use crate::keys::{self, SecretOwner};
+use crate::outcome::{Created, KeyUpdate, Rotation, StateChange};
 use crate::rows::key_state_text;
-use crate::rules::{Judged, KeyState};
-use crate::{ContractTaken, Created, KeyChange, KeyId, KeyNumber, KeyRecord, NewKey, Rotation, terms};
+use crate::rules::KeyState;
+use crate::scope::{Scope, within_scope};
+use crate::{KeyChange, KeyId, KeyNumber, KeyRecord, NewKey};
 
 /// Makes a key, or finds the one that was made by the same command before.
 pub(super) fn create(
     connection: &Connection,
     now: Timestamp,
+    by: &By,
     new: &NewKey,
     secret: &Sha256Hex,
 ) -> rusqlite::Result<Created> {
-    let owner = owner(connection, secret)?;
-    if let Some(contract) = &new.contract
-        && let Some(present) = by_contract(connection, contract)?
-    {
-        return Ok(terms::made_before(present, new, owner));
-    }
-    if let Some(owner) = owner {
-        return Ok(Created::SecretTaken(required(connection, owner)?.key_id));
+    let same_contract = same_contract(connection, new.contract.as_deref())?;
+    if let Some(found) = keys::made_before(new, same_contract, owner(connection, secret)?) {
+        return Ok(found);
     }
     connection
         .prepare_cached(
@@ -48,143 +48,161 @@ pub(super) fn create(
             now.unix(),
         ])?;
     let number = KeyNumber(connection.last_insert_rowid());
-    add_secret(connection, number, secret)?;
-    trail::write(connection, &terms::created(now, number, new))?;
-    required(connection, number).map(Created::New)
+    apply(connection, by, &keys::made(now, number, new, secret))?;
+    let made = one(connection, "number = ?1", &[&number.0])?;
+    made.map(Created::New).ok_or(rusqlite::Error::QueryReturnedNoRows)
 }
 
 /// One key.
-pub(super) fn by_id(connection: &Connection, id: &KeyId) -> rusqlite::Result<Option<KeyRecord>> {
-    one(connection, "id = ?1", id.as_str())
+pub(super) fn by_id(
+    connection: &Connection,
+    now: Timestamp,
+    scope: &Scope,
+    id: &KeyId,
+) -> rusqlite::Result<Option<KeyRecord>> {
+    let condition = concat!("id = ?1 AND ", within_scope!("number", "?2", "?3"));
+    one(connection, condition, params![id.as_str(), hash(scope), now.unix()])
 }
 
-/// Keys in the order of their making.
-pub(super) fn list(connection: &Connection, after: Option<KeyNumber>, limit: u32) -> rusqlite::Result<Vec<KeyRecord>> {
+/// Keys in the order in which they were made.
+pub(super) fn list(
+    connection: &Connection,
+    now: Timestamp,
+    scope: &Scope,
+    after: Option<KeyNumber>,
+    limit: u32,
+) -> rusqlite::Result<Vec<KeyRecord>> {
     let after = after.map_or(0, |after| after.0);
-    many(connection, "number > ?1 ORDER BY number LIMIT ?2", params![after, limit])
+    let condition = concat!("number > ?1 AND ", within_scope!("number", "?3", "?4"), " ORDER BY number LIMIT ?2");
+    many(connection, condition, params![after, limit, hash(scope), now.unix()])
 }
 
 /// Keys that a text leads to. `pattern` is for LIKE with `\` as its escape.
-pub(super) fn find(connection: &Connection, text: &str, pattern: &str, limit: u32) -> rusqlite::Result<Vec<KeyRecord>> {
-    let condition = "id = ?1 OR contract LIKE ?2 ESCAPE '\\' OR reseller LIKE ?2 ESCAPE '\\' ORDER BY number LIMIT ?3";
-    many(connection, condition, params![text, pattern, limit])
+pub(super) fn find(
+    connection: &Connection,
+    now: Timestamp,
+    scope: &Scope,
+    text: &str,
+    pattern: &str,
+    limit: u32,
+) -> rusqlite::Result<Vec<KeyRecord>> {
+    let condition = concat!(
+        "(id = ?1 OR contract LIKE ?2 ESCAPE '\\' OR reseller LIKE ?2 ESCAPE '\\') AND ",
+        within_scope!("number", "?4", "?5"),
+        " ORDER BY number LIMIT ?3"
+    );
+    many(connection, condition, params![text, pattern, limit, hash(scope), now.unix()])
 }
 
-/// Changes what is named.
+/// Changes what `change` names.
 pub(super) fn update(
     connection: &Connection,
     now: Timestamp,
+    scope: &Scope,
+    by: &By,
     id: &KeyId,
     change: &KeyChange,
-) -> rusqlite::Result<Option<Result<KeyRecord, ContractTaken>>> {
-    let Some(before) = by_id(connection, id)? else { return Ok(None) };
-    let after = terms::changed(&before, change);
-    if before.contract != after.contract
-        && let Some(contract) = &after.contract
-        && let Some(other) = by_contract(connection, contract)?
-    {
-        return Ok(Some(Err(ContractTaken(other.key_id))));
-    }
-    if change.trust_again && !before.distrusted.is_empty() {
-        connection.prepare_cached("DELETE FROM distrusted WHERE key = ?1")?.execute([before.number.0])?;
-        trail::write(connection, &terms::trusted_again(now, &before))?;
-    }
-    if let Some(entry) = terms::updated(now, &before, &after) {
-        connection
-            .prepare_cached(
-                "UPDATE keys SET product = ?2, seats = ?3, starts = ?4, expires = ?5, contract = ?6, reseller = ?7,
-                 note = ?8, release_unseen_after = ?9, self_release = ?10 WHERE number = ?1",
-            )?
-            .execute(params![
-                before.number.0,
-                after.product,
-                after.seats.total,
-                after.starts.map(Timestamp::unix),
-                after.expires.unix(),
-                after.contract,
-                after.reseller,
-                after.note,
-                after.release_unseen_after,
-                after.self_release,
-            ])?;
-        trail::write(connection, &entry)?;
-    }
-    required(connection, before.number).map(|record| Some(Ok(record)))
+) -> rusqlite::Result<KeyUpdate> {
+    let Some(before) = by_id(connection, now, scope, id)? else { return Ok(KeyUpdate::NoSuchKey) };
+    let same_contract = same_contract(connection, change.contract.as_ref().and_then(Option::as_deref))?;
+    carried_out(connection, by, keys::update(now, &before, change, same_contract))
 }
 
-/// Suspends, resumes, revokes. Saying again what is so already changes nothing.
+/// Suspends, resumes or revokes.
 pub(super) fn set_state(
     connection: &Connection,
     now: Timestamp,
+    scope: &Scope,
+    by: &By,
     id: &KeyId,
     state: KeyState,
-) -> rusqlite::Result<Option<Judged<KeyRecord>>> {
-    let Some(before) = by_id(connection, id)? else { return Ok(None) };
-    if before.state == state {
-        return Ok(Some(Ok(before)));
-    }
-    if before.state == KeyState::Revoked {
-        return Ok(Some(Err(els_protocol::Code::KeyRevoked.into())));
-    }
-    connection
-        .prepare_cached("UPDATE keys SET state = ?2 WHERE number = ?1")?
-        .execute(params![before.number.0, key_state_text(state)])?;
-    trail::write(connection, &terms::state_changed(now, before.number, state))?;
-    Ok(Some(Ok(KeyRecord { state, ..before })))
+) -> rusqlite::Result<StateChange> {
+    let Some(before) = by_id(connection, now, scope, id)? else { return Ok(StateChange::NoSuchKey) };
+    carried_out(connection, by, keys::set_state(now, before, state))
 }
 
-/// Gives a key a new secret. Without `old_until` every older one ends now.
+/// Gives a key a new secret.
 pub(super) fn rotate(
     connection: &Connection,
     now: Timestamp,
+    scope: &Scope,
+    by: &By,
     id: &KeyId,
     secret: &Sha256Hex,
     old_until: Option<Timestamp>,
-) -> rusqlite::Result<Option<Rotation>> {
-    let Some(key) = by_id(connection, id)? else { return Ok(None) };
-    if key.state == KeyState::Revoked {
-        return Ok(Some(Rotation::Revoked));
-    }
-    if let Some(owner) = owner(connection, secret)? {
-        return Ok(Some(Rotation::SecretTaken(required(connection, owner)?.key_id)));
-    }
-    // A secret that was to end earlier still does.
-    connection
-        .prepare_cached("UPDATE secrets SET until = min(coalesce(until, ?2), ?2) WHERE key = ?1")?
-        .execute(params![key.number.0, old_until.unwrap_or(now).unix()])?;
-    add_secret(connection, key.number, secret)?;
-    trail::write(connection, &terms::rotated(now, key.number, old_until))?;
-    Ok(Some(Rotation::Rotated))
+) -> rusqlite::Result<Rotation> {
+    let Some(key) = by_id(connection, now, scope, id)? else { return Ok(Rotation::NoSuchKey) };
+    carried_out(connection, by, keys::rotate(now, &key, secret, owner(connection, secret)?, old_until))
 }
 
-fn add_secret(connection: &Connection, key: KeyNumber, secret: &Sha256Hex) -> rusqlite::Result<()> {
+/// Writes the terms of a key.
+pub(super) fn write(connection: &Connection, key: &KeyRecord) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE keys SET product = ?2, seats = ?3, starts = ?4, expires = ?5, contract = ?6, reseller = ?7,
+             note = ?8, release_unseen_after = ?9, self_release = ?10 WHERE number = ?1",
+        )?
+        .execute(params![
+            key.number.0,
+            key.product,
+            key.seats.total,
+            key.starts.map(Timestamp::unix),
+            key.expires.unix(),
+            key.contract,
+            key.reseller,
+            key.note,
+            key.release_unseen_after,
+            key.self_release,
+        ])
+        .map(drop)
+}
+
+/// Writes the state of a key.
+pub(super) fn write_state(connection: &Connection, key: KeyNumber, state: KeyState) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE keys SET state = ?2 WHERE number = ?1")?
+        .execute(params![key.0, key_state_text(state)])
+        .map(drop)
+}
+
+/// Ends the secrets of a key, but for those that end earlier.
+pub(super) fn end_secrets(connection: &Connection, key: KeyNumber, until: Timestamp) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE secrets SET until = min(coalesce(until, ?2), ?2) WHERE key = ?1")?
+        .execute([key.0, until.unix()])
+        .map(drop)
+}
+
+/// Gives a key one more secret.
+pub(super) fn add_secret(connection: &Connection, key: KeyNumber, secret: &Sha256Hex) -> rusqlite::Result<()> {
     connection
         .prepare_cached("INSERT INTO secrets (hash, key) VALUES (?1, ?2)")?
         .execute(params![secret.0, key.0])
         .map(drop)
 }
 
-/// Whose secret this is, or was.
-fn owner(connection: &Connection, secret: &Sha256Hex) -> rusqlite::Result<Option<KeyNumber>> {
+/// The key that has, or had, this secret.
+fn owner(connection: &Connection, secret: &Sha256Hex) -> rusqlite::Result<Option<SecretOwner>> {
     connection
-        .prepare_cached("SELECT key FROM secrets WHERE hash = ?1")?
-        .query_row([secret.0], |row| row.get(0).map(KeyNumber))
+        .prepare_cached("SELECT k.number, k.id FROM secrets s JOIN keys k ON k.number = s.key WHERE s.hash = ?1")?
+        .query_row([secret.0], |row| Ok((KeyNumber(row.get(0)?), key_id(row, 1)?)))
         .optional()
 }
 
-fn by_contract(connection: &Connection, contract: &str) -> rusqlite::Result<Option<KeyRecord>> {
-    one(connection, "contract = ?1", contract)
+/// The key with this contract, if one is named.
+fn same_contract(connection: &Connection, contract: Option<&str>) -> rusqlite::Result<Option<KeyRecord>> {
+    contract.map_or(Ok(None), |contract| one(connection, "contract = ?1", &[&contract]))
 }
 
-fn required(connection: &Connection, number: KeyNumber) -> rusqlite::Result<KeyRecord> {
-    one(connection, "number = ?1", number.0)?.ok_or(rusqlite::Error::QueryReturnedNoRows)
+fn hash(scope: &Scope) -> Option<[u8; 32]> {
+    scope.key_hash().map(|hash| hash.0)
 }
 
-fn one(connection: &Connection, condition: &str, value: impl rusqlite::ToSql) -> rusqlite::Result<Option<KeyRecord>> {
-    many(connection, condition, params![value]).map(|found| found.into_iter().next())
+fn one(connection: &Connection, condition: &str, values: &[&dyn ToSql]) -> rusqlite::Result<Option<KeyRecord>> {
+    many(connection, condition, values).map(|found| found.into_iter().next())
 }
 
-fn many(connection: &Connection, condition: &str, values: &[&dyn rusqlite::ToSql]) -> rusqlite::Result<Vec<KeyRecord>> {
+fn many(connection: &Connection, condition: &str, values: &[&dyn ToSql]) -> rusqlite::Result<Vec<KeyRecord>> {
     let mut found: Vec<KeyRecord> = connection
         .prepare_cached(&format!(
             "SELECT number, id, state, product, seats, used, starts, expires, contract, reseller, note,

@@ -1,22 +1,22 @@
 //! The store on SQLite: one file, embedded.
 //!
-//! Owns which connection does what: one thread writes in groups, a few connections read. The tables are its modules'
-//! affair; the rules are `license`'s.
+//! Owns which connection does what: one thread writes in batches, a few connections read. The tables belong to its modules,
+//! the rules to `rules`.
 
 mod apply;
+mod audit_log;
 mod backup;
 mod check;
-mod early;
+mod early_release;
+mod facts;
 mod gate;
-mod giving_back;
-mod held;
 mod holders;
 mod keys;
 mod open;
 mod readers;
 mod register;
+mod release;
 mod row;
-mod trail;
 mod upkeep;
 mod writer;
 
@@ -30,17 +30,26 @@ use std::path::Path;
 use async_trait::async_trait;
 use els_protocol::{RegistrationId, Sha256Hex, Timestamp};
 use rusqlite::{Connection, ErrorCode};
+use tokio::sync::watch;
 
-use super::queue::{LANE_OF_GATE, LANE_OF_UPKEEP, LANE_OF_VENDOR, lane, lane_of_client};
-use super::rows::{PIECE, SEEN_PIECE, like_anywhere};
-use super::{
-    ContractTaken, Created, Cursor, Deleted, Event, EventFilter, Feed, Found, Holder, Housekeeping, KeyChange, KeyId,
-    KeyNumber, KeyRecord, KeyStanding, Lookup, NewKey, Opening, Policy, Registered, RegistrationView, Rotation,
-    SeatPage, Store, StoreError, seats,
+use self::readers::Readers;
+use self::writer::Writer;
+use crate::by::By;
+use crate::outcome::{
+    Created, KeyUpdate, Registered, RegistrationView, ReleaseOutcome, Rotation, SeatPage, StateChange,
 };
+use crate::queue::{
+    QUEUE_KEY_OF_GATE, QUEUE_KEY_OF_UPKEEP, QUEUE_KEY_OF_VENDOR, queue_key, queue_key_of_client, queue_key_of_scope,
+};
+use crate::rows::like_anywhere;
 use crate::rules::{Judged, KeyState, RegisterCommand};
-use readers::Readers;
-use writer::Writer;
+use crate::scope::Scope;
+use crate::steps::{self, Steps};
+use crate::store::{Administration, GateFeed, SeatStore, StoreError, Upkeep};
+use crate::{
+    Cursor, Event, EventFilter, Feed, Found, GateKey, Holder, KeyChange, KeyId, KeyNumber, KeyRecord, Lookup, NewKey,
+    Opening, Policy, seats,
+};
 
 /// The store. Dropping it waits until everything that was accepted is durable.
 pub struct SqliteStore {
@@ -75,216 +84,277 @@ pub(super) fn open_to_fill(path: &Path) -> anyhow::Result<Connection> {
 }
 
 #[async_trait]
-impl Store for SqliteStore {
-    async fn register(&self, now: Timestamp, command: RegisterCommand) -> Result<Judged<Registered>, StoreError> {
+impl SeatStore for SqliteStore {
+    async fn register(
+        &self,
+        now: Timestamp,
+        by: By,
+        command: RegisterCommand,
+    ) -> Result<Judged<Registered>, StoreError> {
         let policy = self.policy.clone();
-        let lane = lane(&command.key_hash);
-        self.writer.run(lane, move |db| register::register(db, &policy, now, &command)).await
+        let key = queue_key(&command.key_hash);
+        self.writer.run(key, move |db| register::register(db, &policy, now, &by, &command)).await
     }
 
     async fn registration(
         &self,
         now: Timestamp,
+        by: By,
         id: RegistrationId,
         token_hash: Sha256Hex,
     ) -> Result<Judged<RegistrationView>, StoreError> {
-        let policy = self.policy.clone();
-        let (view, overdue) = self.readers.ask(move |db| own_view(db, &policy, now, &id, &token_hash)).await?;
-        if !overdue {
-            return Ok(view);
-        }
-        self.superseded_used(now, id).await?;
-        let policy = self.policy.clone();
-        self.readers.ask(move |db| own_view(db, &policy, now, &id, &token_hash)).await.map(|(view, _)| view)
+        steps::registration(self, now, by, id, token_hash).await
     }
 
-    async fn delete(
+    async fn unregister(
         &self,
         now: Timestamp,
+        by: By,
         id: RegistrationId,
         token_hash: Sha256Hex,
         client: IpAddr,
-    ) -> Result<Judged<Deleted>, StoreError> {
-        // Which key it is, nobody knows yet; and who asks for ids that nobody has seen, waits for himself alone.
-        self.writer.run(lane_of_client(client), move |db| giving_back::delete(db, now, &id, &token_hash, client)).await
+    ) -> Result<Judged<ReleaseOutcome>, StoreError> {
+        let work = move |db: &Connection| release::unregister(db, now, &by, &id, &token_hash, client);
+        self.writer.run(queue_key_of_client(client), work).await
     }
 
-    async fn seats(
+    async fn seat_page(
         &self,
         now: Timestamp,
         key_hash: Sha256Hex,
         after: Option<RegistrationId>,
         limit: u32,
     ) -> Result<Judged<SeatPage>, StoreError> {
-        self.readers.ask(move |db| holders::page(db, now, &key_hash, after, limit)).await
+        self.readers.read(move |db| holders::page(db, now, &key_hash, after, limit)).await
     }
 
-    async fn release(
+    async fn release_seat(
         &self,
         now: Timestamp,
-        key_hash: Sha256Hex,
+        scope: Scope,
+        by: By,
         id: RegistrationId,
-    ) -> Result<Judged<Deleted>, StoreError> {
-        self.writer.run(lane(&key_hash), move |db| giving_back::release(db, now, &key_hash, &id)).await
+    ) -> Result<Judged<ReleaseOutcome>, StoreError> {
+        self.writer.run(queue_key_of_scope(&scope), move |db| release::release(db, now, &scope, &by, &id)).await
     }
+}
 
+#[async_trait]
+impl GateFeed for SqliteStore {
     async fn credential(&self, id: RegistrationId) -> Result<Lookup, StoreError> {
-        self.readers.ask(move |db| gate::lookup(db, &id)).await
+        self.readers.read(move |db| gate::lookup(db, &id)).await
     }
 
-    async fn key_standing(&self, key: KeyNumber) -> Result<Option<KeyStanding>, StoreError> {
-        self.readers.ask(move |db| gate::key_standing(db, key)).await
+    async fn gate_key(&self, key: KeyNumber) -> Result<Option<GateKey>, StoreError> {
+        self.readers.read(move |db| gate::gate_key(db, key)).await
     }
 
     async fn feed(&self, after: Cursor, limit: u32) -> Result<Feed, StoreError> {
-        self.readers.ask(move |db| gate::feed(db, after, limit)).await
+        self.readers.read(move |db| gate::feed(db, after, limit)).await
     }
 
     async fn feed_end(&self) -> Result<Cursor, StoreError> {
-        self.readers.ask(gate::feed_end).await
+        self.readers.read(gate::feed_end).await
     }
 
-    fn feed_hint(&self) -> tokio::sync::watch::Receiver<u64> {
+    fn feed_hint(&self) -> watch::Receiver<u64> {
         self.writer.grown()
     }
 
-    async fn superseded_used(&self, now: Timestamp, id: RegistrationId) -> Result<Lookup, StoreError> {
+    async fn superseded_used(&self, now: Timestamp, by: By, id: RegistrationId) -> Result<Lookup, StoreError> {
         let policy = self.policy.clone();
         let work = move |db: &Connection| {
-            giving_back::superseded_used(db, &policy, now, &id)?;
+            release::superseded_used(db, &policy, now, &by, &id)?;
             gate::lookup(db, &id)
         };
-        self.writer.run(LANE_OF_GATE, work).await
+        self.writer.run(QUEUE_KEY_OF_GATE, work).await
     }
 
     async fn seen(&self, batch: Vec<(RegistrationId, Timestamp)>) -> Result<(), StoreError> {
-        for piece in batch.chunks(SEEN_PIECE) {
-            let piece = piece.to_vec();
-            self.writer.run(LANE_OF_UPKEEP, move |db| gate::seen(db, &piece)).await?;
-        }
-        Ok(())
+        steps::seen(self, batch).await
+    }
+}
+
+#[async_trait]
+impl Administration for SqliteStore {
+    async fn create_key(
+        &self,
+        now: Timestamp,
+        by: By,
+        key: NewKey,
+        key_hash: Sha256Hex,
+    ) -> Result<Created, StoreError> {
+        self.writer.run(QUEUE_KEY_OF_VENDOR, move |db| keys::create(db, now, &by, &key, &key_hash)).await
     }
 
-    async fn housekeeping(&self, now: Timestamp) -> Result<Housekeeping, StoreError> {
-        let mut done = Housekeeping::default();
-        self.writer.run(LANE_OF_UPKEEP, move |db| upkeep::gate_is_up(db, now)).await?;
-        if self.readers.ask(move |db| upkeep::search_is_due(db, now)).await? {
-            loop {
-                let unseen = self.readers.ask(move |db| upkeep::unseen(db, now)).await?;
-                let found = unseen.len();
-                let released =
-                    self.writer.run(LANE_OF_UPKEEP, move |db| upkeep::release_unseen(db, now, &unseen)).await?;
-                done.released += released;
-                // Where all that were found have been seen meanwhile, the next search is soon enough.
-                if found < PIECE || released == 0 {
-                    break;
-                }
-            }
-            self.writer.run(LANE_OF_UPKEEP, move |db| upkeep::search_is_done(db, now)).await?;
-        }
-        loop {
-            let erased = self.writer.run(LANE_OF_UPKEEP, move |db| upkeep::erase(db, now)).await?;
-            done.erased += erased;
-            if erased < PIECE as u64 {
-                break;
-            }
-        }
-        done.forgotten = self.writer.run(LANE_OF_UPKEEP, move |db| early::forget(db, now)).await?;
-        Ok(done)
-    }
-
-    async fn health(&self) -> Result<(), StoreError> {
-        self.readers.ask(|db| db.query_row("SELECT count(*) FROM upkeep", [], |_| Ok(()))).await?;
-        // An empty transaction: it needs the lock for writing, and writes nothing.
-        self.writer.run(LANE_OF_UPKEEP, |_| Ok(())).await
-    }
-
-    async fn create_key(&self, now: Timestamp, key: NewKey, key_hash: Sha256Hex) -> Result<Created, StoreError> {
-        self.writer.run(LANE_OF_VENDOR, move |db| keys::create(db, now, &key, &key_hash)).await
-    }
-
-    async fn key(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
+    async fn key(&self, now: Timestamp, scope: Scope, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
         let id = id.clone();
-        self.readers.ask(move |db| keys::by_id(db, &id)).await
+        self.readers.read(move |db| keys::by_id(db, now, &scope, &id)).await
     }
 
-    async fn keys(&self, after: Option<KeyNumber>, limit: u32) -> Result<Vec<KeyRecord>, StoreError> {
-        self.readers.ask(move |db| keys::list(db, after, limit)).await
+    async fn keys(
+        &self,
+        now: Timestamp,
+        scope: Scope,
+        after: Option<KeyNumber>,
+        limit: u32,
+    ) -> Result<Vec<KeyRecord>, StoreError> {
+        self.readers.read(move |db| keys::list(db, now, &scope, after, limit)).await
     }
 
     async fn update_key(
         &self,
         now: Timestamp,
+        scope: Scope,
+        by: By,
         id: &KeyId,
         change: KeyChange,
-    ) -> Result<Option<Result<KeyRecord, ContractTaken>>, StoreError> {
+    ) -> Result<KeyUpdate, StoreError> {
         let id = id.clone();
-        self.writer.run(LANE_OF_VENDOR, move |db| keys::update(db, now, &id, &change)).await
+        let work = move |db: &Connection| keys::update(db, now, &scope, &by, &id, &change);
+        self.writer.run(queue_key_of_scope(&scope), work).await
     }
 
     async fn set_key_state(
         &self,
         now: Timestamp,
+        scope: Scope,
+        by: By,
         id: &KeyId,
         state: KeyState,
-    ) -> Result<Option<Judged<KeyRecord>>, StoreError> {
+    ) -> Result<StateChange, StoreError> {
         let id = id.clone();
-        self.writer.run(LANE_OF_VENDOR, move |db| keys::set_state(db, now, &id, state)).await
+        let work = move |db: &Connection| keys::set_state(db, now, &scope, &by, &id, state);
+        self.writer.run(queue_key_of_scope(&scope), work).await
     }
 
     async fn rotate_key(
         &self,
         now: Timestamp,
+        scope: Scope,
+        by: By,
         id: &KeyId,
         key_hash: Sha256Hex,
         old_until: Option<Timestamp>,
-    ) -> Result<Option<Rotation>, StoreError> {
+    ) -> Result<Rotation, StoreError> {
         let id = id.clone();
-        self.writer.run(LANE_OF_VENDOR, move |db| keys::rotate(db, now, &id, &key_hash, old_until)).await
+        let work = move |db: &Connection| keys::rotate(db, now, &scope, &by, &id, &key_hash, old_until);
+        self.writer.run(queue_key_of_scope(&scope), work).await
     }
 
     async fn holders(
         &self,
+        now: Timestamp,
+        scope: Scope,
         key: &KeyId,
         after: Option<RegistrationId>,
         limit: u32,
     ) -> Result<Option<Vec<Holder>>, StoreError> {
         let key = key.clone();
         self.readers
-            .ask(move |db| match keys::by_id(db, &key)? {
-                Some(_) => holders::of_key(db, &key, after, limit).map(Some),
+            .read(move |db| match keys::by_id(db, now, &scope, &key)? {
+                Some(key) => holders::of_key(db, key.number, after, limit).map(Some),
                 None => Ok(None),
             })
             .await
     }
 
-    async fn release_seat(&self, now: Timestamp, id: RegistrationId) -> Result<Option<Deleted>, StoreError> {
-        let work = move |db: &Connection| giving_back::release_any(db, now, &id, "freed by the vendor".into());
-        self.writer.run(LANE_OF_VENDOR, work).await
-    }
-
-    async fn find(&self, text: &str, limit: u32) -> Result<Found, StoreError> {
+    async fn find(&self, now: Timestamp, scope: Scope, text: &str, limit: u32) -> Result<Found, StoreError> {
         let text = text.to_owned();
         let pattern = like_anywhere(&text);
         self.readers
-            .ask(move |db| {
+            .read(move |db| {
                 let id = RegistrationId::parse(&text.to_ascii_lowercase());
-                let keys = keys::find(db, &text, &pattern, limit)?;
-                Ok(Found { keys, registrations: holders::find(db, id, &pattern, limit)? })
+                let keys = keys::find(db, now, &scope, &text, &pattern, limit)?;
+                Ok(Found { keys, registrations: holders::find(db, now, &scope, id, &pattern, limit)? })
             })
             .await
     }
 
-    async fn events(&self, filter: EventFilter, after: Cursor, limit: u32) -> Result<Vec<Event>, StoreError> {
-        self.readers.ask(move |db| trail::events(db, &filter, after, limit)).await
+    async fn events(
+        &self,
+        now: Timestamp,
+        scope: Scope,
+        filter: EventFilter,
+        after: Cursor,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        self.readers.read(move |db| audit_log::events(db, now, &scope, &filter, after, limit)).await
     }
 
     async fn check(&self) -> Result<Vec<String>, StoreError> {
-        self.readers.ask(check::check).await
+        self.readers.read(check::check).await
     }
 }
 
-/// What an error of SQLite means to whoever asked. Its text names tables and files, never a value.
+#[async_trait]
+impl Upkeep for SqliteStore {
+    async fn take_lease(&self, job: &str, holder: &str, seconds: u32) -> Result<bool, StoreError> {
+        let (job, holder) = (job.to_owned(), holder.to_owned());
+        self.writer.run(QUEUE_KEY_OF_UPKEEP, move |db| upkeep::take_lease(db, &job, &holder, seconds)).await
+    }
+
+    async fn gate_is_up(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.writer.run(QUEUE_KEY_OF_UPKEEP, move |db| upkeep::gate_is_up(db, now)).await
+    }
+
+    async fn release_unseen(&self, now: Timestamp, by: By) -> Result<u64, StoreError> {
+        steps::release_unseen(self, now, by).await
+    }
+
+    async fn erase_ids(&self, now: Timestamp) -> Result<u64, StoreError> {
+        steps::erase_ids(self, now).await
+    }
+
+    async fn forget_early_releases(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.writer.run(QUEUE_KEY_OF_UPKEEP, move |db| early_release::forget(db, now)).await
+    }
+
+    async fn health(&self) -> Result<(), StoreError> {
+        self.readers.read(|db| db.query_row("SELECT count(*) FROM upkeep", [], |_| Ok(()))).await?;
+        // An empty transaction: it needs the lock for writing, and writes nothing.
+        self.writer.run(QUEUE_KEY_OF_UPKEEP, |_| Ok(())).await
+    }
+}
+
+#[async_trait]
+impl Steps for SqliteStore {
+    async fn own_view(
+        &self,
+        now: Timestamp,
+        id: RegistrationId,
+        token_hash: Sha256Hex,
+    ) -> Result<(Judged<RegistrationView>, bool), StoreError> {
+        let policy = self.policy.clone();
+        self.readers.read(move |db| own_view(db, &policy, now, &id, &token_hash)).await
+    }
+
+    async fn note_seen(&self, batch: Vec<(RegistrationId, Timestamp)>) -> Result<(), StoreError> {
+        self.writer.run(QUEUE_KEY_OF_UPKEEP, move |db| gate::seen(db, &batch)).await
+    }
+
+    async fn search_is_due(&self, now: Timestamp) -> Result<bool, StoreError> {
+        self.readers.read(move |db| upkeep::search_is_due(db, now)).await
+    }
+
+    async fn search_is_done(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.writer.run(QUEUE_KEY_OF_UPKEEP, move |db| upkeep::search_is_done(db, now)).await
+    }
+
+    async fn unseen(&self, now: Timestamp) -> Result<Vec<RegistrationId>, StoreError> {
+        self.readers.read(move |db| upkeep::unseen(db, now)).await
+    }
+
+    async fn release_those(&self, now: Timestamp, by: By, ids: Vec<RegistrationId>) -> Result<u64, StoreError> {
+        self.writer.run(QUEUE_KEY_OF_UPKEEP, move |db| upkeep::release_unseen(db, now, &by, &ids)).await
+    }
+
+    async fn erase_batch(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.writer.run(QUEUE_KEY_OF_UPKEEP, move |db| upkeep::erase(db, now)).await
+    }
+}
+
+/// What an error of SQLite means to the caller. Its text names tables and files, never a value.
 fn failure(error: &rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(
@@ -304,7 +374,7 @@ fn failure(error: &rusqlite::Error) -> StoreError {
     }
 }
 
-/// What a machine's credential stands for, and whether that has to be decided first: superseded, and past its hour.
+/// What a machine's credential stands for, and whether that has to be decided first.
 fn own_view(
     db: &Connection,
     policy: &Policy,
@@ -312,13 +382,13 @@ fn own_view(
     id: &RegistrationId,
     token_hash: &Sha256Hex,
 ) -> rusqlite::Result<(Judged<RegistrationView>, bool)> {
-    let Some(held) = held::held(db, id)? else {
-        let early = early::is_remembered(db, now, id, token_hash)?;
+    let Some(known) = facts::registration(db, id)? else {
+        let early = early_release::is_remembered(db, now, id, token_hash)?;
         return Ok(seats::own_view(policy, now, *token_hash, None, early));
     };
-    let key = held::key_by_number(db, held.key)?;
-    Ok(seats::own_view(policy, now, *token_hash, Some((&held, &key)), false))
+    let key = facts::key_by_number(db, known.key)?;
+    Ok(seats::own_view(policy, now, *token_hash, Some((&known, &key)), false))
 }
 
-/// Half a second's reading.
+/// What is read in half a second.
 const QUICK_CHECK_BYTES: u64 = 512 * 1024 * 1024;

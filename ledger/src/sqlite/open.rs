@@ -1,7 +1,7 @@
 //! Opening an SQLite database: the file, its folder, its pragmas, its schema.
 //!
-//! Owns what must be true before the first question is asked: a library without known loss of data, a file that is ours
-//! and whole, the schema of this very version. Must never know what the tables are for.
+//! Owns what must be true before the first statement: a library without known loss of data, a file that is ours
+//! and whole, a schema that this program can use. It must not know what the tables are for.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::Opening;
+use crate::schema::{SchemaVersion, needs_migration, refuse_newer};
 
 /// Opens the database for writing, as `opening` allows.
 pub(super) fn open_writer(path: &Path, opening: Opening) -> anyhow::Result<Connection> {
@@ -21,7 +22,7 @@ pub(super) fn open_writer(path: &Path, opening: Opening) -> anyhow::Result<Conne
     let shown = path.display();
     if opening == Opening::Existing {
         if !path.try_exists().with_context(|| format!("cannot look for the database {shown}"))? {
-            bail!("there is no database at {shown}; `els-backend serve` or `els-backend key create` makes one");
+            bail!("there is no database at {shown}; `els-backend serve` or `els-backend key create` creates one");
         }
     } else {
         create(path)?;
@@ -31,7 +32,7 @@ pub(super) fn open_writer(path: &Path, opening: Opening) -> anyhow::Result<Conne
     Ok(connection)
 }
 
-/// The database at `path`, which nobody else can use until the connection is closed; refused while anybody does.
+/// The database at `path`, for this process alone until the connection is closed; refused while another process uses it.
 pub(crate) fn open_alone(path: &Path) -> anyhow::Result<Connection> {
     let shown = path.display();
     if !path.try_exists().with_context(|| format!("cannot look for the database {shown}"))? {
@@ -39,19 +40,27 @@ pub(crate) fn open_alone(path: &Path) -> anyhow::Result<Connection> {
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let alone = Connection::open_with_flags(path, flags).and_then(|connection| {
-        // Before the first question: then the file itself is locked, which every other connection has a share in.
+        // Before the first statement, so that the file itself is locked, which every other connection shares a lock of.
         connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE")?;
         Ok(connection)
     });
     let connection = alone.map_err(|error| match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => anyhow::anyhow!(
-            "another process uses the database {shown}: end `els-backend serve` first, what it would write meanwhile would be missing"
+            "another process uses the database {shown}: stop `els-backend serve` first, or the copy would miss what it writes"
         ),
         _ => in_words(path, &error),
     })?;
     check_schema(&connection, path, Opening::Existing)?;
+    refuse_newer_schema(&connection, path)?;
     find_damage(&connection, path)?;
     Ok(connection)
+}
+
+/// Refuses a database that has more than this program knows, for who copies it.
+pub(super) fn refuse_newer_schema(connection: &Connection, path: &Path) -> anyhow::Result<()> {
+    let version =
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|error| in_words(path, &error))?;
+    refuse_newer(&path.display().to_string(), version, MIGRATIONS.len())
 }
 
 /// A further connection to a database that [`open_writer`] has opened, for reading alone.
@@ -82,7 +91,7 @@ pub(super) fn in_words(path: &Path, error: &rusqlite::Error) -> anyhow::Error {
         }
         Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
             anyhow::anyhow!(
-                "cannot open the database {shown} ({error}); it and its folder have to be writable: run this as root or as \
+                "cannot open the database {shown} ({error}); it and its folder must be writable: run this as root or as \
                  the folder's owner"
             )
         }
@@ -96,12 +105,12 @@ fn create(path: &Path) -> anyhow::Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(folder)
-        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        .with_context(|| format!("cannot create the folder {}", folder.display()))?;
     // SQLite gives its other files the mode of the database file.
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("cannot make the database {}", path.display())),
+        Err(error) => Err(error).with_context(|| format!("cannot create the database {}", path.display())),
     }
 }
 
@@ -121,32 +130,35 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 
 fn check_schema(connection: &Connection, path: &Path, opening: Opening) -> anyhow::Result<()> {
     let shown = path.display();
-    let (ours, version, tables) = facts(connection).map_err(|error| in_words(path, &error))?;
-    let latest = MIGRATIONS.len() as i64;
-    let fresh = ours == 0 && version == 0 && tables == 0;
-    match version {
-        _ if !fresh && ours != APPLICATION => bail!("{shown} is the database of another program"),
-        _ if fresh && opening == Opening::Existing => bail!("{shown} is empty; `els-backend migrate` sets it up"),
-        newer if newer > latest => bail!(
-            "the database {shown} has schema {newer}, this els-backend {} knows {latest}: use the newer els-backend",
-            env!("CARGO_PKG_VERSION")
-        ),
-        older if older < latest && !fresh && opening != Opening::Migrating => {
-            bail!("the database {shown} has schema {older}, this version needs {latest}: run `els-backend migrate`")
-        }
-        older if older < latest => migrate(connection).map_err(|error| in_words(path, &error)),
-        _ => Ok(()),
+    let found = match schema(connection).map_err(|error| in_words(path, &error))? {
+        Schema::Foreign => bail!("{shown} is the database of another program"),
+        Schema::Empty => None,
+        Schema::Ours(version) => Some(version),
+    };
+    match needs_migration(&shown.to_string(), found, MIGRATIONS.len(), opening)? {
+        true => migrate(connection).map_err(|error| in_words(path, &error)),
+        false => Ok(()),
     }
 }
 
-/// (application id, schema version, number of tables)
-fn facts(connection: &Connection) -> rusqlite::Result<(i64, i64, i64)> {
-    let number = |sql: &str| connection.query_row(sql, [], |row| row.get(0));
-    Ok((
-        number("PRAGMA application_id")?,
-        number("PRAGMA user_version")?,
-        number("SELECT count(*) FROM sqlite_schema WHERE type = 'table'")?,
-    ))
+enum Schema {
+    Empty,
+    Foreign,
+    Ours(SchemaVersion),
+}
+
+fn schema(connection: &Connection) -> rusqlite::Result<Schema> {
+    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, usize>(0));
+    let ours = number("PRAGMA application_id")?;
+    let version = number("PRAGMA user_version")?;
+    if ours != APPLICATION {
+        let tables = number("SELECT count(*) FROM sqlite_schema WHERE type = 'table'")?;
+        return Ok(if (ours, version, tables) == (0, 0, 0) { Schema::Empty } else { Schema::Foreign });
+    }
+    // Schema 1 has no such table.
+    let has_oldest = number("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'els_schema'")?;
+    let oldest = if has_oldest == 0 { 1 } else { number("SELECT oldest FROM els_schema")? };
+    Ok(Schema::Ours(SchemaVersion { version, oldest }))
 }
 
 /// Applies what is missing in one transaction. The version is read again inside it: another process may have been first.
@@ -168,14 +180,15 @@ fn migrate(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Each step brings the schema to the next version. Steps that were released never change.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite-1.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("../../migrations/sqlite-1.sql"), include_str!("../../migrations/sqlite-2.sql")];
 /// "ELSb", in the header of the file.
-const APPLICATION: i64 = 0x454c_5362;
+const APPLICATION: usize = 0x454c_5362;
 /// 3.51.3: earlier ones can lose commits when a WAL is reset while another connection writes.
 const SQLITE_AT_LEAST: i32 = 3_051_003;
 /// How long a connection waits for another process: commands work beside a running `serve`.
 const BUSY: Duration = Duration::from_secs(10);
-const RESTORE: &str = "put back a file that `els-backend backup` made";
+const RESTORE: &str = "restore a file that `els-backend backup` made";
 
 #[cfg(test)]
 mod tests {
@@ -235,13 +248,34 @@ mod tests {
         let path = folder.path().join("els.db");
         let connection = open_writer(&path, Opening::Creating).unwrap();
         connection.pragma_update(None, "user_version", 99).unwrap();
+        connection.execute("UPDATE els_schema SET oldest = 99", []).unwrap();
         let message = refusal(&path, Opening::Migrating);
         assert!(message.contains("has schema 99") && message.contains("use the newer"), "{message}");
-        // An older schema cannot be had yet but by its number.
-        connection.pragma_update(None, "user_version", 0).unwrap();
+        // A schema that only adds to this one is used, but not copied by a program that would lose what is new.
+        connection.execute_batch("UPDATE els_schema SET oldest = 2; ALTER TABLE keys ADD newer TEXT").unwrap();
+        for opening in [Opening::Existing, Opening::Creating, Opening::Migrating] {
+            drop(open_writer(&path, opening).unwrap());
+        }
+        drop(connection);
+        let message = format!("{:#}", open_alone(&path).unwrap_err());
+        assert!(message.contains("would lose what is newer"), "{message}");
+    }
+
+    #[test]
+    fn an_older_schema_is_brought_up_to_date_by_migrating_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("els.db");
+        let connection = Connection::open(&path).unwrap();
+        connection.execute_batch(MIGRATIONS[0]).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        connection.pragma_update(None, "application_id", APPLICATION).unwrap();
         for opening in [Opening::Existing, Opening::Creating] {
             assert!(refusal(&path, opening).contains("run `els-backend migrate`"));
         }
+        open_writer(&path, Opening::Migrating).unwrap();
+        open_writer(&path, Opening::Existing).unwrap();
+        let missing = "SELECT count(*) FROM events WHERE actor IS NULL AND origin IS NULL AND request IS NULL";
+        assert_eq!(connection.query_row(missing, [], |row| row.get::<_, i64>(0)), Ok(0));
     }
 
     /// Promise: serve-database

@@ -1,6 +1,6 @@
 //! A few connections that only read, beside the one that writes.
 //!
-//! Owns how many questions are asked at once. In WAL mode none of them waits for the writer. Knows no question.
+//! Owns how many reads run at once. In WAL mode none of them waits for the writer. Knows no statement of them.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,8 +24,8 @@ impl Readers {
         Readers { path: path.into(), idle: Arc::default(), turns: Arc::new(Semaphore::new(MOST)) }
     }
 
-    /// Asks `question`, all of it at one moment of the database.
-    pub(super) async fn ask<T, F>(&self, question: F) -> Result<T, StoreError>
+    /// Runs `question` at one moment of the database.
+    pub(super) async fn read<T, F>(&self, question: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -41,7 +41,7 @@ impl Readers {
                 None => open::open_reader(&path)?,
             };
             let answer = at_one_moment(&connection, question);
-            // A connection that gave an error may have more of them to give.
+            // A connection that failed once may fail again.
             if answer.is_ok() {
                 idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
             }
@@ -49,7 +49,7 @@ impl Readers {
         });
         match asked.await {
             Ok(answer) => answer.map_err(|error| failure(&error)),
-            Err(_) => Err(StoreError::Internal("a question panicked".into())),
+            Err(_) => Err(StoreError::Internal("a read panicked".into())),
         }
     }
 }
@@ -64,5 +64,5 @@ fn at_one_moment<T>(
     answer
 }
 
-/// More would only wait for the same two or four processors.
+/// More of them would wait for the same two or four processors.
 const MOST: usize = 4;

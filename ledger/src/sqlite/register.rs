@@ -1,45 +1,46 @@
-//! PUT: a seat is given, confirmed or moved.
+//! Registering: a seat is given, confirmed or moved.
 //!
-//! Owns gathering the facts, in the transaction of its caller. What they mean is `store::seats`'s.
+//! Owns reading the facts, in the transaction of its caller. What they mean is decided in `seats`.
 
-use els_protocol::{Code, MachineId, RegistrationId, Timestamp};
+use els_protocol::{MachineId, RegistrationId, Timestamp};
 use rusqlite::{Connection, params};
 
-use super::apply::apply;
-use super::early;
-use super::held::{held, key_by_secret};
+use super::apply::carried_out;
+use super::early_release;
+use super::facts::{key_by_secret, registration};
 use super::row::{id, label, machine_id};
+use crate::by::By;
+use crate::outcome::Registered;
 use crate::rows::CandidateRow;
-use crate::rules::{Candidate, Distrust, Judged, RegisterCommand};
-use crate::seats::{self, PutRows};
-use crate::{KeyNumber, Policy, Registered};
+use crate::rules::{Candidate, Denied, Distrust, Judged, RegisterCommand};
+use crate::seats::{self, RegisterRows};
+use crate::{KeyNumber, Policy};
 
-/// Carries a PUT out, or refuses it.
+/// Registers a machine, or denies it.
 pub(super) fn register(
     connection: &Connection,
     policy: &Policy,
     now: Timestamp,
+    by: &By,
     command: &RegisterCommand,
 ) -> rusqlite::Result<Judged<Registered>> {
     let Some(key) = key_by_secret(connection, now, &command.key_hash)? else {
-        return Ok(Err(Code::UnknownKey.into()));
+        return Ok(Err(Denied::UnknownKey));
     };
-    let present = held(connection, &command.id)?;
-    let given_back_early =
-        present.is_none() && early::is_remembered(connection, now, &command.id, &command.token_hash)?;
+    let present = registration(connection, &command.id)?;
+    let released_early =
+        present.is_none() && early_release::is_remembered(connection, now, &command.id, &command.token_hash)?;
     let candidates = match present {
         None => candidates(connection, key.number, command)?,
         Some(_) => Vec::new(),
     };
     let distrust = distrust(connection, key.number, command)?;
-    let rows = PutRows { present, given_back_early, candidates, distrust };
-    let outcome = seats::register(policy, now, &key, command, &rows);
-    apply(connection, &outcome.changes)?;
-    Ok(outcome.answer)
+    let rows = RegisterRows { present, released_early, candidates, distrust };
+    carried_out(connection, by, seats::register(policy, now, &key, command, &rows))
 }
 
-/// Those that could be the same machine. Where many share an id, at most two of each kind are fetched: two are as good
-/// as a thousand to the rules, and a thousand clones of one image must not slow a registration down.
+/// Registrations that could be the same machine. Where many share an id, a few of each kind are read: to the rules two are
+/// as good as a thousand, and a thousand clones of one image must not slow a registration down.
 fn candidates(
     connection: &Connection,
     key: KeyNumber,

@@ -5,8 +5,8 @@ use els_protocol::{Label, MachineId, RegistrationId, Sha256Hex, Timestamp};
 use rusqlite::Row;
 use rusqlite::types::Type;
 
-use crate::rules::{KeyState, Likeness};
-use crate::{HolderState, KeyId, rows};
+use crate::rules::{KeyState, MatchRule, RegistrationState};
+use crate::{KeyId, rows};
 
 /// A value that no version of this program writes.
 pub(super) fn invalid(column: usize, what: &'static str) -> rusqlite::Error {
@@ -51,12 +51,12 @@ pub(super) fn key_state(row: &Row<'_>, column: usize) -> rusqlite::Result<KeySta
     rows::key_state(row.get_ref(column)?.as_str()?).ok_or_else(|| invalid(column, "a key state that is not known"))
 }
 
-pub(super) fn holder_state(row: &Row<'_>, column: usize) -> rusqlite::Result<HolderState> {
-    rows::holder_state(row.get_ref(column)?.as_str()?)
+pub(super) fn registration_state(row: &Row<'_>, column: usize) -> rusqlite::Result<RegistrationState> {
+    rows::registration_state(row.get_ref(column)?.as_str()?)
         .ok_or_else(|| invalid(column, "a registration state that is not known"))
 }
 
-pub(super) fn likeness(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Likeness>> {
+pub(super) fn match_rule(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<MatchRule>> {
     let Some(text) = row.get_ref(column)?.as_str_or_null()? else { return Ok(None) };
-    rows::likeness(text).map(Some).ok_or_else(|| invalid(column, "a likeness that is not known"))
+    rows::match_rule(text).map(Some).ok_or_else(|| invalid(column, "a match rule that is not known"))
 }

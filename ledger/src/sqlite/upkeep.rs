@@ -1,16 +1,30 @@
-//! What has to be done as time goes by: seats of machines that nobody sees any more, ids that have to be erased, early
-//! releases that may be forgotten.
+//! Upkeep: unseen machines, ids that have to be erased, leases.
 //!
-//! Owns the tables `upkeep` and `gate_down`. Each function does a bounded piece in the transaction of its caller, so that
-//! upkeep never holds requests up.
+//! Owns the tables `upkeep`, `gate_down` and `leases`. Each function does one bounded batch in the transaction of its caller,
+//! so that upkeep never delays requests for long.
 
 use els_protocol::{MachineId, RegistrationId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::apply::apply;
+use super::audit_log;
+use super::facts::registration;
 use super::row::{machine_id, time};
-use super::{giving_back, trail};
-use crate::KeyNumber;
-use crate::rows::{self, ERASE_SECONDS, GAP_SECONDS, PIECE, SEARCH_SECONDS};
+use crate::by::By;
+use crate::rows::{self, ERASE_SECONDS, GAP_SECONDS, SEARCH_SECONDS, UPKEEP_BATCH};
+use crate::{KeyNumber, seats};
+
+/// Takes or renews a lease, by SQLite's clock; says whether `holder` has it.
+pub(super) fn take_lease(connection: &Connection, job: &str, holder: &str, seconds: u32) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "INSERT INTO leases (name, holder, until) VALUES (?1, ?2, unixepoch() + ?3)
+             ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
+             WHERE holder = excluded.holder OR until < unixepoch()",
+        )?
+        .execute(params![job, holder, rows::lease_seconds(seconds)])
+        .map(|rows| rows == 1)
+}
 
 /// Notes that the gate is up. A gap since the last time is a time in which it was down.
 pub(super) fn gate_is_up(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
@@ -24,7 +38,7 @@ pub(super) fn gate_is_up(connection: &Connection, now: Timestamp) -> rusqlite::R
     set_done(connection, "gate", now)
 }
 
-/// Whether it is time to look for machines that nobody has seen; they are days, so that once an hour is enough.
+/// Whether it is time to search for unseen machines.
 pub(super) fn search_is_due(connection: &Connection, now: Timestamp) -> rusqlite::Result<bool> {
     let last = done_at(connection, "unseen")?;
     Ok(last.is_none_or(|last| !(0..SEARCH_SECONDS).contains(&now.seconds_since(last))))
@@ -35,7 +49,7 @@ pub(super) fn search_is_done(connection: &Connection, now: Timestamp) -> rusqlit
     set_done(connection, "unseen", now)
 }
 
-/// Some of the registrations whose machine nobody has seen for as long as its key says, while the gate was up.
+/// Some of the registrations whose machine was not seen for as long as its key says.
 pub(super) fn unseen(connection: &Connection, now: Timestamp) -> rusqlite::Result<Vec<RegistrationId>> {
     let keys: Vec<(KeyNumber, u32)> = connection
         .prepare_cached("SELECT number, release_unseen_after FROM keys WHERE release_unseen_after IS NOT NULL")?
@@ -49,20 +63,25 @@ pub(super) fn unseen(connection: &Connection, now: Timestamp) -> rusqlite::Resul
                 "SELECT id FROM registrations WHERE key = ?1 AND state <> 'released' AND state = 'active'
                  AND max(registered_at, coalesce(last_seen_at, 0)) <= ?2 LIMIT ?3",
             )?
-            .query_map(params![key.0, since.unix(), PIECE - found.len()], |row| {
+            .query_map(params![key.0, since.unix(), UPKEEP_BATCH - found.len()], |row| {
                 row.get(0).map(RegistrationId::from_bytes)
             })?
             .collect::<rusqlite::Result<_>>()?;
         found.extend(more);
-        if found.len() >= PIECE {
+        if found.len() >= UPKEEP_BATCH {
             break;
         }
     }
     Ok(found)
 }
 
-/// Releases those of `ids` that nobody has seen meanwhile either; says how many.
-pub(super) fn release_unseen(connection: &Connection, now: Timestamp, ids: &[RegistrationId]) -> rusqlite::Result<u64> {
+/// Releases those of `ids` that were not seen meanwhile either; says how many.
+pub(super) fn release_unseen(
+    connection: &Connection,
+    now: Timestamp,
+    by: &By,
+    ids: &[RegistrationId],
+) -> rusqlite::Result<u64> {
     let mut released = 0;
     for id in ids {
         let facts: Option<(u32, i64)> = connection
@@ -74,15 +93,17 @@ pub(super) fn release_unseen(connection: &Connection, now: Timestamp, ids: &[Reg
             .query_row([id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         let Some((days, last)) = facts else { continue };
-        if last <= unseen_since(connection, now, days)?.unix() {
-            giving_back::release_any(connection, now, id, format!("not seen for {days} days").into())?;
+        if last <= unseen_since(connection, now, days)?.unix()
+            && let Some(row) = registration(connection, id)?
+        {
+            apply(connection, by, &seats::release_unseen(now, &row, days.into()))?;
             released += 1;
         }
     }
     Ok(released)
 }
 
-/// Erases the machine and hardware ids of some registrations that were released long enough ago, also from the trail;
+/// Erases the machine and hardware ids of some registrations that were released long enough ago, also in the audit log;
 /// says how many.
 pub(super) fn erase(connection: &Connection, now: Timestamp) -> rusqlite::Result<u64> {
     type Row = (RegistrationId, KeyNumber, Option<MachineId>, Option<MachineId>);
@@ -91,7 +112,7 @@ pub(super) fn erase(connection: &Connection, now: Timestamp) -> rusqlite::Result
             "SELECT id, key, machine, hardware FROM registrations
              WHERE state = 'released' AND (machine IS NOT NULL OR hardware IS NOT NULL) AND ended_at <= ?1 LIMIT ?2",
         )?
-        .query_map(params![now.plus_seconds(-ERASE_SECONDS).unix(), PIECE], |row| {
+        .query_map(params![now.plus_seconds(-ERASE_SECONDS).unix(), UPKEEP_BATCH], |row| {
             let id = row.get(0).map(RegistrationId::from_bytes)?;
             Ok((id, KeyNumber(row.get(1)?), machine_id(row, 2)?, machine_id(row, 3)?))
         })?
@@ -100,7 +121,7 @@ pub(super) fn erase(connection: &Connection, now: Timestamp) -> rusqlite::Result
         connection
             .prepare_cached("UPDATE registrations SET machine = NULL, hardware = NULL WHERE id = ?1")?
             .execute([id.as_bytes()])?;
-        trail::erase_ids(connection, id)?;
+        audit_log::erase_ids(connection, id)?;
         for (kind, id) in [("machine", machine), ("hardware", hardware)] {
             if let Some(id) = id {
                 stop_distrusting_the_gone(connection, *key, kind, id)?;
@@ -110,7 +131,7 @@ pub(super) fn erase(connection: &Connection, now: Timestamp) -> rusqlite::Result
     Ok(due.len() as u64)
 }
 
-/// An id that no registration of the key has any more is not kept for the sake of distrusting it.
+/// A distrusted id that no registration of the key has any more is forgotten.
 fn stop_distrusting_the_gone(
     connection: &Connection,
     key: KeyNumber,
@@ -127,7 +148,7 @@ fn stop_distrusting_the_gone(
         .map(drop)
 }
 
-/// The moment from which on a machine would have had to be seen.
+/// The moment after which a machine has to have been seen.
 fn unseen_since(connection: &Connection, now: Timestamp, days: u32) -> rusqlite::Result<Timestamp> {
     let mut downs = connection.prepare_cached("SELECT since, until FROM gate_down ORDER BY until DESC")?;
     let downs = downs.query_map([], |row| Ok((time(row, 0)?, time(row, 1)?)))?.collect::<rusqlite::Result<Vec<_>>>()?;

@@ -1,8 +1,7 @@
-//! The one thread that writes, in groups that share a commit.
+//! The one thread that writes, in batches that share a commit.
 //!
-//! Owns transactions: BEGIN IMMEDIATE, a savepoint for each request, one COMMIT, and only then the answers. Must never
-//! know what a request does. A commit that fails takes its whole group with it, and each of them is told that nothing
-//! is known.
+//! Owns transactions: BEGIN IMMEDIATE, a savepoint for each request, one COMMIT, and only then the answers. It must not
+//! know what a request does. After a commit that fails, the outcome of its whole batch is unknown.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,10 +11,10 @@ use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
 use super::failure;
-use crate::StoreError;
-use crate::queue::{FairQueue, LANE_LIMIT, Lane, QUEUE_LIMIT, Rejected};
+use crate::queue::{FairQueue, QUEUE_LIMIT, QUEUE_LIMIT_EACH, QueueKey, Rejected};
+use crate::store::StoreError;
 
-/// The handle of the writing thread. Dropping it waits until everything that was taken is done.
+/// The handle of the writing thread. Dropping it waits until everything that was accepted is done.
 pub(super) struct Writer {
     queue: Arc<FairQueue<Box<dyn Job>>>,
     thread: Option<JoinHandle<()>>,
@@ -25,13 +24,13 @@ pub(super) struct Writer {
 impl Writer {
     /// Starts the thread on its own connection.
     pub(super) fn start(connection: Connection) -> std::io::Result<Self> {
-        let queue = Arc::new(FairQueue::new(LANE_LIMIT, QUEUE_LIMIT));
+        let queue = Arc::new(FairQueue::new(QUEUE_LIMIT_EACH, QUEUE_LIMIT));
         let (tell, grown) = watch::channel(0);
         let jobs = Arc::clone(&queue);
         let thread = std::thread::Builder::new().name("els-writer".into()).spawn(move || {
-            // Whatever ends this thread, later requests are told so instead of waiting for ever.
+            // However this thread ends, later requests fail instead of waiting for ever.
             let _closing = CloseOnDrop(Arc::clone(&jobs));
-            write_groups(&connection, &jobs, &tell);
+            write_batches(&connection, &jobs, &tell);
         })?;
         Ok(Writer { queue, thread: Some(thread), grown })
     }
@@ -42,14 +41,14 @@ impl Writer {
     }
 
     /// Does `work` in a transaction and answers when that is durable. `work` is done although the future is dropped.
-    pub(super) async fn run<T, F>(&self, lane: Lane, work: F) -> Result<T, StoreError>
+    pub(super) async fn run<T, F>(&self, key: QueueKey, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         let job = Request { work: Some(work), done: None, reply };
-        match self.queue.push(lane, Box::new(job)) {
+        match self.queue.push(key, Box::new(job)) {
             Ok(()) => answer.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the writer has stopped".into()))),
             Err(Rejected::Full) => Err(StoreError::Busy),
             Err(Rejected::Closed) => Err(StoreError::Unavailable("the writer has stopped".into())),
@@ -109,16 +108,16 @@ where
             (Some(lost), _) => Err(lost.clone()),
             (None, None) => Err(StoreError::Internal("a request was not carried out".into())),
         };
-        // Whoever asked may be gone; what was done is done.
+        // The caller may be gone; the change stays.
         let _ = self.reply.send(answer);
     }
 }
 
-fn write_groups(connection: &Connection, queue: &FairQueue<Box<dyn Job>>, tell: &watch::Sender<u64>) {
+fn write_batches(connection: &Connection, queue: &FairQueue<Box<dyn Job>>, tell: &watch::Sender<u64>) {
     while let Some(first) = queue.pop_wait() {
         let before = connection.total_changes();
-        let mut group = Vec::with_capacity(GROUP);
-        let outcome = write_group(connection, first, queue, &mut group);
+        let mut batch = Vec::with_capacity(BATCH);
+        let outcome = write_batch(connection, first, queue, &mut batch);
         if outcome.is_err() && !connection.is_autocommit() {
             let _ = connection.execute_batch("ROLLBACK");
         }
@@ -126,26 +125,26 @@ fn write_groups(connection: &Connection, queue: &FairQueue<Box<dyn Job>>, tell: 
         if lost.is_none() && connection.total_changes() != before {
             tell.send_modify(|count| *count += 1);
         }
-        for job in group {
+        for job in batch {
             job.answer(lost.as_ref());
         }
     }
 }
 
-/// Runs the first job and what else is waiting, and commits. After an error the whole group is lost.
-fn write_group(
+/// Runs the first job and what else is waiting, and commits. After an error the whole batch is lost.
+fn write_batch(
     connection: &Connection,
     first: Box<dyn Job>,
     queue: &FairQueue<Box<dyn Job>>,
-    group: &mut Vec<Box<dyn Job>>,
+    batch: &mut Vec<Box<dyn Job>>,
 ) -> rusqlite::Result<()> {
     let mut next = Some(first);
     let begun = execute(connection, "BEGIN IMMEDIATE");
     while let Some(job) = next {
-        group.push(job);
-        if let (Ok(()), Some(job)) = (&begun, group.last_mut()) {
+        batch.push(job);
+        if let (Ok(()), Some(job)) = (&begun, batch.last_mut()) {
             // After a full disk or a lost file the database may have ended the whole transaction by itself. Then there is
-            // no savepoint any more either, and the group is lost at the next step.
+            // no savepoint any more either, and the batch is lost at the next step.
             execute(connection, "SAVEPOINT request")?;
             let stays = job.run(connection);
             if !stays {
@@ -153,7 +152,7 @@ fn write_group(
             }
             execute(connection, "RELEASE request")?;
         }
-        next = if group.len() < GROUP { queue.try_pop() } else { None };
+        next = if batch.len() < BATCH { queue.try_pop() } else { None };
     }
     begun?;
     execute(connection, "COMMIT")
@@ -164,7 +163,7 @@ fn execute(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
 }
 
 /// Requests that share a commit, at the most.
-const GROUP: usize = 64;
+const BATCH: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -187,8 +186,8 @@ mod tests {
         (Arc::new(Writer::start(connection).unwrap()), Connection::open(path).unwrap())
     }
 
-    /// Holds the writer back until all are queued, so that they are one group.
-    fn in_one_group(writer: &Arc<Writer>, statements: &[&'static str]) -> Vec<Result<usize, StoreError>> {
+    /// Holds the writer back until all are queued, so that they are one batch.
+    fn in_one_batch(writer: &Arc<Writer>, statements: &[&'static str]) -> Vec<Result<usize, StoreError>> {
         runtime().block_on(async {
             let (go, wait) = std::sync::mpsc::channel::<()>();
             let mine = Arc::clone(writer);
@@ -226,7 +225,7 @@ mod tests {
     fn one_request_that_fails_leaves_the_others_of_its_group_whole() {
         let folder = tempfile::tempdir().unwrap();
         let (writer, reader) = writer(&folder);
-        let answers = in_one_group(
+        let answers = in_one_batch(
             &writer,
             &["INSERT INTO a VALUES (1)", "INSERT INTO a VALUES (1)", "INSERT INTO a VALUES (2)"],
         );
@@ -238,28 +237,28 @@ mod tests {
 
     /// Promise: seat-outcome-unknown
     #[test]
-    fn a_commit_that_fails_is_unknown_to_its_whole_group_and_to_no_other() {
+    fn a_failed_commit_makes_the_outcome_of_its_whole_batch_unknown_and_of_no_other() {
         let folder = tempfile::tempdir().unwrap();
         let (writer, reader) = writer(&folder);
         // A reference that is checked at COMMIT alone.
-        let answers = in_one_group(&writer, &["INSERT INTO a VALUES (1)", "INSERT INTO b VALUES (7)"]);
+        let answers = in_one_batch(&writer, &["INSERT INTO a VALUES (1)", "INSERT INTO b VALUES (7)"]);
         for answer in &answers {
             assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
         }
         assert_eq!(count(&reader), 0);
-        assert_eq!(in_one_group(&writer, &["INSERT INTO a VALUES (1)"]), [Ok(1)]);
+        assert_eq!(in_one_batch(&writer, &["INSERT INTO a VALUES (1)"]), [Ok(1)]);
         assert_eq!(count(&reader), 1);
     }
 
     /// Promise: seat-outcome-unknown
     #[test]
-    fn a_full_database_is_unavailable_and_the_rest_of_the_group_is_not_lied_to() {
+    fn a_full_database_is_unavailable_and_the_rest_of_the_batch_gets_true_answers() {
         let folder = tempfile::tempdir().unwrap();
         let (writer, reader) = writer(&folder);
         runtime().block_on(writer.run(0, |connection| connection.execute_batch("PRAGMA max_page_count = 4"))).unwrap();
         let grow = "WITH RECURSIVE n (x) AS (SELECT 10 UNION ALL SELECT x + 1 FROM n WHERE x < 99999)
                     INSERT INTO a SELECT x FROM n";
-        let answers = in_one_group(&writer, &["INSERT INTO a VALUES (1)", grow, "INSERT INTO a VALUES (2)"]);
+        let answers = in_one_batch(&writer, &["INSERT INTO a VALUES (1)", grow, "INSERT INTO a VALUES (2)"]);
         assert!(matches!(answers[1], Err(StoreError::Unavailable(_))), "{:?}", answers[1]);
         let told = [&answers[0], &answers[2]].iter().filter(|answer| answer.is_ok()).count();
         assert_eq!(count(&reader), told as i64);
@@ -267,14 +266,14 @@ mod tests {
 
     /// Promise: seat-outcome-unknown
     #[test]
-    fn a_transaction_that_ended_by_itself_is_unknown_to_its_whole_group() {
+    fn a_transaction_that_ended_by_itself_makes_the_outcome_of_its_whole_batch_unknown() {
         let folder = tempfile::tempdir().unwrap();
         let (writer, reader) = writer(&folder);
-        let answers = in_one_group(&writer, &["INSERT INTO a VALUES (1)", "ROLLBACK", "INSERT INTO a VALUES (2)"]);
+        let answers = in_one_batch(&writer, &["INSERT INTO a VALUES (1)", "ROLLBACK", "INSERT INTO a VALUES (2)"]);
         for answer in &answers[..2] {
             assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
         }
-        // What had not begun is another group's.
+        // What had not begun is another batch's.
         assert_eq!(answers[2], Ok(1));
         assert_eq!(count(&reader), 1);
     }
@@ -288,13 +287,13 @@ mod tests {
             panic!("on purpose");
         }));
         assert!(matches!(answer, Err(StoreError::Internal(_))), "{answer:?}");
-        assert_eq!(in_one_group(&writer, &["INSERT INTO a VALUES (2)"]), [Ok(1)]);
+        assert_eq!(in_one_batch(&writer, &["INSERT INTO a VALUES (2)"]), [Ok(1)]);
         assert_eq!(count(&reader), 1);
     }
 
     /// Promise: seat-client-gone
     #[test]
-    fn a_request_whose_asker_has_gone_is_carried_out() {
+    fn a_request_is_carried_out_after_its_client_has_gone() {
         let folder = tempfile::tempdir().unwrap();
         let (writer, reader) = writer(&folder);
         runtime().block_on(async {

@@ -1,22 +1,22 @@
 //! A grown site is copied from one database to another, of either kind, and nothing is lost.
 
 use els_ledger::database::DatabaseUrl;
-use els_ledger::rules::KeyState;
-use els_ledger::{Cursor, EventFilter, KeyChange, KeyId, Opening, Store, copy};
+use els_ledger::rules::{Denied, KeyState};
+use els_ledger::{By, Cursor, EventFilter, KeyChange, KeyId, Opening, Scope, Store, copy};
 use els_testkit::cluster::Cluster;
 use els_testkit::store::*;
 
-/// All that can be asked of a store: keys, their holders, the trail.
+/// All that can be asked of a store: keys, their holders, the audit log.
 async fn everything(store: &std::sync::Arc<dyn Store>) -> Vec<String> {
     let mut found = Vec::new();
-    for key in store.keys(None, 1000).await.unwrap() {
+    for key in store.keys(at(0), Scope::Vendor, None, 1000).await.unwrap() {
         found.push(format!("{key:?}"));
-        for holder in store.holders(&key.key_id, None, 1000).await.unwrap().unwrap() {
+        for holder in store.holders(at(0), Scope::Vendor, &key.key_id, None, 1000).await.unwrap().unwrap() {
             found.push(format!("{holder:?}"));
             found.push(format!("{:?}", store.credential(holder.registration).await.unwrap()));
         }
     }
-    for event in store.events(EventFilter::default(), Cursor(0), 100_000).await.unwrap() {
+    for event in store.events(at(0), Scope::Vendor, EventFilter::default(), Cursor(0), 100_000).await.unwrap() {
         found.push(format!("{event:?}"));
     }
     found
@@ -30,16 +30,18 @@ async fn grow(store: &std::sync::Arc<dyn Store>) {
         let command = els_ledger::rules::RegisterCommand { label: label("web one"), ..asks(id, machine, hardware) };
         how(store, i64::from(id), command).await.unwrap();
     }
-    store.superseded_used(at(3 * HOUR), registration(4)).await.unwrap();
+    store.superseded_used(at(3 * HOUR), by(), registration(4)).await.unwrap();
     how(store, 4 * HOUR, asks(6, 6, 6)).await.unwrap();
     how(store, 4 * HOUR + 1, asks(7, 6, 0)).await.unwrap();
-    unwrap(store.delete(at(5 * HOUR), registration(2), token(2), client(1)).await).unwrap();
-    unwrap(store.delete(at(5 * HOUR), registration(99), token(99), client(2)).await).unwrap();
+    unwrap(store.unregister(at(5 * HOUR), by(), registration(2), token(2), client(1)).await).unwrap();
+    unwrap(store.unregister(at(5 * HOUR), by(), registration(99), token(99), client(2)).await).unwrap();
     store.seen(vec![(registration(1), at(6 * HOUR))]).await.unwrap();
     let b = KeyId::parse("b").unwrap();
-    store.rotate_key(at(6 * HOUR), &b, secret("b2"), Some(at(9 * HOUR))).await.unwrap().unwrap();
-    store.set_key_state(at(7 * HOUR), &b, KeyState::Suspended).await.unwrap().unwrap().unwrap();
-    store.housekeeping(at(8 * HOUR)).await.unwrap();
+    store.rotate_key(at(6 * HOUR), Scope::Vendor, By::vendor(), &b, secret("b2"), Some(at(9 * HOUR))).await.unwrap();
+    state_set(store.set_key_state(at(7 * HOUR), Scope::Vendor, By::vendor(), &b, KeyState::Suspended).await);
+    store.gate_is_up(at(8 * HOUR)).await.unwrap();
+    store.release_unseen(at(8 * HOUR), upkeep()).await.unwrap();
+    assert!(store.take_lease("erase", "a node", 600).await.unwrap());
 }
 
 /// Promise: copy-moves-all
@@ -62,11 +64,11 @@ async fn a_site_that_moves_and_moves_back_is_the_same_and_goes_on() {
     assert_eq!(everything(&store).await, before);
     assert_eq!(store.check().await.unwrap(), [""; 0]);
     // What was remembered of a DELETE that came too early, and of secrets, came along.
-    assert_eq!(how(&store, 6 * HOUR, asks(99, 9, 9)).await, Err(els_protocol::Code::RegistrationReleased));
+    assert_eq!(how(&store, 6 * HOUR, asks(99, 9, 9)).await, Err(Denied::RegistrationReleased));
     // It goes on: the next key and the next event have numbers of their own.
     make_key(&store, "c", 1).await;
     let more = KeyChange { seats: Some(9), ..KeyChange::default() };
-    store.update_key(at(0), &KeyId::parse("a").unwrap(), more).await.unwrap().unwrap().unwrap();
+    updated(store.update_key(at(0), Scope::Vendor, By::vendor(), &KeyId::parse("a").unwrap(), more).await);
     how(&store, 9 * HOUR, asks(8, 8, 8)).await.unwrap();
     let after = everything(&store).await;
     assert_eq!(store.check().await.unwrap(), [""; 0]);

@@ -5,11 +5,11 @@
 //! the rules only to get their answers.
 
 use els_ledger::rules::{
-    Candidate, Distrust, KeyState, KnownId, Likeness, Put, PutFacts, RegisterCommand, SupersededUse, Terms, judge_put,
-    judge_superseded_use,
+    Candidate, Decision, Denied, Distrust, KeyState, KeyTerms, KnownId, MatchRule, RegisterCommand, RegisterFacts,
+    SupersededUse, judge_register, judge_superseded_use,
 };
 use els_protocol::wire::{Os, Seats};
-use els_protocol::{Code, MachineId, RegistrationId, Sha256Hex, Timestamp};
+use els_protocol::{MachineId, RegistrationId, Sha256Hex, Timestamp};
 
 const NOW: i64 = 1_800_000_000;
 
@@ -103,8 +103,8 @@ fn command(hardware: Option<u8>, moved: bool) -> RegisterCommand {
     }
 }
 
-fn terms() -> Terms {
-    Terms { state: KeyState::Active, starts: None, expires: at(1000), grace_seconds: 0 }
+fn terms() -> KeyTerms {
+    KeyTerms { state: KeyState::Active, starts: None, expires: at(1000), grace_seconds: 0 }
 }
 
 /// Every row of up to `most` others.
@@ -136,7 +136,7 @@ fn in_every_small_case_the_same_machine_is_who_the_table_says() {
         for (hardware, moved) in [(None, false), (None, true), (Some(7), false), (Some(7), true)] {
             for (of_machine, of_hardware) in [(false, false), (false, true), (true, false), (true, true)] {
                 let distrust = Distrust { machine: of_machine, hardware: of_hardware };
-                let facts = PutFacts {
+                let facts = RegisterFacts {
                     terms: terms(),
                     covered: true,
                     seats: Seats { total: 1, used: 1 },
@@ -144,23 +144,23 @@ fn in_every_small_case_the_same_machine_is_who_the_table_says() {
                     candidates: &candidates,
                     distrust,
                 };
-                let judged = judge_put(at(0), &command(hardware, moved), &facts);
+                let judged = judge_register(at(0), &command(hardware, moved), &facts);
                 let at = format!("hardware {hardware:?}, moved {moved}, {distrust:?}, {others:?}");
                 cases += 1;
                 match expected(hardware, moved, distrust, &others) {
                     Some((place, rule)) => {
-                        let Ok(Put::Move { from, likeness }) = judged else { panic!("{at}: {judged:?}") };
-                        let by = match likeness {
-                            Likeness::SameMachineAndHardware | Likeness::SameMachineMoved => 1,
-                            Likeness::SameMachineOnly => 2,
-                            Likeness::SameHardwareOnly => 3,
+                        let Ok(Decision::Move { from, rule: matched }) = judged else { panic!("{at}: {judged:?}") };
+                        let by = match matched {
+                            MatchRule::SameMachineAndHardware | MatchRule::SameMachineMoved => 1,
+                            MatchRule::SameMachineOnly => 2,
+                            MatchRule::SameHardwareOnly => 3,
                         };
                         assert_eq!((from, by), (registration(place), rule), "{at}");
-                        assert_eq!(likeness.is_certain(), rule == 1, "what is certain ends the old id at once: {at}");
+                        assert_eq!(matched.is_certain(), rule == 1, "what is certain ends the old id at once: {at}");
                         found[usize::from(rule)] += 1;
                     }
                     None => {
-                        assert_eq!(judged.map_err(|refusal| refusal.code), Err(Code::NoFreeSeat), "{at}");
+                        assert_eq!(judged, Err(Denied::KeyFull { seats: facts.seats }), "{at}");
                         found[0] += 1;
                     }
                 }
@@ -173,13 +173,13 @@ fn in_every_small_case_the_same_machine_is_who_the_table_says() {
 }
 
 /// The states of a key at `now`, with what it does then: give a further seat, let known machines go on.
-fn keys(now: i64) -> Vec<(Terms, bool, bool)> {
+fn keys(now: i64) -> Vec<(KeyTerms, bool, bool)> {
     let mut all = Vec::new();
     for state in [KeyState::Active, KeyState::Suspended, KeyState::Revoked] {
         for starts in [None, Some(now - 1), Some(now), Some(now + 1)] {
             for expires in [now - 11, now - 10, now - 1, now, now + 1] {
                 for grace in [0, 10] {
-                    let terms = Terms { state, starts: starts.map(at), expires: at(expires), grace_seconds: grace };
+                    let terms = KeyTerms { state, starts: starts.map(at), expires: at(expires), grace_seconds: grace };
                     let serves = state == KeyState::Active && now < expires + grace;
                     let begun = starts.is_none_or(|starts| starts <= now);
                     all.push((terms, serves && begun && now < expires, serves));
@@ -246,41 +246,47 @@ fn in_every_small_case_a_put_is_answered_as_the_table_says() {
                     for candidates in [&[][..], &[myself], &[myself, myself]] {
                         for moved in [false, true] {
                             let seats = Seats { total, used };
-                            let facts =
-                                PutFacts { terms, covered, seats, known, candidates, distrust: Distrust::default() };
-                            let got = judge_put(at(0), &command(Some(7), moved), &facts);
+                            let facts = RegisterFacts {
+                                terms,
+                                covered,
+                                seats,
+                                known,
+                                candidates,
+                                distrust: Distrust::default(),
+                            };
+                            let got = judge_register(at(0), &command(Some(7), moved), &facts);
                             let is_own = matches!(known, KnownId::Active { same_key: true, token_hash, machine: id }
                                 if token_hash == Sha256Hex([2; 32]) && (id == machine(1) || moved));
                             // docs/seats.md, in its order.
                             let expected = if terms.state == KeyState::Revoked {
-                                Err(Code::KeyRevoked)
+                                Err(Denied::KeyRevoked)
                             } else if terms.state == KeyState::Suspended {
-                                Err(Code::KeySuspended)
+                                Err(Denied::KeySuspended)
                             } else if !begun {
-                                Err(Code::KeyNotYetValid)
+                                Err(Denied::KeyNotYetValid)
                             } else if !serves {
-                                Err(Code::KeyExpired)
+                                Err(Denied::KeyExpired)
                             } else if !covered {
-                                Err(Code::SystemNotCovered)
+                                Err(Denied::SystemNotCovered)
                             } else if is_own {
                                 Ok("confirmed")
                             } else if matches!(known, KnownId::Active { .. }) {
-                                Err(Code::RegistrationConflict)
+                                Err(Denied::RegistrationConflict)
                             } else if known != KnownId::New {
-                                Err(Code::RegistrationReleased)
+                                Err(Denied::RegistrationReleased)
                             } else if candidates.len() == 1 {
                                 Ok("moved")
                             } else if !gives {
-                                Err(Code::KeyExpired)
+                                Err(Denied::KeyExpired)
                             } else if used >= total {
-                                Err(Code::NoFreeSeat)
+                                Err(Denied::KeyFull { seats })
                             } else {
                                 Ok("taken")
                             };
-                            let told = got.map_err(|refusal| refusal.code).map(|put| match put {
-                                Put::Confirm => "confirmed",
-                                Put::Move { .. } => "moved",
-                                Put::Take => "taken",
+                            let told = got.map(|decision| match decision {
+                                Decision::Confirm => "confirmed",
+                                Decision::Move { .. } => "moved",
+                                Decision::Take => "taken",
                             });
                             assert_eq!(
                                 told,
@@ -299,7 +305,7 @@ fn in_every_small_case_a_put_is_answered_as_the_table_says() {
 }
 
 fn known_ids() -> Vec<KnownId> {
-    let mut all = vec![KnownId::New, KnownId::Ended, KnownId::GivenBackEarly];
+    let mut all = vec![KnownId::New, KnownId::Ended, KnownId::ReleasedEarly];
     for same_key in [false, true] {
         for token in [2, 3] {
             for id in [1, 2] {

@@ -3,17 +3,18 @@
 use els_host::confine::Landlock;
 use els_host::language::padded;
 use els_protocol::Timestamp;
-use els_protocol::wire::Seats;
+use els_protocol::wire::{RegistrationState, Seats};
 
 use super::id;
-use crate::report::{DryRun, FileState, Headline, Line, Progress, RegistrationView, SeatView, StatusLine};
+use crate::report::FileState;
+use crate::report::{DryRun, Headline, Line, Progress, RegistrationView, SeatView, StatusLine};
 
 /// A result. It may have more than one line.
 pub(crate) fn line(line: &Line) -> String {
     match line {
         Line::Headline(headline) => self::headline(headline),
         Line::Registration(view, seats) => registration(view, seats.as_ref()),
-        Line::Next => "次に実行するコマンド: dnf update".to_owned(),
+        Line::Next => "次に実行するコマンド:\n  dnf -y --repo='els-*' makecache\n  dnf update".to_owned(),
         Line::LeftOnMachine => "次のものは残しました: インストール済みのパッケージ、\n\
                                 dnfのキャッシュ（「dnf clean all」で削除）、\n\
                                 インポートした鍵（次のコマンドで表示されるgpg-pubkeyを「rpm -e」で削除）\n\
@@ -44,6 +45,7 @@ fn headline(headline: &Headline) -> String {
         Headline::Registered => "登録しました。".to_owned(),
         Headline::RegisteredAnew => "新しい登録IDで登録しました。".to_owned(),
         Headline::AlreadyRegistered => "登録済みです。問題はなく、何も変更していません。".to_owned(),
+        Headline::KeyRotated => "登録済みです。この登録は新しいキーのものになりました。".to_owned(),
         Headline::Repaired => "登録済みです。失われたもの、変更されたものを修復しました。".to_owned(),
         Headline::Refreshed => "更新しました。".to_owned(),
         Headline::InOrder => "問題はなく、何も変更していません。".to_owned(),
@@ -98,8 +100,14 @@ fn seat(seat: &SeatView) -> String {
     let label = holder.label.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
     let seen = padded(&holder.last_seen_at.map_or_else(|| "なし".to_owned(), Timestamp::date), 10);
     let mark = if seat.this_machine { "  <- このマシン" } else { "" };
+    let networks = holder.networks.map(|networks| format!("（{networks}ネットワーク）")).unwrap_or_default();
+    let state = match (holder.state, holder.until) {
+        (RegistrationState::Active, _) => String::new(),
+        (RegistrationState::Superseded, None) => "  置き換え済み".to_owned(),
+        (RegistrationState::Superseded, Some(until)) => format!("  置き換え済み（{}に終了）", until.date()),
+    };
     format!(
-        "{}  登録 {}  最終利用 {seen}  {} {} {}  {label}{mark}",
+        "{}  登録 {}  最終利用 {seen}{networks}{state}  {} {} {}  {label}{mark}",
         holder.registration,
         holder.registered_at.date(),
         holder.os.id,
@@ -111,6 +119,10 @@ fn seat(seat: &SeatView) -> String {
 fn dry_run(line: &DryRun) -> String {
     match line {
         DryRun::Request { method, url } => format!("送信内容: {method} {url}"),
+        DryRun::OtherKey => "このマシンは別のキーで登録されています\n\
+                             バックエンドがこのキーで登録を受け付けない場合は、新しい登録IDとトークンを送信し、\n\
+                             すべてのファイルを書き込みます"
+            .to_owned(),
         DryRun::Header { name, value } => format!("  {name}: {value}"),
         DryRun::File { path, state } => {
             let what = match state {

@@ -118,9 +118,10 @@ fn registration(found: &Support, lines: &mut Vec<String>) {
 fn asked(answer: &Answer) -> String {
     match answer {
         Answer::TokenLost => "問い合わせなし（トークンなし）".to_owned(),
-        Answer::Accepts { expires, ahead } => {
+        Answer::Accepts { expires, superseded, ahead } => {
+            let moved = if *superseded { "（シートは別の登録に移りました）" } else { "" };
             let ahead = ahead.map(|ahead| format!("、時計の差{ahead}秒"));
-            format!("受け付け中、有効期限{expires}{}", ahead.unwrap_or_default())
+            format!("受け付け中{moved}、有効期限{expires}{}", ahead.unwrap_or_default())
         }
         Answer::Failed(wrong) => {
             let request = wrong.request_id().map(|id| format!("（要求ID {id}）")).unwrap_or_default();

@@ -2,6 +2,7 @@
 
 use els_host::dnf_conf;
 use els_host::messages::ja as host;
+use els_host::network::Source;
 
 use super::{COPY, failure, release_command};
 use crate::warning::{FileKept, NotReleased, Warning};
@@ -24,6 +25,12 @@ pub(crate) fn warning(warning: &Warning) -> String {
         Warning::ThirdPartyUnknown(cause) => {
             format!("このマシンのリポジトリを確認できませんでした:\n{}", failure(cause))
         }
+        Warning::ReleasePinned { ids, release } => format!(
+            "dnfのreleaseverを{release}に固定しました。これを使う、有効なリポジトリがあります:\n{}\n\
+             マイナーリリースに対応していないリポジトリがあると、dnfは失敗します\n\
+             その場合は、リポジトリのファイルにメジャーリリースを書いてください",
+            ids.join("、")
+        ),
         Warning::Expired { expires, confirmed: true } => {
             format!("キーの有効期限（{}）が切れています\n猶予期間が終わると、新しい更新は届きません", expires.date())
         }
@@ -44,13 +51,16 @@ pub(crate) fn warning(warning: &Warning) -> String {
             )
         }
         Warning::ProxyUnknownToDnf { source, proxy, user } => {
+            let dnf = match source {
+                Source::Environment(_) => "にはdnfも従いますが、\nタイマーやサービスから実行された場合は従いません",
+                Source::Flag | Source::Config(_) | Source::DnfConf => "を、dnfは読み込みません",
+            };
             let login = match user {
                 Some(user) => format!("\nproxy_username={user}\nproxy_password=..."),
                 None => String::new(),
             };
             format!(
-                "プロキシの指定元（{}）を、dnfは読み込みません\n「{}」の[main]に次の行を追加してください\n\
-                 proxy={proxy}{login}",
+                "プロキシの指定元（{}）{dnf}\n「{}」の[main]に次の行を追加してください\nproxy={proxy}{login}",
                 host::proxy_source(source),
                 dnf_conf::PATH
             )
@@ -90,6 +100,22 @@ pub(crate) fn warning(warning: &Warning) -> String {
             "このマシン自身の登録を解放しました\nファイルは「els-register --unregister」で削除できます".to_owned()
         }
         Warning::Forced(cause) => format!("次の失敗がありましたが、ファイルを削除しました:\n{}", failure(cause)),
+        Warning::SeatMovedHere { from } => format!(
+            "このマシンは登録{from}のマシンと同じに見えるため、\n\
+             そのシートを引き継ぎました。両方が使われている場合、シートに空きがあれば、\n\
+             それぞれにシートが割り当てられます\n\
+             1時間後に「els-register --status」で、このマシンのシートを確認してください"
+        ),
+        Warning::SeatMovedAway { until } => {
+            let end = until.map(|until| format!("\n使われなければ、この登録は{}に終了します", until.date()));
+            format!(
+                "このマシンのシートは、同じに見えるマシンの新しい登録に移りました\n\
+                 両方が使われている場合、シートに空きがあれば、\n\
+                 それぞれにシートが割り当てられます\n\
+                 1時間後に「els-register --status」をもう一度実行してください{}",
+                end.unwrap_or_default()
+            )
+        }
         Warning::Offline => {
             "rootで実行していないため、バックエンドに問い合わせていません\nこのマシンで分かることだけを表示します"
                 .to_owned()
@@ -125,6 +151,9 @@ fn file_kept(kept: &FileKept) -> String {
         ),
         FileKept::EditedAndMoved { path, to } => {
             format!("「{path}」は編集されていました\n「{to}」に名前を変更しました")
+        }
+        FileKept::OtherRelease { path, to } => {
+            format!("「{path}」がすでにありました\nその値は「{to}」に移しました。登録解除のときに元に戻します")
         }
         FileKept::NotOurs { path, to } => {
             format!("els-registerのものではない「{path}」がありました\n「{to}」に名前を変更しました")

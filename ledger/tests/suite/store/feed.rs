@@ -28,12 +28,12 @@ pub(crate) async fn a_look_up_tells_credential_and_key_of_one_moment(store: Arc<
     how(&store, 0, asks(1, 1, 1)).await.unwrap();
     let lookup = store.credential(registration(1)).await.unwrap();
     assert!(lookup.as_of > nobody.as_of);
-    let (credential, standing) = lookup.found.unwrap();
+    let (credential, found) = lookup.found.unwrap();
     assert_eq!((credential.token_hash, credential.state), (token(1), CredentialState::Active));
-    assert_eq!((credential.key, standing.number), (key.number, key.number));
-    assert_eq!((standing.product.as_str(), standing.state, standing.expires), ("els", KeyState::Active, key.expires));
-    assert_eq!(store.key_standing(key.number).await.unwrap(), Some(standing));
-    assert_eq!(store.key_standing(KeyNumber(999)).await.unwrap(), None);
+    assert_eq!((credential.key, found.number), (key.number, key.number));
+    assert_eq!((found.product.as_str(), found.state, found.expires), ("els", KeyState::Active, key.expires));
+    assert_eq!(store.gate_key(key.number).await.unwrap(), Some(found));
+    assert_eq!(store.gate_key(KeyNumber(999)).await.unwrap(), None);
 }
 
 /// Promise: seat-audit-log
@@ -57,26 +57,26 @@ pub(crate) async fn every_change_that_the_gate_must_know_is_in_the_feed(store: A
     assert_eq!(items, HashSet::from([one(1), one(2), one(3)]));
     cursor = end;
 
-    store.superseded_used(at(3 * HOUR), registration(2)).await.unwrap();
+    store.superseded_used(at(3 * HOUR), by(), registration(2)).await.unwrap();
     let (items, end) = news(&store, cursor).await;
     assert_eq!(items, HashSet::from([one(2), one(3)]));
     cursor = end;
 
-    unwrap(store.release(at(3 * HOUR), secret("a"), registration(2)).await).unwrap();
-    unwrap(store.delete(at(3 * HOUR), registration(3), token(3), client(1)).await).unwrap();
+    unwrap(store.release_seat(at(3 * HOUR), Scope::Key(secret("a")), by(), registration(2)).await).unwrap();
+    unwrap(store.unregister(at(3 * HOUR), by(), registration(3), token(3), client(1)).await).unwrap();
     let (items, end) = news(&store, cursor).await;
     assert_eq!(items, HashSet::from([one(2), one(3)]));
     cursor = end;
 
     for state in [KeyState::Suspended, KeyState::Active, KeyState::Revoked] {
-        store.set_key_state(at(0), &key.key_id, state).await.unwrap().unwrap().unwrap();
+        state_set(store.set_key_state(at(0), Scope::Vendor, By::vendor(), &key.key_id, state).await);
         let (items, end) = news(&store, cursor).await;
         assert_eq!(items, HashSet::from([whole]), "{state:?}");
-        assert_eq!(store.key_standing(key.number).await.unwrap().unwrap().state, state);
+        assert_eq!(store.gate_key(key.number).await.unwrap().unwrap().state, state);
         cursor = end;
     }
     let change = KeyChange { expires: Some(at(5)), ..KeyChange::default() };
-    store.update_key(at(0), &key.key_id, change).await.unwrap().unwrap().unwrap();
+    updated(store.update_key(at(0), Scope::Vendor, By::vendor(), &key.key_id, change).await);
     let (items, end) = news(&store, cursor).await;
     assert_eq!(items, HashSet::from([whole]));
     assert_eq!(store.feed_end().await.unwrap(), end);
@@ -114,7 +114,7 @@ pub(crate) async fn last_seen_comes_in_batches_and_never_goes_back(store: Arc<dy
     let before = store.feed_end().await.unwrap();
     store.seen(vec![(registration(1), at(50)), (registration(77), at(50))]).await.unwrap();
     store.seen(vec![(registration(1), at(40))]).await.unwrap();
-    let page = unwrap(store.seats(at(60), secret("a"), None, 10).await).unwrap();
+    let page = unwrap(store.seat_page(at(60), secret("a"), None, 10).await).unwrap();
     let seen: Vec<_> = page.registrations.iter().map(|holder| holder.last_seen_at).collect();
     assert_eq!(seen, [Some(at(50)), None]);
     assert_eq!(store.feed_end().await.unwrap(), before);

@@ -34,15 +34,16 @@ pub(crate) async fn whatever_happens_seats_and_credentials_agree(store: Arc<dyn 
                     Ok((How::Created, used)) => assert!(used == before.used + 1 && used <= before.total, "{round}"),
                     Ok((How::Moved, used)) => assert_eq!(used, before.used, "{round}"),
                     Ok((How::Confirmed, _)) => panic!("{round}: a new id was confirmed"),
-                    Err(Code::NoFreeSeat) => assert!(before.used >= before.total, "{round}"),
-                    Err(other) => assert_eq!(other, Code::KeySuspended, "{round}"),
+                    Err(Denied::KeyFull { .. }) => assert!(before.used >= before.total, "{round}"),
+                    Err(other) => assert_eq!(other, Denied::KeySuspended, "{round}"),
                 }
             }
             5 => {
-                store.superseded_used(at(now), registration(some_id)).await.unwrap();
+                store.superseded_used(at(now), by(), registration(some_id)).await.unwrap();
             }
             6 => {
-                let _ = store.delete(at(now), registration(some_id), token(some_id), client(1)).await.unwrap();
+                let _ =
+                    store.unregister(at(now), by(), registration(some_id), token(some_id), client(1)).await.unwrap();
             }
             7 => {
                 let _ = get(&store, now, some_id).await;
@@ -51,11 +52,11 @@ pub(crate) async fn whatever_happens_seats_and_credentials_agree(store: Arc<dyn 
                 let trust_again = dice.roll(4) == 0;
                 let change =
                     KeyChange { seats: Some(u64::from(2 + dice.roll(5))), trust_again, ..KeyChange::default() };
-                store.update_key(at(now), &key, change).await.unwrap().unwrap().unwrap();
+                updated(store.update_key(at(now), Scope::Vendor, By::vendor(), &key, change).await);
             }
             _ => {
                 let state = [KeyState::Suspended, KeyState::Active][usize::from(dice.roll(4) != 0)];
-                store.set_key_state(at(now), &key, state).await.unwrap().unwrap().unwrap();
+                state_set(store.set_key_state(at(now), Scope::Vendor, By::vendor(), &key, state).await);
             }
         }
         if round % 100 == 0 {
@@ -68,8 +69,8 @@ pub(crate) async fn whatever_happens_seats_and_credentials_agree(store: Arc<dyn 
             assert_eq!(store.check().await.unwrap(), [""; 0], "{round}");
         }
     }
-    for event in store.events(EventFilter::default(), Cursor(0), 100_000).await.unwrap() {
-        kinds_seen.insert(event.event.as_str());
+    for event in store.events(at(0), Scope::Vendor, EventFilter::default(), Cursor(0), 100_000).await.unwrap() {
+        kinds_seen.insert(event.event);
     }
     // The history went everywhere.
     for kind in ["seat-taken", "seat-moved", "superseded", "released", "seat-returned", "seat-split", "distrusted"] {

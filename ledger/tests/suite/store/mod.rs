@@ -3,7 +3,7 @@
 mod administration;
 mod feed;
 mod histories;
-mod likeness;
+mod match_rules;
 mod postgres;
 mod postgres_way;
 mod seats;
@@ -12,57 +12,63 @@ mod upkeep;
 
 use std::sync::Arc;
 
-use els_ledger::rules::RegisterCommand;
-use els_ledger::{Created, Cursor, EventFilter, How, KeyId, NewKey, Store, StoreError};
+use els_ledger::rules::{Denied, RegisterCommand};
+use els_ledger::{
+    Actor, By, Created, Cursor, EventFilter, How, KeyId, KeyUpdate, NewKey, Origin, Scope, StateChange, Store,
+    StoreError,
+};
+use els_protocol::RegistrationId;
 use els_protocol::wire::Seats;
-use els_protocol::{Code, RegistrationId};
 use els_testkit::store::*;
 
 /// Runs every case on a database, which `$fresh` makes: `store_tests!(fresh)`.
 macro_rules! store_tests {
     ($fresh:path) => {
         store_tests! { $fresh:
-            seats::a_seat_is_taken_confirmed_and_given_back,
+            seats::a_seat_is_taken_confirmed_and_released,
             seats::strangers_are_told_nothing,
             seats::a_full_key_gives_no_seat_and_says_how_full_it_is,
             seats::two_hundred_at_once_get_ten_of_ten_seats,
             seats::one_machine_asking_many_times_at_once_has_one_seat,
-            seats::taking_and_giving_back_at_once_leaks_nothing,
+            seats::taking_and_releasing_at_once_loses_no_seat,
             seats::an_update_changes_what_was_sent_and_keeps_the_label,
-            seats::a_delete_that_overtakes_its_put_is_remembered_for_a_day,
-            seats::what_is_remembered_is_bounded_for_each_client,
-            seats::a_key_lists_its_seats_page_by_page_and_frees_its_own,
-            seats::a_key_without_self_release_frees_no_seat,
-            seats::lowering_seats_ends_nobodys_registration,
-            likeness::a_machine_that_lost_its_state_keeps_its_seat_on_a_full_key,
-            likeness::a_machine_said_to_be_moved_keeps_its_seat,
-            likeness::clones_on_other_hardware_have_seats_of_their_own,
-            likeness::a_machine_is_found_among_many_that_share_each_of_its_ids,
-            likeness::a_superseded_credential_has_its_hour,
-            likeness::two_alive_under_one_seat_get_two_seats_if_one_is_free,
-            likeness::two_alive_under_one_seat_and_none_free_end_the_newer,
-            likeness::many_uses_at_once_are_one_decision,
-            likeness::a_seat_has_at_most_one_superseded_id,
-            likeness::the_older_one_takes_a_free_seat_when_the_newer_has_given_its_back,
-            likeness::a_key_that_refuses_decides_nothing,
-            likeness::other_keys_machines_are_nobodys_same_machine,
+            seats::an_early_release_is_remembered_for_a_day,
+            seats::early_releases_are_bounded_for_each_client,
+            seats::a_key_lists_its_seats_in_pages_and_releases_its_own,
+            seats::a_key_without_self_release_releases_no_seat,
+            seats::lowering_seats_ends_no_registration,
+            match_rules::a_machine_that_lost_its_state_keeps_its_seat_on_a_full_key,
+            match_rules::a_machine_said_to_be_moved_keeps_its_seat,
+            match_rules::clones_on_other_hardware_have_seats_of_their_own,
+            match_rules::a_machine_is_found_among_many_that_share_each_of_its_ids,
+            match_rules::a_superseded_credential_has_its_hour,
+            match_rules::two_alive_under_one_seat_get_two_seats_if_one_is_free,
+            match_rules::two_alive_under_one_seat_and_none_free_end_the_newer,
+            match_rules::many_uses_at_once_are_one_decision,
+            match_rules::a_seat_has_at_most_one_superseded_id,
+            match_rules::the_older_one_takes_a_free_seat_when_the_newer_has_given_its_back,
+            match_rules::a_key_that_refuses_decides_nothing,
+            match_rules::other_keys_machines_are_nobodys_same_machine,
             histories::whatever_happens_seats_and_credentials_agree,
             feed::a_look_up_tells_credential_and_key_of_one_moment,
             feed::every_change_that_the_gate_must_know_is_in_the_feed,
             feed::a_reader_of_the_feed_misses_nothing_while_others_write,
             feed::last_seen_comes_in_batches_and_never_goes_back,
-            upkeep::a_seat_that_nobody_uses_is_taken_back_after_its_days,
+            upkeep::a_seat_that_is_not_used_is_released_after_its_days,
             upkeep::time_in_which_the_gate_was_down_does_not_count,
-            upkeep::machine_ids_are_erased_ninety_days_after_release_also_from_the_trail,
+            upkeep::machine_ids_are_erased_ninety_days_after_release_also_from_the_audit_log,
             upkeep::ids_of_machines_that_hold_seats_are_never_erased,
+            upkeep::a_job_has_one_holder_at_a_time,
             administration::a_contract_is_made_once,
             administration::a_secret_belongs_to_one_key_for_ever,
             administration::a_rotated_key_keeps_its_machines_and_the_old_secret_its_time,
-            administration::suspending_ends_nothing_and_revoking_is_final,
+            administration::suspending_releases_no_seat_and_revoking_is_final,
             administration::expiry_refuses_new_machines_at_once_and_known_ones_after_grace,
             administration::a_change_says_from_what_to_what,
             administration::what_is_known_can_be_found,
             administration::keys_are_listed_in_pages,
+            administration::every_event_says_who_caused_it,
+            administration::a_scope_of_one_key_reaches_no_other,
         }
     };
     ($fresh:path: $($module:ident::$case:ident),* $(,)?) => {

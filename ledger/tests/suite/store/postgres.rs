@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use els_ledger::{Deleted, Opening, PostgresStore, Target};
+use els_ledger::{Opening, PostgresStore, ReleaseOutcome, Target};
 
 use super::*;
 use els_testkit::cluster::{Cluster, name};
@@ -36,6 +36,33 @@ pub(crate) async fn fresh() -> Database {
 
 store_tests!(fresh);
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_one_release_behind_starts_and_works_on_a_schema_that_only_adds() {
+    let database = fresh().await;
+    database.sql("UPDATE els_schema SET version = version + 1; ALTER TABLE keys ADD newer TEXT");
+    for opening in [Opening::Existing, Opening::Creating, Opening::Migrating] {
+        let store = open(&database.url, opening).await;
+        make_key(&store, &format!("{opening:?}").to_lowercase(), 1).await;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let target = Target::parse(&database.url).unwrap();
+    let refused = els_ledger::copy::backup(&target, &folder.path().join("backup")).await.unwrap_err();
+    assert!(format!("{refused:#}").contains("would lose what is newer"), "{refused:#}");
+    database.sql("UPDATE els_schema SET oldest = version");
+    let refused = PostgresStore::open(&target, Opening::Migrating, policy()).await.err().unwrap();
+    assert!(format!("{refused:#}").contains("use the newer els-backend"), "{refused:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_of_a_kind_that_a_newer_program_writes_is_read() {
+    let database = fresh().await;
+    make_key(&database.store, "a", 1).await;
+    database.sql("INSERT INTO events (at, kind, key) VALUES (1, 'seat-painted', 1)");
+    let events = database.store.events(at(0), Scope::Vendor, EventFilter::default(), Cursor(0), 9).await.unwrap();
+    assert_eq!(events.last().unwrap().event, "seat-painted");
+    assert_eq!(database.store.feed(Cursor(0), 9).await.unwrap().items.len(), 2);
+}
+
 /// Promise: nodes-seat-limit
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_nodes_never_oversell() {
@@ -52,7 +79,7 @@ async fn several_nodes_never_oversell() {
     for task in tasks {
         match task.await.unwrap() {
             Ok((How::Created, _)) => given += 1,
-            other => assert_eq!(other, Err(Code::NoFreeSeat)),
+            other => assert_eq!(other, Err(full(10, 10))),
         }
     }
     assert_eq!((given, seats(&stores[1], "a").await.used), (10, 10));
@@ -74,9 +101,11 @@ async fn what_nodes_do_to_the_same_machines_at_once_adds_up() {
                     let id = dice.roll(24);
                     match dice.roll(6) {
                         0..=2 => drop(put(&store, 0, asks(id, id % 6, [0, id % 5][dice.roll(2) as usize])).await),
-                        3 => drop(store.delete(at(0), registration(id), token(id), client(1)).await.unwrap()),
-                        4 => drop(store.release(at(0), secret("a"), registration(id)).await.unwrap()),
-                        _ => drop(store.superseded_used(at(2 * HOUR), registration(id)).await.unwrap()),
+                        3 => drop(store.unregister(at(0), by(), registration(id), token(id), client(1)).await.unwrap()),
+                        4 => drop(
+                            store.release_seat(at(0), Scope::Key(secret("a")), by(), registration(id)).await.unwrap(),
+                        ),
+                        _ => drop(store.superseded_used(at(2 * HOUR), by(), registration(id)).await.unwrap()),
                     }
                 }
             })
@@ -91,21 +120,23 @@ async fn what_nodes_do_to_the_same_machines_at_once_adds_up() {
 
 /// Promise: nodes-one-id
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_put_and_a_delete_of_one_new_id_never_pass_each_other_on_two_nodes() {
+async fn registering_and_unregistering_a_new_id_on_two_nodes_leaves_no_seat() {
     let database = fresh().await;
     make_key(&database.store, "a", 1000).await;
     let other = database.another().await;
     for id in 0..60 {
         let (here, there) = (Arc::clone(&database.store), Arc::clone(&other));
         let asked = tokio::spawn(async move { how(&here, 0, asks(id, id, id + 1)).await.map(|done| done.0) });
-        let given_back = tokio::spawn(async move { there.delete(at(0), registration(id), token(id), client(1)).await });
+        let given_back =
+            tokio::spawn(async move { there.unregister(at(0), by(), registration(id), token(id), client(1)).await });
         let (asked, given_back) = (asked.await.unwrap(), unwrap(given_back.await.unwrap()).unwrap());
         // Whoever was first, nothing is left of it.
         match (asked, given_back) {
-            (Ok(How::Created), Deleted::Released) | (Err(Code::RegistrationReleased), Deleted::NeverSeen) => {}
+            (Ok(How::Created), ReleaseOutcome::Released)
+            | (Err(Denied::RegistrationReleased), ReleaseOutcome::RememberedEarly) => {}
             other => panic!("{id}: {other:?}"),
         }
-        assert_eq!(get(&database.store, 0, id).await, Err(Code::RegistrationReleased));
+        assert_eq!(get(&database.store, 0, id).await, Err(Denied::RegistrationReleased));
     }
     assert_eq!(seats(&database.store, "a").await.used, 0);
 }
@@ -181,7 +212,7 @@ async fn a_change_on_one_node_is_hinted_to_the_others() {
 
 /// Promise: nodes-outcome-unknown
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lost_connections_are_made_anew_and_nothing_is_asked_twice_for_it() {
+async fn lost_connections_are_replaced_and_no_request_is_repeated() {
     let database = fresh().await;
     make_key(&database.store, "a", 10).await;
     how(&database.store, 0, asks(1, 1, 1)).await.unwrap();
@@ -193,9 +224,9 @@ async fn lost_connections_are_made_anew_and_nothing_is_asked_twice_for_it() {
         );
         assert_eq!(get(&database.store, 0, 1).await, Ok(u64::from(id) - 1));
         // A writer that did not notice says that it does not know; the request as it was then finds its seat.
-        let mut answer = database.store.register(at(0), asks(id, id, id)).await;
+        let mut answer = database.store.register(at(0), by(), asks(id, id, id)).await;
         if matches!(answer, Err(StoreError::Unavailable(_))) {
-            answer = database.store.register(at(0), asks(id, id, id)).await;
+            answer = database.store.register(at(0), by(), asks(id, id, id)).await;
         }
         assert_eq!(answer.unwrap().unwrap().view.seats.used, u64::from(id));
     }
@@ -203,13 +234,13 @@ async fn lost_connections_are_made_anew_and_nothing_is_asked_twice_for_it() {
 
 /// Promise: nodes-outcome-unknown
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lock_that_is_not_given_back_makes_a_node_say_that_it_cannot_now() {
+async fn a_lock_that_is_not_released_makes_the_store_unavailable() {
     let database = fresh().await;
     make_key(&database.store, "a", 10).await;
     let (client, connection) = tokio_postgres::connect(&database.url, tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
     client.batch_execute("BEGIN; SELECT 1 FROM keys FOR UPDATE").await.unwrap();
-    let refused = database.store.register(at(0), asks(1, 1, 1)).await;
+    let refused = database.store.register(at(0), by(), asks(1, 1, 1)).await;
     assert!(matches!(&refused, Err(StoreError::Unavailable(why)) if why.contains("55P03")), "{refused:?}");
     client.batch_execute("ROLLBACK").await.unwrap();
     assert_eq!(how(&database.store, 0, asks(1, 1, 1)).await, Ok((How::Created, 1)));
@@ -217,7 +248,7 @@ async fn a_lock_that_is_not_given_back_makes_a_node_say_that_it_cannot_now() {
 
 /// Promise: nodes-batch
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_request_that_the_database_refuses_leaves_the_others_of_its_group_whole() {
+async fn one_request_that_the_database_refuses_does_not_change_the_others_of_its_batch() {
     let database = fresh().await;
     make_key(&database.store, "a", 100).await;
     database.sql("ALTER TABLE registrations ADD CHECK (label <> 'poison')");
@@ -226,7 +257,7 @@ async fn one_request_that_the_database_refuses_leaves_the_others_of_its_group_wh
             let store = Arc::clone(&database.store);
             let label = label(if number == 20 { "poison" } else { "good" });
             tokio::spawn(async move {
-                store.register(at(0), RegisterCommand { label, ..asks(number, number, number + 1) }).await
+                store.register(at(0), by(), RegisterCommand { label, ..asks(number, number, number + 1) }).await
             })
         })
         .collect();
@@ -256,9 +287,9 @@ async fn a_counter_that_is_wrong_oversells_nothing() {
          CREATE TRIGGER fill BEFORE INSERT ON keys FOR EACH ROW EXECUTE FUNCTION fill();
          CREATE RULE full_up AS ON UPDATE TO keys WHERE NEW.used > OLD.used DO INSTEAD NOTHING",
     );
-    let answer = database.store.register(at(0), asks(2, 2, 2)).await;
+    let answer = database.store.register(at(0), by(), asks(2, 2, 2)).await;
     assert!(matches!(answer, Err(StoreError::Internal(_))), "{answer:?}");
-    assert_eq!(get(&database.store, 0, 2).await, Err(Code::UnknownRegistration));
+    assert_eq!(get(&database.store, 0, 2).await, Err(Denied::UnknownRegistration));
     assert_eq!(database.store.check().await.unwrap(), [""; 0]);
 }
 
@@ -282,12 +313,12 @@ async fn plans_that_were_made_early_are_good_later(gather: &str) {
             how(&database.store, 2, asks(id + 100, id, 0)).await.unwrap();
             let label = label(&format!("{id}"));
             how(&database.store, 3, RegisterCommand { label, ..asks(id + 100, id, 0) }).await.unwrap();
-            database.store.superseded_used(at(2 * HOUR), registration(id)).await.unwrap();
+            database.store.superseded_used(at(2 * HOUR), by(), registration(id)).await.unwrap();
             database.store.credential(registration(id)).await.unwrap();
             get(&database.store, 3, id).await.unwrap();
             database.store.seen(vec![(registration(id), at(9))]).await.unwrap();
-            unwrap(database.store.seats(at(4), secret("a"), None, 3).await).unwrap();
-            unwrap(database.store.delete(at(4), registration(id), token(id), client(1)).await).unwrap();
+            unwrap(database.store.seat_page(at(4), secret("a"), None, 3).await).unwrap();
+            unwrap(database.store.unregister(at(4), by(), registration(id), token(id), client(1)).await).unwrap();
         }
     };
     every(1).await;
@@ -304,7 +335,7 @@ async fn plans_that_were_made_early_are_good_later(gather: &str) {
     let read = async || -> Vec<(String, u64)> {
         // What a session has read, it tells with its next transaction a second later: the writer's, and the pool's.
         tokio::time::sleep(Duration::from_millis(1500)).await;
-        unwrap(database.store.delete(at(4), registration(99_000), token(1), client(1)).await).unwrap();
+        unwrap(database.store.unregister(at(4), by(), registration(99_000), token(1), client(1)).await).unwrap();
         get(&database.store, 3, 101).await.unwrap();
         tokio::time::sleep(Duration::from_millis(500)).await;
         let sql = "SELECT indexrelname, idx_tup_read FROM pg_stat_user_indexes ORDER BY 1";
@@ -347,10 +378,11 @@ async fn a_recount_names_each_disagreement() {
         broken("UPDATE keys SET used = 4", "UPDATE keys SET used = 3").await,
         "key a counts 4 used seats, but has 3 active registrations"
     );
-    let trail = "UPDATE events SET kind = 'KIND' WHERE seq = 2";
-    let said = broken(&trail.replace("KIND", "superseded"), &trail.replace("KIND", "seat-taken")).await;
-    assert!(said.contains("is active, but the trail says superseded"), "{said}");
-    let nobody = "the trail names registration 00000000-0000-4000-8000-000000000000 (key-created), which is not there";
+    let audit_log = "UPDATE events SET kind = 'KIND' WHERE seq = 2";
+    let said = broken(&audit_log.replace("KIND", "superseded"), &audit_log.replace("KIND", "seat-taken")).await;
+    assert!(said.contains("is active, but the audit log says superseded"), "{said}");
+    let nobody =
+        "the audit log names registration 00000000-0000-4000-8000-000000000000 (key-created), which is not there";
     let one = "UPDATE events SET registration = ID WHERE seq = 1";
     let said = broken(&one.replace("ID", "'00000000-0000-4000-8000-000000000000'"), &one.replace("ID", "NULL")).await;
     assert_eq!(said, nobody);

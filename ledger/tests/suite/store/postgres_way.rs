@@ -68,18 +68,18 @@ async fn a_commit_whose_answer_is_lost_is_not_known_and_the_same_request_again_f
     {
         let id = number as u32 + 1;
         how(&store, 0, asks(id + 50, id + 50, 0)).await.unwrap();
-        unwrap(store.delete(at(0), registration(id + 50), token(id + 50), client(1)).await).unwrap();
+        unwrap(store.unregister(at(0), by(), registration(id + 50), token(id + 50), client(1)).await).unwrap();
         way.cut(cut);
-        let lost = store.register(at(0), asks(id, id, id)).await;
+        let lost = store.register(at(0), by(), asks(id, id, id)).await;
         assert!(matches!(lost, Err(StoreError::Unavailable(_))), "{cut}: {lost:?}");
         assert_eq!(how(&store, 0, asks(id, id, id)).await, Ok((first, used)), "{cut}");
         // The same of what the vendor types.
         way.cut(cut);
         let change = els_ledger::KeyChange { seats: Some(200 + u64::from(id)), ..Default::default() };
         let key = KeyId::parse("a").unwrap();
-        let lost = store.update_key(at(0), &key, change.clone()).await;
+        let lost = store.update_key(at(0), Scope::Vendor, By::vendor(), &key, change.clone()).await;
         assert!(matches!(lost, Err(StoreError::Unavailable(_))), "{cut}: {lost:?}");
-        store.update_key(at(0), &key, change).await.unwrap().unwrap().unwrap();
+        updated(store.update_key(at(0), Scope::Vendor, By::vendor(), &key, change).await);
         assert_eq!(record(&store, "a").await.seats.total, 200 + u64::from(id));
     }
     assert_eq!(store.check().await.unwrap(), [""; 0]);

@@ -40,6 +40,17 @@ async fn made() -> Database {
 
 store_tests!(made);
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_of_a_kind_that_a_newer_program_writes_is_read() {
+    let database = fresh();
+    make_key(&database.store, "a", 1).await;
+    let sql = rusqlite::Connection::open(database.folder.path().join("els.db")).unwrap();
+    sql.execute("INSERT INTO events (at, kind, key) VALUES (1, 'seat-painted', 1)", []).unwrap();
+    let events = database.store.events(at(0), Scope::Vendor, EventFilter::default(), Cursor(0), 9).await.unwrap();
+    assert_eq!(events.last().unwrap().event, "seat-painted");
+    assert_eq!(database.store.feed(Cursor(0), 9).await.unwrap().items.len(), 2);
+}
+
 /// Promise: seat-limit
 /// Promise: commands-beside-serve
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -82,16 +93,16 @@ async fn a_recount_names_each_disagreement() {
         broken("UPDATE keys SET used = 4", "UPDATE keys SET used = 3").await,
         "key a counts 4 used seats, but has 3 active registrations"
     );
-    let trail = broken(
+    let audit_log = broken(
         "UPDATE events SET kind = 'superseded' WHERE seq = 3",
         "UPDATE events SET kind = 'seat-taken' WHERE seq = 3",
     );
-    assert!(trail.await.contains("is active, but the trail says superseded"));
+    assert!(audit_log.await.contains("is active, but the audit log says superseded"));
     let gone = broken(
         "INSERT INTO events (at, kind, key, registration) VALUES (1, 'seat-taken', 1, zeroblob(16))",
         "DELETE FROM events WHERE registration = zeroblob(16)",
     );
-    assert!(gone.await.contains("the trail names registration 0000"));
+    assert!(gone.await.contains("the audit log names registration 0000"));
     assert_eq!(database.store.check().await.unwrap(), [""; 0]);
 }
 

@@ -4,17 +4,17 @@ use els_ledger::{How, KeyChange, KeyId};
 
 use super::*;
 
-/// Calls housekeeping from `from` to `to` in the largest steps that count as no gap; says how many it released.
+/// Releases unseen machines from `from` to `to` in the largest steps that count as no gap; says how many it released.
 async fn time_passes(store: &Arc<dyn Store>, from: i64, to: i64) -> u64 {
     let mut released = 0;
     for now in (from..=to).step_by(180) {
-        released += store.housekeeping(at(now)).await.unwrap().released;
+        released += store.release_unseen(at(now), upkeep()).await.unwrap();
     }
     released
 }
 
 /// Promise: key-unseen
-pub(crate) async fn a_seat_that_nobody_uses_is_taken_back_after_its_days(store: Arc<dyn Store>) {
+pub(crate) async fn a_seat_that_is_not_used_is_released_after_its_days(store: Arc<dyn Store>) {
     make(&store, NewKey { release_unseen_after: Some(1), ..new_key("a", 3) }).await;
     make_key(&store, "b", 3).await;
     how(&store, 0, asks(1, 1, 1)).await.unwrap();
@@ -23,7 +23,7 @@ pub(crate) async fn a_seat_that_nobody_uses_is_taken_back_after_its_days(store: 
     assert_eq!(time_passes(&store, 0, DAY - 1).await, 0);
     store.seen(vec![(registration(2), at(DAY / 2))]).await.unwrap();
     assert_eq!(time_passes(&store, DAY, DAY + 2 * HOUR).await, 1);
-    assert_eq!(get(&store, DAY, 1).await, Err(Code::RegistrationReleased));
+    assert_eq!(get(&store, DAY, 1).await, Err(Denied::RegistrationReleased));
     assert_eq!(story(&store, 1).await, ["seat-taken", "released"]);
     assert_eq!((seats(&store, "a").await.used, seats(&store, "b").await.used), (1, 1));
     assert_eq!(time_passes(&store, DAY + 2 * HOUR, DAY + DAY / 2 + 2 * HOUR).await, 1);
@@ -46,30 +46,30 @@ pub(crate) async fn time_in_which_the_gate_was_down_does_not_count(store: Arc<dy
 }
 
 /// Promise: seat-erasure
-pub(crate) async fn machine_ids_are_erased_ninety_days_after_release_also_from_the_trail(store: Arc<dyn Store>) {
+pub(crate) async fn machine_ids_are_erased_ninety_days_after_release_also_from_the_audit_log(store: Arc<dyn Store>) {
     make_key(&store, "a", 3).await;
     how(&store, 0, asks(1, 1, 1)).await.unwrap();
     how(&store, 0, asks(2, 2, 0)).await.unwrap();
     how(&store, 0, asks(3, 2, 0)).await.unwrap();
-    store.superseded_used(at(HOUR), registration(2)).await.unwrap();
+    store.superseded_used(at(HOUR), by(), registration(2)).await.unwrap();
     assert_eq!(record(&store, "a").await.distrusted, [machine_id(2)]);
     for id in [1, 2, 3] {
-        unwrap(store.delete(at(DAY), registration(id), token(id), client(1)).await).unwrap();
+        unwrap(store.unregister(at(DAY), by(), registration(id), token(id), client(1)).await).unwrap();
     }
-    let ids_in_trail = async || {
-        let events = store.events(EventFilter::default(), Cursor(0), 1000).await.unwrap();
+    let ids_in_audit_log = async || {
+        let events = store.events(at(0), Scope::Vendor, EventFilter::default(), Cursor(0), 1000).await.unwrap();
         events.iter().filter(|event| event.machine.is_some() || event.hardware.is_some()).count()
     };
-    assert_eq!(store.housekeeping(at(91 * DAY - 1)).await.unwrap().erased, 0);
-    assert!(ids_in_trail().await > 0);
-    assert_eq!(store.housekeeping(at(91 * DAY)).await.unwrap().erased, 3);
-    assert_eq!(ids_in_trail().await, 0);
+    assert_eq!(store.erase_ids(at(91 * DAY - 1)).await.unwrap(), 0);
+    assert!(ids_in_audit_log().await > 0);
+    assert_eq!(store.erase_ids(at(91 * DAY)).await.unwrap(), 3);
+    assert_eq!(ids_in_audit_log().await, 0);
     assert_eq!(record(&store, "a").await.distrusted, []);
-    let found = store.find(&registration(1).to_string(), 10).await.unwrap();
+    let found = store.find(at(0), Scope::Vendor, &registration(1).to_string(), 10).await.unwrap();
     assert_eq!((found.registrations[0].machine, found.registrations[0].hardware), (None, None));
     // The registration itself is still known as released.
-    assert_eq!(get(&store, 91 * DAY, 1).await, Err(Code::RegistrationReleased));
-    assert_eq!(store.housekeeping(at(92 * DAY)).await.unwrap().erased, 0);
+    assert_eq!(get(&store, 91 * DAY, 1).await, Err(Denied::RegistrationReleased));
+    assert_eq!(store.erase_ids(at(92 * DAY)).await.unwrap(), 0);
 }
 
 /// Promise: seat-erasure
@@ -77,7 +77,23 @@ pub(crate) async fn ids_of_machines_that_hold_seats_are_never_erased(store: Arc<
     make_key(&store, "a", 3).await;
     how(&store, 0, asks(1, 1, 1)).await.unwrap();
     let change = KeyChange { expires: Some(at(1000 * DAY)), ..KeyChange::default() };
-    store.update_key(at(0), &KeyId::parse("a").unwrap(), change).await.unwrap().unwrap().unwrap();
-    assert_eq!(store.housekeeping(at(500 * DAY)).await.unwrap(), Default::default());
+    updated(store.update_key(at(0), Scope::Vendor, By::vendor(), &KeyId::parse("a").unwrap(), change).await);
+    assert_eq!(store.erase_ids(at(500 * DAY)).await.unwrap(), 0);
+    assert_eq!(store.release_unseen(at(500 * DAY), upkeep()).await.unwrap(), 0);
     assert_eq!(how(&store, 500 * DAY, asks(2, 1, 1)).await, Ok((How::Moved, 1)));
+}
+
+pub(crate) async fn a_job_has_one_holder_at_a_time(store: Arc<dyn Store>) {
+    let take = async |job, holder, seconds| store.take_lease(job, holder, seconds).await.unwrap();
+    assert!(take("erase", "one", 600).await);
+    assert!(!take("erase", "other", 600).await);
+    assert!(take("erase", "one", 600).await, "it is renewed");
+    assert!(take("unseen", "other", 600).await, "jobs are independent");
+    // Given up: another one has it at once.
+    assert!(take("erase", "one", 0).await);
+    assert!(take("erase", "other", 1).await);
+    assert!(!take("erase", "one", 600).await);
+    // A holder that does not come back loses it when its time is over.
+    tokio::time::sleep(std::time::Duration::from_millis(2100)).await;
+    assert!(take("erase", "one", 600).await);
 }

@@ -1,0 +1,76 @@
+//! Who causes a change, as the audit log has it.
+//!
+//! Owns the words that the audit log stores. Knows nothing of accounts, nor of how somebody proves who they are.
+
+/// Who causes a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct By {
+    /// Who.
+    pub actor: Actor,
+    /// Through which interface.
+    pub origin: Origin,
+    /// The request's id, where there is one.
+    pub request: Option<String>,
+}
+
+impl By {
+    /// Somebody, without a request that has an id.
+    pub fn new(actor: Actor, origin: Origin) -> Self {
+        By { actor, origin, request: None }
+    }
+
+    /// The vendor, by a command.
+    pub fn vendor() -> Self {
+        By::new(Actor::Vendor, Origin::Cli)
+    }
+}
+
+/// Who can cause a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Actor {
+    /// The machine of the registration, with its own credential or with the key.
+    Machine,
+    /// A holder of the key, for a machine that may be another.
+    KeyHolder,
+    /// The vendor.
+    Vendor,
+    /// The backend by itself, as time passes.
+    Backend,
+}
+
+impl Actor {
+    /// As it is stored and shown: never change one.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Actor::Machine => "machine",
+            Actor::KeyHolder => "key-holder",
+            Actor::Vendor => "vendor",
+            Actor::Backend => "backend",
+        }
+    }
+}
+
+/// The interfaces through which changes come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The wire protocol.
+    Api,
+    /// The use of a credential at the gate.
+    Gate,
+    /// A command of `els-backend`.
+    Cli,
+    /// A job of upkeep.
+    Upkeep,
+}
+
+impl Origin {
+    /// As it is stored and shown: never change one.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Origin::Api => "api",
+            Origin::Gate => "gate",
+            Origin::Cli => "cli",
+            Origin::Upkeep => "upkeep",
+        }
+    }
+}
