@@ -6,7 +6,7 @@ use els_protocol::Timestamp;
 use els_protocol::wire::{RegistrationState, Seats};
 
 use super::id;
-use crate::report::FileState;
+use crate::file_state::FileState;
 use crate::report::{DryRun, Headline, Line, Progress, RegistrationView, SeatView, StatusLine};
 
 /// A result. It may have more than one line.

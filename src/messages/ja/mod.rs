@@ -11,7 +11,7 @@ use els_protocol::{Code, KeyError, LabelError, OddCharacter, RegistrationId};
 
 use crate::cli::{Action, UsageError};
 use crate::failure::{Damage, Failure, GpgKeyFault, KeyFault, LabelFault, RepositoryFault, Seat};
-use crate::report::FileState;
+use crate::file_state::FileState;
 
 pub(crate) use help::{MEANINGS, command};
 pub(crate) use lines::{line, progress};

@@ -3,7 +3,7 @@
 use els_host::language::padded;
 
 use super::{failure, id};
-use crate::report::FileState;
+use crate::file_state::FileState;
 use crate::support::{Answer, FileFacts, Registered, Support};
 use crate::warning::Warning;
 
