@@ -363,7 +363,7 @@ fn tls(fault: &TlsFault) -> String {
         TlsFault::Revoked => "証明書が失効しているか、失効を確認できません",
         TlsFault::OldCertificate => "証明書がX.509のバージョン1または2です",
         TlsFault::Malformed => "証明書の形式が正しくありません",
-        TlsFault::Unacceptable => "証明書がサーバーの証明書の規則（RFC 5280）に従っていません",
+        TlsFault::Unacceptable => "証明書がサーバーの証明書の規則（RFC 5280）に合っていません",
         TlsFault::NoCertificate => "証明書が提示されません",
         TlsFault::NothingInCommon => "暗号スイート、グループ、署名アルゴリズムのいずれかに、共通のものがありません",
         TlsFault::OldVersion => "接続先が使えるのは、TLS 1.1以前だけです",
