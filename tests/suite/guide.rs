@@ -8,7 +8,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use els_testkit::shown::Shown;
+use els_testkit::shown::{Shown, is_id};
 use els_testkit::{AGENTS, Backend, Key, Machine, Repository, Rpm, rpm_file, run};
 
 const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guide");
@@ -64,8 +64,13 @@ impl World {
     }
 
     fn printed(&mut self, text: &str) -> String {
-        let lines = text.lines().filter(|line| !line.contains(GPG_KEY_FILE));
-        let mut text: String = lines.map(|line| format!("{}\n", line.trim_end())).collect();
+        let mut lines: Vec<&str> = text.lines().filter(|line| !line.contains(GPG_KEY_FILE)).collect();
+        // The backend lists seats by their random ids; the guide lists them by their labels.
+        let is_seat = |line: &str| line.get(..36).is_some_and(is_id);
+        for seats in lines.chunk_by_mut(|one, next| is_seat(one) && is_seat(next)) {
+            seats.sort_by_key(|seat| seat.split("x86_64").last());
+        }
+        let mut text: String = lines.into_iter().map(|line| format!("{}\n", line.trim_end())).collect();
         // The gate writes down uses in batches: a machine may have none yet.
         let never = [("last seen never", "last seen 2026-12-01"), ("最終利用 なし      ", "最終利用 2026-12-01")];
         let values = [

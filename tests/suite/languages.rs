@@ -160,7 +160,7 @@ fn play(locale: &'static str) -> String {
     for line in [
         "--server http://els.example.com",
         "--server https://127.0.0.1:1 --timeout 1",
-        "--proxy socks5://p:1",
+        "--proxy ftp://p:1",
         "--timeout soon",
     ] {
         script.types(&format!("--key {KEY} {line}"));
