@@ -10,7 +10,7 @@ agent := $(target)/release/els-register
 backend := $(target)/server/els-backend
 # SC2016: text for an inner shell is quoted on purpose. SC2174: with `mkdir -p -m` the mode is meant for the last folder only.
 scripts := .ci/run scripts/demo.sh scripts/install-dependencies scripts/provisioning-tools scripts/units-check \
-	scripts/tools scripts/deny scripts/fuzz scripts/schemathesis \
+	scripts/tools scripts/lint-ja scripts/guide scripts/deny scripts/fuzz scripts/schemathesis \
 	scripts/install scripts/portable-build scripts/rpm scripts/rpm-sign scripts/srpm \
 	testkit/fixtures/new-machine testkit/fixtures/mount-usr testkit/fixtures/enter-machine testkit/fixtures/boot-machine \
 	dist/libexec/at-boot dist/libexec/at-poweroff
@@ -18,7 +18,7 @@ scripts := .ci/run scripts/demo.sh scripts/install-dependencies scripts/provisio
 PACKAGES := els-register els-backend
 export ARCH EL SIGN RELEASE DESTDIR PREFIX
 
-# VENDOR=DIR: build in that folder's repo-files/ gpg/ products.toml els-register.toml EULA.txt instead of the shipped ones.
+# VENDOR=DIR: build in that folder's repo-files/ gpg/ products.toml els-register.toml EULA.txt EULA.ja.txt instead of the shipped ones.
 ifdef VENDOR
 export ELS_VENDOR_DIR := $(abspath $(VENDOR))
 endif
@@ -53,6 +53,11 @@ uninstall: ## remove it again, with the same DESTDIR, PREFIX and PACKAGES
 .PHONY: generate
 generate: ## write the files that are made from the code: man pages, completions, openapi.json, promises.md
 	cargo xtask generate
+
+.PHONY: guide
+guide: ## build the user's guide in English and Japanese, as a site and as PDF, in build/guide
+	scripts/install-dependencies guide
+	scripts/guide
 
 .PHONY: demo
 demo: ## show everything on this machine, in a temporary folder: a key, a seat, dnf through the gate, a moved seat
@@ -91,11 +96,12 @@ bench: ## measure every figure of docs/developer/benchmarks.md and its reference
 	bench/run.py $(OPTIONS)
 
 .PHONY: lint
-lint: ## check formatting, clippy, shellcheck, generated files, dependencies, the units and the Ansible role
+lint: ## check formatting, clippy, shellcheck, generated files, Japanese, dependencies, the units and the Ansible role
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	shellcheck --exclude=SC2016,SC2174 $(scripts)
 	cargo xtask check
+	scripts/lint-ja
 	scripts/deny
 	scripts/units-check
 	ANSIBLE_ROLES_PATH=dist/ansible/roles ansible-lint --offline -q dist/ansible/roles/els_register dist/examples/playbook.yml

@@ -1,6 +1,6 @@
 //! Builds the vendor's files into the agent: repo files, GPG key, agreement.
 //!
-//! They come from `dist/` and `EULA.txt`. If `ELS_VENDOR_DIR` is set, they all come from that folder.
+//! They come from `dist/`, `EULA.txt` and `EULA.ja.txt`. If `ELS_VENDOR_DIR` is set, they all come from that folder.
 
 #![allow(clippy::disallowed_methods, reason = "these rules are the agent's")]
 
@@ -11,10 +11,14 @@ use std::{env, fs};
 fn main() {
     println!("cargo::rerun-if-env-changed=ELS_VENDOR_DIR");
     let home = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo names the folder of the package"));
-    let (vendor, eula) = match env::var_os("ELS_VENDOR_DIR") {
-        Some(vendor) => (PathBuf::from(&vendor), Path::new(&vendor).join("EULA.txt")),
-        None => (home.join("dist"), home.join("EULA.txt")),
+    let (vendor, agreements) = match env::var_os("ELS_VENDOR_DIR") {
+        Some(vendor) => (PathBuf::from(&vendor), PathBuf::from(&vendor)),
+        None => (home.join("dist"), home),
     };
+    let eula = agreements.join("EULA.txt");
+    // A vendor without an agreement in Japanese has one in every language.
+    let japanese = Some(agreements.join("EULA.ja.txt")).filter(|path| path.exists()).unwrap_or_else(|| eula.clone());
+    println!("cargo::rerun-if-changed={}", agreements.join("EULA.ja.txt").display());
     let repo_files = vendor.join("repo-files");
     println!("cargo::rerun-if-changed={}", repo_files.display());
     let mut names: Vec<String> = fs::read_dir(&repo_files)
@@ -39,7 +43,7 @@ fn main() {
         writeln!(code, "    ({name:?}, {}, {variables}),", include(&path)).expect("a String takes text");
     }
     code.push_str("];\n");
-    for (name, path) in [("GPG_KEY", vendor.join("gpg/RPM-GPG-KEY-ELS")), ("EULA", eula)] {
+    for (name, path) in [("GPG_KEY", vendor.join("gpg/RPM-GPG-KEY-ELS")), ("EULA", eula), ("EULA_JA", japanese)] {
         writeln!(code, "pub(super) const {name}: &str = {};", include(&path)).expect("a String takes text");
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names a folder for what is built")).join("vendor.rs");

@@ -4,17 +4,23 @@
 //! The program itself does not use it. It owns no rule: each one is where the program keeps it.
 
 use clap::CommandFactory as _;
+use els_host::language::Language;
 use els_protocol::BaseUrl;
 
-pub use crate::exit::{MEANINGS, Meaning};
+pub use crate::exit::Meaning;
 pub use crate::repo::PROBED_SECTION;
 
 /// Where the key is on a registered machine that signs the repositories' metadata.
 pub const KEY_PATH: &str = crate::repo::KEY.path;
 
 /// The command line of the agent, not yet built.
-pub fn command() -> clap::Command {
-    crate::cli::Options::command()
+pub fn command(language: Language) -> clap::Command {
+    crate::messages::command(language, crate::cli::Options::command())
+}
+
+/// What the exit statuses mean.
+pub fn meanings(language: Language) -> &'static [Meaning] {
+    crate::messages::meanings(language)
 }
 
 /// What is wrong with the text of a `NAME.vars`, if anything.
@@ -24,5 +30,5 @@ pub fn variables_fault(text: &str) -> Option<&'static str> {
 
 /// Judges the text of a configuration file as a run does, and returns its server.
 pub fn configured_server(path: &str, content: &[u8]) -> Result<Option<BaseUrl>, String> {
-    crate::config::check(path, content).map_err(|failure| crate::messages::failure(&failure))
+    crate::config::check(path, content).map_err(|failure| crate::messages::en::failure(&failure))
 }

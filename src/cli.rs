@@ -7,7 +7,10 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, ArgGroup, CommandFactory, FromArgMatches, Parser};
 
+use els_host::language::Language;
+
 use crate::exit::MEANINGS;
+use crate::messages;
 
 /// One action of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,28 +55,28 @@ pub(crate) struct Options {
 
     /// Register with the key in ELS_LICENSE_KEY or a systemd credential
     #[arg(long, group = "action", help_heading = "Actions")]
-    register: bool,
+    pub(crate) register: bool,
     /// Bring the written files up to date; needs no key
     #[arg(long, group = "action", help_heading = "Actions")]
-    refresh: bool,
+    pub(crate) refresh: bool,
     /// Release the seat and remove what registering wrote
     #[arg(long, group = "action", help_heading = "Actions")]
-    unregister: bool,
+    pub(crate) unregister: bool,
     /// Show whether this machine is registered and in order
     #[arg(long, group = "action", help_heading = "Actions")]
-    status: bool,
+    pub(crate) status: bool,
     /// List the machines that hold the key's seats; needs no root
     #[arg(long, group = "action", help_heading = "Actions")]
-    seats: bool,
+    pub(crate) seats: bool,
     /// Release the seat of a machine that is gone; needs no root
     #[arg(long, value_name = "ID", group = "action", help_heading = "Actions")]
     pub(crate) release: Option<String>,
     /// Print a text for support: state, files, checks; no secrets
     #[arg(long, group = "action", help_heading = "Actions")]
-    report: bool,
+    pub(crate) report: bool,
     /// Print the end-user license agreement
     #[arg(long, group = "action", help_heading = "Actions")]
-    eula: bool,
+    pub(crate) eula: bool,
 
     /// Register: name of this machine in the seat list (%H: host name)
     #[arg(long, value_name = "TEXT", help_heading = "For some actions")]
@@ -120,10 +123,10 @@ pub(crate) struct Options {
     pub(crate) verbose: bool,
     /// Print this help
     #[arg(short, long, action = ArgAction::Help, help_heading = "Settings")]
-    help: Option<bool>,
+    pub(crate) help: Option<bool>,
     /// Print the version
     #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "Settings")]
-    version: Option<bool>,
+    pub(crate) version: Option<bool>,
 }
 
 /// How the command line was understood.
@@ -168,10 +171,10 @@ pub(crate) enum UsageError {
     NotUtf8,
 }
 
-/// Reads the arguments, the program's own name first.
-pub(crate) fn parse(arguments: Vec<OsString>) -> Parsed {
-    let parsed =
-        Options::command().try_get_matches_from(&arguments).and_then(|found| Options::from_arg_matches(&found));
+/// Reads the arguments, the program's own name first. `--help` is in this language.
+pub(crate) fn parse(language: Language, arguments: Vec<OsString>) -> Parsed {
+    let command = messages::command(language, Options::command());
+    let parsed = command.try_get_matches_from(&arguments).and_then(|found| Options::from_arg_matches(&found));
     match parsed {
         Ok(options) => match options.action() {
             Ok(action) => Parsed::Run(action, Box::new(options)),
@@ -297,29 +300,28 @@ fn after_help() -> String {
     for (one, other) in left.iter().zip(right) {
         text += &format!("{:>4}  {:<35}{:>2}  {}\n", one.status, one.short, other.status, other.short);
     }
-    text + EXAMPLES
+    text + "\nExamples:\n" + EXAMPLES + "\nels-register(8) has files, proxies and recovery."
 }
 
-const EXAMPLES: &str = "
-Examples:
-  els-register --key ELS-XXXXX-XXXXX-XXXXX-XXXXX-XXXXX
+/// What `--help` shows as examples, in every language.
+pub(crate) const EXAMPLES: &str = "  els-register --key ELS-XXXXX-XXXXX-XXXXX-XXXXX-XXXXX
   els-register --key-file /root/els.key --label %H
   els-register --status --json
   els-register --unregister
-
-els-register(8) has files, proxies and recovery.";
+";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn parsed(arguments: &[&str]) -> Parsed {
-        parse(std::iter::once("els-register").chain(arguments.iter().copied()).map(OsString::from).collect())
+        let arguments = std::iter::once("els-register").chain(arguments.iter().copied());
+        parse(Language::English, arguments.map(OsString::from).collect())
     }
 
     fn wrong(arguments: &[&str]) -> String {
         match parsed(arguments) {
-            Parsed::Wrong(error) => crate::messages::failure(&crate::failure::Failure::Usage(error)),
+            Parsed::Wrong(error) => messages::en::failure(&crate::failure::Failure::Usage(error)),
             Parsed::Run(action, _) => panic!("understood as {action:?}"),
             Parsed::Text(text) => panic!("printed {text}"),
         }

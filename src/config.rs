@@ -246,7 +246,7 @@ mod tests {
     use super::*;
 
     fn wrong(text: &str) -> String {
-        els_host::messages::failure(&parse("/etc/els-register.toml", text.as_bytes()).unwrap_err())
+        els_host::messages::en::failure(&parse("/etc/els-register.toml", text.as_bytes()).unwrap_err())
     }
 
     /// Promise: config-errors

@@ -14,7 +14,7 @@ const fn meaning(status: u8, short: &'static str, long: &'static str) -> Meaning
 }
 
 /// All statuses, in their order. Scripts rely on them: additions only.
-pub const MEANINGS: [Meaning; 12] = [
+pub(crate) const MEANINGS: [Meaning; 12] = [
     meaning(0, "done, or nothing to do", "done, or nothing to do"),
     meaning(
         1,

@@ -2,7 +2,7 @@
 
 use els_host::root::PathError;
 use els_protocol::wire::Seats;
-use els_protocol::{Code, KeyError, RegistrationId};
+use els_protocol::{Code, KeyError, LabelError, RegistrationId, UrlError};
 
 use crate::cli::{Action, UsageError};
 use crate::file_state::FileState;
@@ -39,11 +39,11 @@ pub(crate) enum Failure {
     RepoFileUnusable {
         name: String,
     },
-    /// The backend names a repository URL that this machine must not be sent to. `why` is the protocol's.
+    /// The backend names a repository URL that this machine must not be sent to.
     RepositoryUrl {
         server: String,
         url: String,
-        why: String,
+        why: UrlError,
     },
     Repository {
         url: String,
@@ -115,8 +115,7 @@ pub(crate) enum KeyFault {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LabelFault {
     NoHostName,
-    /// In the words of the protocol.
-    Wrong(String),
+    Wrong(LabelError),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

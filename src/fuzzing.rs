@@ -37,9 +37,9 @@ fn arguments(data: &[u8]) {
     }
     let typed = data.split(|byte| *byte == b'\n').take(20).map(|word| OsString::from_vec(word.to_vec()));
     let all = ["els-register", "--key", SECRET].map(OsString::from).into_iter().chain(typed);
-    match cli::parse(all.collect()) {
+    match cli::parse(els_host::language::Language::English, all.collect()) {
         Parsed::Wrong(error) => {
-            let message = messages::failure(&Failure::Usage(error));
+            let message = messages::en::failure(&Failure::Usage(error));
             assert!(!message.contains(SECRET), "{message}");
             assert!(!message.contains('\n'), "one line: {message:?}");
         }
@@ -52,7 +52,7 @@ fn config(data: &[u8]) {
     let text = [data, format!("\nproxy = \"http://user:{SECRET}@proxy:3128\"\n").as_bytes()].concat();
     for content in [data, &text] {
         if let Err(failure) = config::parse("/etc/els-register.toml", content) {
-            let message = els_host::messages::failure(&failure);
+            let message = els_host::messages::en::failure(&failure);
             assert!(!message.contains(SECRET) && message.starts_with("/etc/els-register.toml: "), "{message}");
         }
     }
@@ -84,7 +84,7 @@ fn read_back<T: serde::Serialize + for<'de> serde::Deserialize<'de> + PartialEq 
         Ok(None) => assert_eq!(lost.len(), 1, "what is taken as lost is reported"),
         Err(failure) => assert!(matches!(failure, Failure::NewerFile { .. }), "{failure:?}"),
     }
-    let messages = lost.into_iter().map(|lost| messages::warning(&Warning::Lost(lost)));
+    let messages = lost.into_iter().map(|lost| messages::en::warning(&Warning::Lost(lost)));
     for message in messages {
         assert!(!message.contains("elst_password=") && !message.contains('\n'), "{message:?}");
     }

@@ -28,6 +28,7 @@ mod warning;
 
 use std::ffi::OsString;
 
+use els_host::language::Language;
 use els_host::output::{Error, Outcome, Printer, Warning};
 
 use cli::{Action, Parsed};
@@ -36,10 +37,13 @@ use report::Report;
 
 /// Runs the program with these arguments (its own name first). Returns the exit status.
 pub fn run(arguments: Vec<OsString>) -> i32 {
-    let plain = Printer { json: arguments.iter().any(|argument| argument == "--json"), ..Printer::default() };
-    match cli::parse(arguments) {
+    let json = arguments.iter().any(|argument| argument == "--json");
+    // JSON documents are for programs, and in English.
+    let language = if json { Language::English } else { Language::of_environment() };
+    let plain = Printer { json, language, ..Printer::default() };
+    match cli::parse(language, arguments) {
         Parsed::Run(action, options) => {
-            let printer = Printer { json: options.json, quiet: options.quiet, verbose: options.verbose };
+            let printer = Printer { json: options.json, quiet: options.quiet, verbose: options.verbose, ..plain };
             let (report, failure) = commands::run(action, &options, printer);
             finish(printer, Some(action), report, failure)
         }
@@ -49,21 +53,23 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
 }
 
 fn finish(printer: Printer, action: Option<Action>, report: Report, failure: Option<Failure>) -> i32 {
+    let language = printer.language;
     let warnings = report.warnings.iter();
-    let warnings = warnings.map(|warning| Warning { code: warning.code(), message: messages::warning(warning) });
+    let warnings =
+        warnings.map(|warning| Warning { code: warning.code(), message: messages::warning(language, warning) });
     printer.finish(Outcome {
         action: action.map(Action::name),
         status: failure.as_ref().map_or(0, |failure| failure.exit_status(action)),
-        lines: report.lines.iter().map(messages::line).collect(),
+        lines: report.lines.iter().map(|line| messages::line(language, line)).collect(),
         always: matches!(action, Some(Action::Eula | Action::Report | Action::Seats)),
         warnings: warnings.collect(),
         error: failure.map(|failure| {
-            let support = report.support.as_ref().map(|support| messages::support_contact(support));
-            let hint: Vec<String> = messages::hint(&failure).into_iter().chain(support).collect();
+            let support = report.support.as_ref().map(|support| messages::support_contact(language, support));
+            let hint: Vec<String> = messages::hint(language, &failure).into_iter().chain(support).collect();
             Error {
                 code: failure.code().to_owned(),
-                message: messages::failure(&failure),
-                hint: (!hint.is_empty()).then(|| hint.join("\n  ")),
+                message: messages::failure(language, &failure),
+                hint: (!hint.is_empty()).then(|| hint.join("\n")),
                 request_id: failure.request_id().map(str::to_owned),
             }
         }),

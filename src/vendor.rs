@@ -1,5 +1,7 @@
 //! The vendor's own files, built in by `build.rs`.
 
+use els_host::language::Language;
+
 mod built_in {
     include!(concat!(env!("OUT_DIR"), "/vendor.rs"));
 }
@@ -7,7 +9,12 @@ mod built_in {
 /// The GPG public key that signs the repositories' metadata.
 pub(crate) const GPG_KEY: &str = built_in::GPG_KEY;
 /// The end-user license agreement.
-pub(crate) const EULA: &str = built_in::EULA;
+pub(crate) fn eula(language: Language) -> &'static str {
+    match language {
+        Language::English => built_in::EULA,
+        Language::Japanese => built_in::EULA_JA,
+    }
+}
 
 /// The shipped repo file of this name (without `.repo`).
 pub(crate) fn repo_file(name: &str) -> Option<&'static str> {

@@ -16,7 +16,7 @@ pub struct RepoUrl {
 impl RepoUrl {
     /// Reads a URL; the error says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let url = BaseUrl::parse(text)?;
+        let url = BaseUrl::parse(text).map_err(|error| error.to_string())?;
         let base = Prefix::parse(url.path()).map_err(|why| format!("its path {why}"))?;
         Ok(RepoUrl { url, base })
     }

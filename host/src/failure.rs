@@ -3,7 +3,7 @@
 #![allow(missing_docs, reason = "the fields are named after what they hold")]
 
 use els_protocol::wire::Seats;
-use els_protocol::{Code, Timestamp};
+use els_protocol::{Code, Timestamp, UrlError};
 use nix::errno::Errno;
 
 use crate::ini;
@@ -76,9 +76,8 @@ pub enum SettingFault {
         message: String,
     },
     Timeout,
-    /// `why` is the protocol's.
     Url {
-        why: String,
+        why: UrlError,
     },
     Path(PathError),
     MissingFile {

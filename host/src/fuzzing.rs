@@ -55,7 +55,7 @@ pub fn answer(server: &BaseUrl, data: &[u8]) -> Option<Answer> {
 
 /// What holds of every answer that was not accepted.
 pub fn refused(error: &CallError, status: u16, ours: bool) {
-    let message = crate::messages::failure(&error.failure);
+    let message = crate::messages::en::failure(&error.failure);
     let request_id = error.failure.request_id().unwrap_or_default();
     assert!(!message.chars().chain(request_id.chars()).any(char::is_control), "{message:?}");
     match &error.failure {
@@ -174,7 +174,7 @@ fn os_release(data: &[u8]) {
                 assert!(value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)), "{value}");
             }
         }
-        Err(failure) => assert!(crate::messages::failure(&failure).starts_with("/etc/os-release: ")),
+        Err(failure) => assert!(crate::messages::en::failure(&failure).starts_with("/etc/os-release: ")),
     }
     let digits = text.trim().bytes().filter(u8::is_ascii_hexdigit).count();
     if let Ok(Some(_)) = machine::read_machine_id(text) {

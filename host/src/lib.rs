@@ -14,6 +14,7 @@ pub mod failure;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod ini;
+pub mod language;
 #[cfg(any(test, feature = "fuzzing"))]
 mod libdnf;
 pub mod machine;

@@ -203,7 +203,7 @@ mod tests {
         for content in ["hello", "0011", "00000000000000000000000000000000", "00112233-4455-6677-8899-aabbccddeeff"] {
             let (_keep, root) = machine(&[(MACHINE_ID, content)]);
             let failure = identify(&root, STATE).unwrap_err();
-            let hint = crate::messages::hint(&failure).unwrap_or_default();
+            let hint = crate::messages::en::hint(&failure).unwrap_or_default();
             assert!(hint.contains("systemd-machine-id-setup"), "{content}");
         }
     }

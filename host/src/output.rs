@@ -8,6 +8,7 @@ use std::io::{IsTerminal, Write};
 
 use serde::Serialize;
 
+use crate::language::Language;
 use crate::messages;
 
 /// How to print.
@@ -19,6 +20,8 @@ pub struct Printer {
     pub quiet: bool,
     /// Steps too.
     pub verbose: bool,
+    /// Of the lines for people.
+    pub language: Language,
 }
 
 /// What a run found and did.
@@ -67,7 +70,7 @@ impl Printer {
     /// A step that is being done; printed only with `verbose`.
     pub fn progress(&self, line: &str) {
         if self.verbose && !self.quiet {
-            to_stderr(line);
+            to_stderr(&indented(line));
         }
     }
 
@@ -78,7 +81,8 @@ impl Printer {
         let wrote = if self.json { print_json(&outcome) } else { self.print_text(&outcome) };
         match wrote {
             Err(error) if status == 0 && error.kind() != std::io::ErrorKind::BrokenPipe => {
-                to_stderr(&format!("{} {}", messages::error_label(), messages::cannot_print(&error)));
+                let label = messages::error_label(self.language);
+                to_stderr(&format!("{label} {}", messages::cannot_print(self.language, &error)));
                 1
             }
             _ => status,
@@ -97,15 +101,19 @@ impl Printer {
             if color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
         };
         for warning in &outcome.warnings {
-            to_stderr(&format!("{} {}", paint("33", messages::warning_label()), warning.message));
+            to_stderr(&format!(
+                "{} {}",
+                paint("33", messages::warning_label(self.language)),
+                indented(&warning.message)
+            ));
         }
         if let Some(error) = &outcome.error {
-            to_stderr(&format!("{} {}", paint("1;31", messages::error_label()), error.message));
+            to_stderr(&format!("{} {}", paint("1;31", messages::error_label(self.language)), indented(&error.message)));
             if let Some(id) = &error.request_id {
-                to_stderr(&format!("  request id: {id}"));
+                to_stderr(&format!("  {}", messages::request_id(self.language, id)));
             }
             if let Some(hint) = &error.hint {
-                to_stderr(&format!("  {hint}"));
+                to_stderr(&format!("  {}", indented(hint)));
             }
         }
         wrote
@@ -129,6 +137,11 @@ fn print_json<T: Serialize>(outcome: &Outcome<T>) -> std::io::Result<()> {
     let Outcome { action, body, warnings, error, .. } = outcome;
     let document = Document { schema: 1, action: *action, result, body, warnings, error: error.as_ref() };
     to_stdout(&serde_json::to_string(&document).expect("a report is a JSON document"))
+}
+
+/// The lines after the first stand below it.
+fn indented(text: &str) -> String {
+    text.replace('\n', "\n  ")
 }
 
 fn to_stdout(line: &str) -> std::io::Result<()> {

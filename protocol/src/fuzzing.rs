@@ -102,7 +102,7 @@ fn url(data: &[u8]) {
     }
     let url = match parsed {
         Ok(url) => url,
-        Err(why) => return assert!(!why.chars().any(char::is_control)),
+        Err(_) => return,
     };
     assert_eq!(BaseUrl::parse(url.as_str()).as_ref(), Ok(&url));
     let loopback =

@@ -33,6 +33,56 @@ pub enum KeyError {
     CheckSymbol,
 }
 
+/// What a character is that no key has. It may be invisible or look like another: keys are pasted from PDFs and mails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OddCharacter {
+    /// A visible ASCII character.
+    Plain,
+    /// A space of any width, but for those below.
+    Space,
+    /// A tab.
+    Tab,
+    /// The end of a line.
+    LineBreak,
+    /// A space at which no line is broken.
+    NoBreakSpace,
+    /// A space without a width.
+    ZeroWidthSpace,
+    /// A hyphen that is shown only at the end of a line.
+    SoftHyphen,
+    /// A dash or minus sign other than `-`.
+    Dash,
+    /// The full-width form of an ASCII character.
+    FullWidth,
+    /// A mark that changes the direction of text.
+    DirectionMark,
+    /// Any other control character.
+    Control,
+    /// A letter or sign of another script.
+    Other,
+}
+
+impl OddCharacter {
+    /// The kind of a character.
+    pub fn of(c: char) -> Self {
+        match c {
+            ' ' => OddCharacter::Space,
+            '\t' => OddCharacter::Tab,
+            '\n' | '\r' => OddCharacter::LineBreak,
+            '\u{a0}' | '\u{2007}' | '\u{202f}' => OddCharacter::NoBreakSpace,
+            '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}' => OddCharacter::ZeroWidthSpace,
+            '\u{ad}' => OddCharacter::SoftHyphen,
+            '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' | '\u{ff0d}' => OddCharacter::Dash,
+            '\u{ff01}'..='\u{ff5e}' => OddCharacter::FullWidth,
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => OddCharacter::DirectionMark,
+            c if c.is_control() => OddCharacter::Control,
+            c if c.is_whitespace() => OddCharacter::Space,
+            c if c.is_ascii_graphic() => OddCharacter::Plain,
+            _ => OddCharacter::Other,
+        }
+    }
+}
+
 impl LicenseKey {
     /// Reads a key as people paste it: white space around it is dropped. A key of our making (`ELS` and 25 letters or
     /// digits, dashes aside) is brought into its canonical form and its check symbol is verified; every other key
@@ -171,29 +221,22 @@ impl fmt::Display for KeyError {
 
 impl std::error::Error for KeyError {}
 
-/// Names a character that may be invisible or look like another: keys are pasted from PDFs and mails.
 fn describe(c: char) -> String {
-    let code = u32::from(c);
-    let what = match c {
-        ' ' => "a space",
-        '\t' => "a tab",
-        '\n' | '\r' => "a line break",
-        '\u{a0}' | '\u{2007}' | '\u{202f}' => "a no-break space",
-        '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}' => "an invisible (zero-width) space",
-        '\u{ad}' => "an invisible soft hyphen",
-        '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' | '\u{ff0d}' => {
-            "a Unicode dash; type a plain '-'"
-        }
-        '\u{ff01}'..='\u{ff5e}' => "a full-width character; type it half-width",
-        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-            "an invisible text-direction mark"
-        }
-        c if c.is_control() => "a control character",
-        c if c.is_whitespace() => "a space",
-        c if c.is_ascii_graphic() => return format!("'{c}'"),
-        _ => "not a plain letter, digit, '-' or '_'",
+    let what = match OddCharacter::of(c) {
+        OddCharacter::Plain => return format!("'{c}'"),
+        OddCharacter::Space => "a space",
+        OddCharacter::Tab => "a tab",
+        OddCharacter::LineBreak => "a line break",
+        OddCharacter::NoBreakSpace => "a no-break space",
+        OddCharacter::ZeroWidthSpace => "an invisible (zero-width) space",
+        OddCharacter::SoftHyphen => "an invisible soft hyphen",
+        OddCharacter::Dash => "a Unicode dash; type a plain '-'",
+        OddCharacter::FullWidth => "a full-width character; type it half-width",
+        OddCharacter::DirectionMark => "an invisible text-direction mark",
+        OddCharacter::Control => "a control character",
+        OddCharacter::Other => "not a plain letter, digit, '-' or '_'",
     };
-    format!("U+{code:04X} ({what})")
+    format!("U+{:04X} ({what})", u32::from(c))
 }
 
 #[cfg(test)]

@@ -21,10 +21,10 @@ pub mod wire;
 
 pub use hash::{Sha256Hex, hex, hmac_sha256, sha256};
 pub use id::{MachineId, RegistrationId, application_specific_id};
-pub use key::{KeyError, LicenseKey, is_weak};
+pub use key::{KeyError, LicenseKey, OddCharacter, is_weak};
 pub use problem::{Code, Problem};
 pub use secret::Secret;
-pub use text::{Label, RepoFile, clean};
+pub use text::{Label, LabelError, RepoFile, clean};
 pub use time::Timestamp;
 pub use token::Token;
-pub use url::BaseUrl;
+pub use url::{BaseUrl, UrlError};

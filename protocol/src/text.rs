@@ -20,14 +20,25 @@ use serde::{Deserialize, Deserializer, Serialize};
 )]
 pub struct Label(String);
 
+/// Why a text is not a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LabelError {
+    /// It has no character.
+    Empty,
+    /// It has more than 128 characters: this many.
+    TooLong(usize),
+    /// It has control characters.
+    ControlCharacters,
+}
+
 impl Label {
     /// Checks length and characters; the error says what is wrong.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, LabelError> {
         match text.chars().count() {
-            0 => Err("a label has at least one character".into()),
-            1..=128 if text.chars().any(is_unsafe) => Err("a label has no control characters".into()),
+            0 => Err(LabelError::Empty),
+            1..=128 if text.chars().any(is_unsafe) => Err(LabelError::ControlCharacters),
             1..=128 => Ok(Label(text.to_owned())),
-            length => Err(format!("a label has at most 128 characters, this one {length}")),
+            length => Err(LabelError::TooLong(length)),
         }
     }
 
@@ -36,6 +47,18 @@ impl Label {
         &self.0
     }
 }
+
+impl fmt::Display for LabelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LabelError::Empty => f.write_str("a label has at least one character"),
+            LabelError::TooLong(length) => write!(f, "a label has at most 128 characters, this one {length}"),
+            LabelError::ControlCharacters => f.write_str("a label has no control characters"),
+        }
+    }
+}
+
+impl std::error::Error for LabelError {}
 
 impl fmt::Display for Label {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

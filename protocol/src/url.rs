@@ -15,32 +15,53 @@ pub struct BaseUrl {
     path: String,
 }
 
+/// Why a text is not a URL of the protocol. The message never contains the text: it may hold a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UrlError {
+    /// Neither `https://` nor `http://`.
+    Scheme,
+    /// It has a user name or a password.
+    Login,
+    /// It has a query or a fragment.
+    Query,
+    /// A character of the path.
+    Path,
+    /// The port is not a number from 1 to 65535.
+    Port,
+    /// The host is neither a name nor an address.
+    Host,
+    /// Plain HTTP on an address that is not loopback.
+    PlainHttp,
+    /// A repository with plain HTTP on a loopback address, of a backend that is elsewhere.
+    PlainHttpRepository,
+}
+
 impl BaseUrl {
-    /// Reads a URL; the error says what is wrong with it, and never repeats a password in it.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// Reads a URL; the error says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, UrlError> {
         let text = text.trim().trim_end_matches('/');
-        let (scheme, rest) = text.split_once("://").ok_or("it does not begin with https://")?;
+        let (scheme, rest) = text.split_once("://").ok_or(UrlError::Scheme)?;
         let https = match scheme.to_ascii_lowercase().as_str() {
             "https" => true,
             "http" => false,
-            _ => return Err("it does not begin with https://".into()),
+            _ => return Err(UrlError::Scheme),
         };
         if rest.contains('@') {
-            return Err("it holds a user name or password".into());
+            return Err(UrlError::Login);
         }
         if rest.contains(['?', '#']) {
-            return Err("it has a query or fragment".into());
+            return Err(UrlError::Query);
         }
         let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._~/-".contains(&byte);
         if !path.bytes().all(plain) || path.contains("..") {
-            return Err("its path holds more than letters, digits and . _ ~ / -".into());
+            return Err(UrlError::Path);
         }
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => {
                 let port = Some(port).filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
                 let port = port.and_then(|port| port.parse().ok()).filter(|port| *port != 0);
-                (host, port.ok_or("its port is no number from 1 to 65535")?)
+                (host, port.ok_or(UrlError::Port)?)
             }
             _ => (authority, if https { 443 } else { 80 }),
         };
@@ -54,21 +75,21 @@ impl BaseUrl {
             }
         };
         if !good_host {
-            return Err("its host is no name and no address".into());
+            return Err(UrlError::Host);
         }
         let url = BaseUrl { text: text.to_owned(), https, host, port, path: path.to_owned() };
         if !https && !url.is_loopback() {
-            return Err("plain http is for loopback addresses alone: use https://".into());
+            return Err(UrlError::PlainHttp);
         }
         Ok(url)
     }
 
     /// Reads the URL of a repository that a backend at `server` names: as [`BaseUrl::parse`], and plain HTTP only when both
     /// are on loopback addresses.
-    pub fn parse_repository(text: &str, server: &BaseUrl) -> Result<Self, String> {
+    pub fn parse_repository(text: &str, server: &BaseUrl) -> Result<Self, UrlError> {
         let url = BaseUrl::parse(text)?;
         if !url.https && !server.is_loopback() {
-            return Err("it is plain http on a loopback address, but the backend is not on one".into());
+            return Err(UrlError::PlainHttpRepository);
         }
         Ok(url)
     }
@@ -107,6 +128,23 @@ impl BaseUrl {
         self.host == "localhost" || self.address().is_some_and(|address| address.to_canonical().is_loopback())
     }
 }
+
+impl fmt::Display for UrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            UrlError::Scheme => "it does not begin with https://",
+            UrlError::Login => "it holds a user name or password",
+            UrlError::Query => "it has a query or fragment",
+            UrlError::Path => "its path holds more than letters, digits and . _ ~ / -",
+            UrlError::Port => "its port is no number from 1 to 65535",
+            UrlError::Host => "its host is no name and no address",
+            UrlError::PlainHttp => "plain http is for loopback addresses alone: use https://",
+            UrlError::PlainHttpRepository => "it is plain http on a loopback address, but the backend is not on one",
+        })
+    }
+}
+
+impl std::error::Error for UrlError {}
 
 impl fmt::Display for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -162,7 +200,7 @@ mod tests {
         ] {
             assert!(BaseUrl::parse(bad).is_err(), "{bad:?}");
         }
-        let message = BaseUrl::parse("https://user:hunter2@host").unwrap_err();
+        let message = BaseUrl::parse("https://user:hunter2@host").unwrap_err().to_string();
         assert!(!message.contains("hunter2"));
     }
 

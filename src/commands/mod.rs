@@ -52,7 +52,7 @@ pub(crate) fn run(action: Action, options: &Options, printer: Printer) -> (Repor
 
 fn execute(action: Action, options: &Options, printer: Printer, report: &mut Report) -> Result<()> {
     if action == Action::Eula {
-        *report = Report::text(vendor::EULA.trim_end().to_owned());
+        *report = Report::text(vendor::eula(printer.language).trim_end().to_owned());
         return Ok(());
     }
     if action.needs_root() && !is_root() {
@@ -106,7 +106,7 @@ fn execute(action: Action, options: &Options, printer: Printer, report: &mut Rep
 
 impl Context<'_> {
     fn progress(&self, progress: &Progress<'_>) {
-        self.printer.progress(&messages::progress(progress));
+        self.printer.progress(&messages::progress(self.printer.language, progress));
     }
 
     /// The connection to backends and repositories, as options, configuration, environment and dnf.conf define it. Where the

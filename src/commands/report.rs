@@ -38,7 +38,8 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
         registered: standing.map(|standing| registered(context, standing)),
         other_repositories: checks::enabled_third_party(root, &context.dnf),
     };
-    *report = Report { support: report.support.take(), ..Report::text(messages::support(&found)) };
+    *report =
+        Report { support: report.support.take(), ..Report::text(messages::support(context.printer.language, &found)) };
     Ok(())
 }
 

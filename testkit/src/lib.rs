@@ -21,6 +21,7 @@ mod repository;
 mod rpms;
 pub mod scripted;
 mod seat_model;
+pub mod shown;
 pub mod site;
 mod squid;
 pub mod store;

@@ -170,6 +170,12 @@ fn what_els_register_says_is_told_though_the_task_that_ran_it_is_hidden() {
 
     variables(&machine, &backend, &Key { id: String::new(), key: String::new() }, &json!({}));
     play(&machine, &[]).run.fails().says("els_register_key is empty");
+    // In Japanese: the role's own messages. What els-register answered is in English, as its JSON is.
+    let no_key = Key { id: String::new(), key: String::new() };
+    variables(&machine, &backend, &no_key, &json!({"els_register_language": "ja"}));
+    play(&machine, &[]).run.fails().says("els_register_keyが空です");
+    variables(&machine, &backend, &key, &json!({"els_register_package": "", "els_register_language": "ja"}));
+    play(&machine, &[]).run.fails().says("els-registerが失敗しました").says("key-suspended, 終了ステータス 5");
     variables(&machine, &backend, &key, &json!({"els_register_state": "gone"}));
     play(&machine, &[]).run.fails().says("els_register_state").does_not_say(&key.key);
 }

@@ -6,6 +6,7 @@
 
 mod completions;
 mod dependencies;
+mod japanese;
 mod man;
 mod promises;
 mod vendor_check;
@@ -16,7 +17,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Command, Parser};
-use els_register::chores::{self, MEANINGS};
+use els_host::language::Language;
+use els_register::chores;
 
 /// Chores of this workspace that need its code
 #[derive(Parser)]
@@ -73,16 +75,17 @@ fn check() -> Result<()> {
             Err(error) => wrong.push(format!("{}: {error}: `make generate` writes it", path.display())),
         }
     }
-    for folder in ["dist/man", "dist/completions"] {
+    for folder in ["dist/man", "dist/man/ja/man5", "dist/man/ja/man8", "dist/completions"] {
         for entry in fs::read_dir(workspace().join(folder)).into_iter().flatten() {
-            let path = Path::new(folder).join(entry?.file_name());
-            if !all.iter().any(|(known, _)| *known == path) {
+            let entry = entry?;
+            let path = Path::new(folder).join(entry.file_name());
+            if entry.file_type()?.is_file() && !all.iter().any(|(known, _)| *known == path) {
                 wrong.push(format!("{}: no chore generates this file", path.display()));
             }
         }
     }
     let readme = read("README.md")?;
-    for meaning in &MEANINGS {
+    for meaning in chores::meanings(Language::English) {
         let row = format!("| {} | {} |", meaning.status, meaning.long);
         if !readme.contains(&row) {
             wrong.push(format!("README.md: the table of exit statuses lacks the row {row:?}"));
@@ -96,6 +99,14 @@ fn check() -> Result<()> {
     }
     wrong.extend(dependencies::faults()?);
     wrong.extend(promises::missing_tests()?);
+    wrong.extend(japanese::faults()?);
+    let [english, japanese] = ["dist/els-register.toml", "xtask/man/ja/els-register.toml"].map(|path| {
+        let lines = read(path)?;
+        Ok::<_, anyhow::Error>(lines.lines().filter(|line| line.contains(" = ")).map(str::to_owned).collect::<Vec<_>>())
+    });
+    if english? != japanese? {
+        wrong.push("xtask/man/ja/els-register.toml: its settings are not those of dist/els-register.toml".to_owned());
+    }
     none(&wrong)
 }
 
@@ -113,12 +124,13 @@ fn none(faults: &[String]) -> Result<()> {
 
 /// Every generated file, and what is wrong with the sources they are made from.
 fn all() -> Result<(Vec<Generated>, Vec<String>)> {
-    let programs = [chores::command(), els_backend::cli::command()];
+    let programs = [chores::command(Language::English), els_backend::cli::command()];
     let [agent, backend] = &programs.clone().map(built);
+    let japanese = &built(chores::command(Language::Japanese));
     let mut files = vec![
         man::page("els-register.8", |part| match part {
             "OPTIONS" => Some(man::options(agent)),
-            "EXIT STATUSES" => Some(man::exit_statuses(&MEANINGS)),
+            "EXIT STATUSES" => Some(man::exit_statuses(chores::meanings(Language::English))),
             _ => None,
         })?,
         man::page("els-backend.8", |part| match part {
@@ -127,10 +139,20 @@ fn all() -> Result<(Vec<Generated>, Vec<String>)> {
             _ => None,
         })?,
     ];
-    let settings = man::settings(&read("dist/els-register.toml")?)?;
+    let settings = man::settings("dist/els-register.toml")?;
     files.push(man::page("els-register.toml.5", |part| (part == "SETTINGS").then(|| settings.clone()))?);
+    let page = man::page("ja/els-register.8", |part| match part {
+        "OPTIONS" => Some(man::options(japanese)),
+        "EXIT STATUSES" => Some(man::exit_statuses(chores::meanings(Language::Japanese))),
+        _ => None,
+    })?;
+    files.push(man::breakable(page));
+    let settings = man::settings("xtask/man/ja/els-register.toml")?;
+    let page = man::page("ja/els-register.toml.5", |part| (part == "SETTINGS").then(|| settings.clone()))?;
+    files.push(man::breakable(page));
     for program in programs {
-        files.extend(completions::of(program)?);
+        let japanese = (program.get_name() == "els-register").then(|| chores::command(Language::Japanese));
+        files.extend(completions::of(program, japanese)?);
     }
     files.push(("docs/openapi.json".into(), els_backend::api::openapi_document()));
     let (page, faults) = promises::page()?;

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Arg, Command};
 use roff::{Inline, Roff, bold, italic, roman};
 
+use els_host::language::width;
 use els_register::chores::Meaning;
 
 use crate::{Generated, read};
@@ -21,7 +22,44 @@ pub(crate) fn page(name: &str, part: impl Fn(&str) -> Option<String>) -> Result<
         }
     }
     ensure!(!text.lines().any(|line| line.ends_with(' ')), "{source}: a line ends with a space");
-    Ok((Path::new("dist/man").join(name), text))
+    Ok((Path::new("dist/man").join(page_path(name)), text))
+}
+
+/// Where the page is below a folder of man pages: `ja/NAME.8` is in `ja/man8/`, as man(1) looks for it.
+fn page_path(name: &str) -> String {
+    match name.split_once('/') {
+        Some((language, name)) => format!("{language}/man{}/{name}", name.rsplit('.').next().unwrap_or_default()),
+        None => name.to_owned(),
+    }
+}
+
+/// The page, where a line can be broken between Japanese letters: they have no spaces between them.
+pub(crate) fn breakable((path, text): Generated) -> Generated {
+    let mut result = String::new();
+    for line in text.lines() {
+        // The line under NAME is read by whatis(1) too.
+        let is_text = !line.starts_with(['.', ' ']) && !line.contains(r" \- ");
+        let mut before = None;
+        for c in line.chars() {
+            if is_text && before.is_some_and(|before| may_break(before, c)) {
+                result.push_str("\\:");
+            }
+            result.push(c);
+            before = Some(c);
+        }
+        result.push('\n');
+    }
+    (path, result)
+}
+
+/// Whether a line can be broken between two characters: one of them is Japanese, and neither belongs to the other.
+fn may_break(before: char, after: char) -> bool {
+    let wide = |c: char| width(c.encode_utf8(&mut [0; 4])) == 2;
+    (wide(before) || wide(after))
+        && !"「（".contains(before)
+        && !"、。」）ー・ぁぃぅぇぉっゃゅょァィゥェォッャュョ".contains(after)
+        && before != ' '
+        && after != ' '
 }
 
 /// The options of a command under their headings, in the order in which `--help` has them.
@@ -108,17 +146,18 @@ pub(crate) fn exit_statuses(meanings: &[Meaning]) -> String {
     text(&roff)
 }
 
-/// The settings of the shipped configuration file: each is a comment and a line with its default or an example.
-pub(crate) fn settings(file: &str) -> Result<String> {
+/// The settings of a configuration file: each is a comment and a line with its default or an example.
+pub(crate) fn settings(path: &str) -> Result<String> {
+    let file = read(path)?;
     let mut roff = Roff::new();
     // The first block is about the file.
     for block in file.split("\n\n").skip(1) {
         let (comment, set): (Vec<&str>, Vec<&str>) = block.lines().partition(|line| line.starts_with("# "));
-        let [set] = set[..] else { bail!("dist/els-register.toml: expected one setting in {block:?}") };
+        let [set] = set[..] else { bail!("{path}: expected one setting in {block:?}") };
         let (name, value) = set
             .strip_prefix('#')
             .and_then(|set| set.split_once(" = "))
-            .with_context(|| format!("dist/els-register.toml: expected a setting that is commented out: {set:?}"))?;
+            .with_context(|| format!("{path}: expected a setting that is commented out: {set:?}"))?;
         roff.control("TP", []);
         roff.text([bold(name), roman(" = "), italic(value)]);
         let comment: Vec<&str> = comment.iter().map(|line| line.trim_start_matches("# ")).collect();

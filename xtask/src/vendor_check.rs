@@ -24,8 +24,16 @@ pub(crate) fn faults(folder: &Path) -> Result<Vec<String>> {
     check.products(&repos);
     check.key()?;
     check.configuration();
+    let template = "is still the template; replace it with the agreement for your customers";
     if check.read("EULA.txt").is_some_and(|agreement| agreement.contains("This is a template.")) {
-        check.fault("EULA.txt", "is still the template; replace it with the agreement for your customers");
+        check.fault("EULA.txt", template);
+    }
+    // The agreement in Japanese can be left out.
+    let japanese = folder.join("EULA.ja.txt");
+    if japanese.exists()
+        && check.read("EULA.ja.txt").is_some_and(|agreement| agreement.contains("これはテンプレートです"))
+    {
+        check.fault("EULA.ja.txt", template);
     }
     Ok(check.faults)
 }

@@ -32,16 +32,30 @@ fn what_is_generated_is_what_the_code_says() {
 /// Promise: man-completions-sound
 #[test]
 fn man_pages_are_sound() {
-    let pages = files("dist/man");
-    assert_eq!(pages.len(), 3);
-    for page in pages {
+    let english = ["NAME", "SYNOPSIS", "DESCRIPTION", "FILES", "EXAMPLES", "SEE ALSO"];
+    let japanese = ["名前", "書式", "説明", "ファイル", "例", "関連項目"];
+    let pages = |folder: &str| files(folder).into_iter().filter(|path| path.is_file());
+    let all: Vec<_> = pages("dist/man").map(|page| (page, english)).collect();
+    assert_eq!(all.len(), 3);
+    let translated = ["dist/man/ja/man5", "dist/man/ja/man8"].into_iter().flat_map(pages);
+    let all: Vec<_> = all.into_iter().chain(translated.map(|page| (page, japanese))).collect();
+    assert_eq!(all.len(), 5);
+    for (page, sections) in all {
         let page = page.to_str().expect("a path in UTF-8");
-        assert_eq!(prints("mandoc", &["-T", "lint", page]), "", "{page}");
-        let shown = prints("mandoc", &["-T", "ascii", page]);
-        for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "FILES", "EXAMPLES", "SEE ALSO"] {
+        // mandoc counts the bytes of a line.
+        let lint =
+            prints("sh", &["-c", r#"mandoc -T lint "$1" | grep -v 'text line longer than 80 bytes' || :"#, "sh", page]);
+        assert_eq!(lint, "", "{page}");
+        let shown = prints("mandoc", &["-T", "utf8", page]);
+        for section in sections {
             let bold: String = section.chars().map(|letter| format!("{letter}\u{8}{letter}")).collect();
             let heading = bold.replace(" \u{8} ", " ");
             assert!(shown.lines().any(|line| line == heading), "{page}: no section {section}");
+        }
+        // man-db formats with groff, in plain text here.
+        let formatted = prints("groff", &["-K", "utf8", "-T", "utf8", "-P", "-cbou", "-man", page]);
+        for line in formatted.lines().filter(|_| sections == japanese) {
+            assert!(els_host::language::width(line) <= 80, "{page}: {line}");
         }
     }
 }
@@ -87,4 +101,20 @@ fn zsh_and_fish_read_theirs_and_fish_completes() {
     };
     assert!(offered("els-register --unr").starts_with("--unregister\tRelease the seat"));
     assert!(offered("els-backend key rot").starts_with("rotate\tReplace a key"));
+}
+
+/// Promise: language
+#[test]
+fn descriptions_in_completions_are_in_the_language_of_the_locale() {
+    let fish = "source dist/completions/els-register.fish; complete -C 'els-register --unr'";
+    let zsh = "autoload -U compinit; compinit -D; _arguments() { print -r -- \"$@\" }; \
+               source dist/completions/_els-register; _els-register";
+    for (locale, japanese) in [("ja_JP.UTF-8", true), ("ja", true), ("ja_JP.eucJP", false), ("C", false)] {
+        let variables = format!("LC_ALL={locale}");
+        for (shell, script) in [(&["fish", "--no-config", "-c"][..], fish), (&["zsh", "-f", "-c"], zsh)] {
+            let shown = prints("env", &[&[variables.as_str()], shell, &[script]].concat());
+            let expected = if japanese { "シートを解放" } else { "Release the seat" };
+            assert!(shown.contains(expected), "{locale}: {shown}");
+        }
+    }
 }

@@ -361,4 +361,7 @@ fn the_template_of_the_agreement_is_refused() {
     let vendor = Vendor::good();
     fs::copy(workspace().join("EULA.txt"), vendor.path("EULA.txt")).unwrap();
     vendor.has_fault("EULA.txt: is still the template; replace it with the agreement for your customers");
+    vendor.write("EULA.txt", "The agreement of Example Ltd.\n");
+    fs::copy(workspace().join("EULA.ja.txt"), vendor.path("EULA.ja.txt")).unwrap();
+    vendor.has_fault("EULA.ja.txt: is still the template; replace it with the agreement for your customers");
 }

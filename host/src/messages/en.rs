@@ -115,6 +115,11 @@ pub fn error_label() -> &'static str {
     "error:"
 }
 
+/// Names the request in the backend's log.
+pub fn request_id(id: &str) -> String {
+    format!("request id: {id}")
+}
+
 /// The result could not be printed.
 pub fn cannot_print(error: &std::io::Error) -> String {
     format!("cannot write to standard output: {error}")

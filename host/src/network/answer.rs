@@ -165,7 +165,7 @@ mod tests {
         let body = r#"{"type":"x","title":"All seats","status":409,"code":"no-free-seat","seats":{"total":2,"used":2},"new":1}"#;
         let error = judged(answer(409, &PROBLEM, body));
         assert_eq!((error.failure.denial(), error.fate), (Some(Code::NoFreeSeat), Fate::Refused));
-        let message = crate::messages::failure(&error.failure);
+        let message = crate::messages::en::failure(&error.failure);
         assert!(message.contains("2 of 2 seats"), "{message}");
         assert_eq!(error.failure.request_id(), Some("r-1"));
         let error = judged(answer(403, &PROBLEM, r#"{"status":403,"code":"key-asleep"}"#));
@@ -179,7 +179,7 @@ mod tests {
     fn what_the_network_says_cannot_steer_a_terminal() {
         let body = "{\"status\":403,\"code\":\"a\\u001b[2J\",\"title\":\"b\\u009b1m\",\"detail\":\"c\\u202ed\"}";
         let error = judged(answer(403, &PROBLEM, body));
-        let message = crate::messages::failure(&error.failure);
+        let message = crate::messages::en::failure(&error.failure);
         assert!(!message.chars().any(|c| c.is_control() || c == '\u{202e}'), "{message:?}");
     }
 

@@ -5,7 +5,7 @@ mod support;
 mod warnings;
 
 use els_host::failure::{Failure as Host, Stage};
-use els_host::messages as host;
+use els_host::messages::en as host;
 use els_protocol::{Code, RegistrationId};
 
 use crate::cli::{Action, UsageError};

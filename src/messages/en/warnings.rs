@@ -1,7 +1,7 @@
 //! English: warnings.
 
 use els_host::dnf_conf;
-use els_host::messages as host;
+use els_host::messages::en as host;
 use els_host::network::Source;
 
 use super::{COPY, failure, release_command};
