@@ -165,9 +165,18 @@ pub struct Holder {
     /// When its credential was last used at the gate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_seen_at: Option<Timestamp>,
-    /// When its seat went elsewhere, or was freed.
+    /// When it was superseded or released.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
+    /// When it ends by itself if it is not used: only of a superseded registration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// From how many networks its credential was used on one of the last seven days: an estimate, of the day with the most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub networks: Option<u32>,
+    /// How often its metadata was fetched on one of the last seven days: of the day with the most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<u64>,
 }
 
 /// What [`super::Store::find`] found.

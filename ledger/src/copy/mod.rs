@@ -196,7 +196,7 @@ const TABLES: &[Table] = &[
             column("last_seen_at", Kind::Number),
             column("ended_at", Kind::Number),
             column("successor", Kind::Id),
-            column("likeness", Kind::Text),
+            column("match_rule", Kind::Text),
         ],
     },
     Table {
@@ -209,6 +209,34 @@ const TABLES: &[Table] = &[
             column("id", Kind::Id),
             column("since", Kind::Number),
         ],
+    },
+    Table {
+        name: "refusals",
+        key: 3,
+        numbered: false,
+        columns: &[
+            column("key", Kind::Number),
+            column("reason", Kind::Text),
+            column("since", Kind::Number),
+            column("until", Kind::Number),
+        ],
+    },
+    Table {
+        name: "evidence",
+        key: 2,
+        numbered: false,
+        columns: &[
+            column("registration", Kind::Id),
+            column("day", Kind::Number),
+            column("networks", Kind::Number),
+            column("metadata", Kind::Number),
+        ],
+    },
+    Table {
+        name: "evidence_salts",
+        key: 1,
+        numbered: false,
+        columns: &[column("day", Kind::Number), column("salt", Kind::Hash)],
     },
     Table {
         name: "early_releases",

@@ -226,16 +226,16 @@ fn event_values<'a>(events: &[(&'a By, &'a Entry)]) -> Values<'a> {
 
 // `= ANY ($1)` repeats what the join says, so that the rows are found by their index whatever the plan.
 const RELEASE: &str =
-    "UPDATE registrations r SET state = 'released', ended_at = x.at, successor = NULL, likeness = NULL
+    "UPDATE registrations r SET state = 'released', ended_at = x.at, successor = NULL, match_rule = NULL
     FROM unnest($1::uuid[], $2::int8[]) AS x (id, at) WHERE r.id = x.id AND r.id = ANY ($1)";
 const FOLLOW: &str = "UPDATE registrations r SET successor = x.successor
     FROM unnest($1::uuid[], $2::uuid[]) AS x (id, successor) WHERE r.id = x.id AND r.id = ANY ($1)";
 const SUPERSEDE: &str = "UPDATE registrations r
-    SET state = 'superseded', ended_at = x.at, successor = x.successor, likeness = x.likeness
-    FROM unnest($1::uuid[], $2::int8[], $3::uuid[], $4::text[]) AS x (id, at, successor, likeness)
+    SET state = 'superseded', ended_at = x.at, successor = x.successor, match_rule = x.match_rule
+    FROM unnest($1::uuid[], $2::int8[], $3::uuid[], $4::text[]) AS x (id, at, successor, match_rule)
     WHERE r.id = x.id AND r.id = ANY ($1)";
 const REACTIVATE: &str = "UPDATE registrations
-    SET state = 'active', ended_at = NULL, successor = NULL, likeness = NULL WHERE id = ANY ($1::uuid[])";
+    SET state = 'active', ended_at = NULL, successor = NULL, match_rule = NULL WHERE id = ANY ($1::uuid[])";
 const INSERT: &str = "INSERT INTO registrations
     (id, key, token_hash, state, machine, hardware, os, os_version, arch, label, registered_at)
     SELECT id, key, token_hash, 'active', machine, hardware, os, os_version, arch, label, registered_at

@@ -2,13 +2,14 @@
 //!
 //! Owns every statement that changes a seat. Decides nothing.
 
-use els_protocol::{MachineId, RegistrationId};
+use els_protocol::{MachineId, RegistrationId, Timestamp};
 use rusqlite::{Connection, params};
 
 use super::{audit_log, early_release, keys};
 use crate::by::By;
 use crate::change::{Change, Decided, NewRegistration, Particulars};
-use crate::rows::match_rule_text;
+use crate::KeyNumber;
+use crate::rows::{IdKind, match_rule_text};
 
 /// Carries all of `changes` out, in their order.
 pub(super) fn apply(connection: &Connection, by: &By, changes: &[Change]) -> rusqlite::Result<()> {
@@ -27,25 +28,25 @@ fn one(connection: &Connection, by: &By, change: &Change) -> rusqlite::Result<()
         Change::Update(particulars) => update(connection, particulars),
         Change::Release { id, at } => connection
             .prepare_cached(
-                "UPDATE registrations SET state = 'released', ended_at = ?2, successor = NULL, likeness = NULL
+                "UPDATE registrations SET state = 'released', ended_at = ?2, successor = NULL, match_rule = NULL
                  WHERE id = ?1",
             )?
             .execute(params![id.as_bytes(), at.unix()])
             .map(drop),
         Change::Supersede { id, at, successor, rule } => connection
             .prepare_cached(
-                "UPDATE registrations SET state = 'superseded', ended_at = ?2, successor = ?3, likeness = ?4
+                "UPDATE registrations SET state = 'superseded', ended_at = ?2, successor = ?3, match_rule = ?4
                  WHERE id = ?1",
             )?
             .execute(params![id.as_bytes(), at.unix(), successor.as_bytes(), match_rule_text(*rule)])
             .map(drop),
-        Change::Follow { id, successor } => connection
-            .prepare_cached("UPDATE registrations SET successor = ?2 WHERE id = ?1")?
-            .execute([id.as_bytes(), successor.as_bytes()])
+        Change::FollowAll { from, successor } => connection
+            .prepare_cached("UPDATE registrations SET successor = ?2 WHERE successor = ?1 AND state = 'superseded'")?
+            .execute([from.as_bytes(), successor.as_bytes()])
             .map(drop),
         Change::Reactivate { id } => connection
             .prepare_cached(
-                "UPDATE registrations SET state = 'active', ended_at = NULL, successor = NULL, likeness = NULL
+                "UPDATE registrations SET state = 'active', ended_at = NULL, successor = NULL, match_rule = NULL
                  WHERE id = ?1",
             )?
             .execute([id.as_bytes()])
@@ -54,6 +55,7 @@ fn one(connection: &Connection, by: &By, change: &Change) -> rusqlite::Result<()
             .prepare_cached("INSERT OR IGNORE INTO distrusted (key, kind, id, since) VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![key.0, kind.as_str(), id.as_bytes(), since.unix()])
             .map(drop),
+        Change::ForgetDistrust { key, kind, id } => forget_distrust(connection, *key, *kind, id),
         Change::RememberEarly { id, token_hash, client, at } => {
             early_release::remember(connection, *at, id, token_hash, client)
         }
@@ -68,6 +70,14 @@ fn one(connection: &Connection, by: &By, change: &Change) -> rusqlite::Result<()
         }
         Change::UpdateKey(record) => keys::write(connection, record),
         Change::SetKeyState { key, state } => keys::write_state(connection, *key, *state),
+        Change::Refuse { key, reason, since, until } => connection
+            .prepare_cached("INSERT OR REPLACE INTO refusals (key, reason, since, until) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![key.0, reason.as_str(), since.unix(), until.map(Timestamp::unix)])
+            .map(drop),
+        Change::EndRefusal { key, until } => connection
+            .prepare_cached("UPDATE refusals SET until = ?2 WHERE key = ?1 AND until IS NULL")?
+            .execute([key.0, until.unix()])
+            .map(drop),
         Change::EndSecrets { key, until } => keys::end_secrets(connection, *key, *until),
         Change::AddSecret { key, hash } => keys::add_secret(connection, *key, hash),
         Change::TrustAgain(key) => {
@@ -116,4 +126,21 @@ fn update(connection: &Connection, new: &Particulars) -> rusqlite::Result<()> {
             new.label.as_ref().map(|label| label.as_str()),
         ])
         .map(drop)
+}
+
+/// Changes of registrations come before this in every list, so that it sees their effect.
+fn forget_distrust(connection: &Connection, key: KeyNumber, kind: IdKind, id: &MachineId) -> rusqlite::Result<()> {
+    let sql = match kind {
+        IdKind::Machine => {
+            "DELETE FROM distrusted WHERE key = ?1 AND kind = ?2 AND id = ?3
+             AND NOT EXISTS (SELECT 1 FROM registrations WHERE key = ?1 AND machine = ?3 AND state = 'active')
+             AND NOT EXISTS (SELECT 1 FROM registrations WHERE key = ?1 AND machine = ?3 AND state = 'superseded')"
+        }
+        IdKind::Hardware => {
+            "DELETE FROM distrusted WHERE key = ?1 AND kind = ?2 AND id = ?3
+             AND NOT EXISTS (SELECT 1 FROM registrations WHERE key = ?1 AND hardware = ?3 AND state = 'active')
+             AND NOT EXISTS (SELECT 1 FROM registrations WHERE key = ?1 AND hardware = ?3 AND state = 'superseded')"
+        }
+    };
+    connection.prepare_cached(sql)?.execute(params![key.0, kind.as_str(), id.as_bytes()]).map(drop)
 }

@@ -36,7 +36,7 @@ pub(super) fn registration(connection: &Connection, id: &RegistrationId) -> rusq
     connection
         .prepare_cached(
             "SELECT id, key, token_hash, state, machine, hardware, os, os_version, arch, label, registered_at, ended_at,
-                    successor, likeness FROM registrations WHERE id = ?1",
+                    successor, match_rule FROM registrations WHERE id = ?1",
         )?
         .query_row([id.as_bytes()], registration_row)
         .optional()
