@@ -32,20 +32,5 @@ INSERT INTO refusals (key, reason, since)
         k.created_at)
     FROM keys k WHERE k.state = 'suspended';
 
--- From how many networks a credential was used on a day (a bitmap of 64 bits), and how often it fetched metadata.
-CREATE TABLE evidence (
-    registration UUID NOT NULL,
-    day BIGINT NOT NULL,
-    networks BIGINT NOT NULL,
-    metadata BIGINT NOT NULL,
-    PRIMARY KEY (registration, day)
-) WITH (fillfactor = 85);
-CREATE INDEX evidence_day ON evidence (day);
--- The secret that the bitmaps of a day are made with; forgotten when the day is over.
-CREATE TABLE evidence_salts (
-    day BIGINT PRIMARY KEY,
-    salt BYTEA NOT NULL CHECK (length(salt) = 32)
-);
-
 -- Programs of schemas 1 and 2 expect one superseded id a seat.
 UPDATE els_schema SET oldest = 3;

@@ -10,7 +10,7 @@ use els_protocol::{Label, MachineId, RegistrationId, Timestamp};
 use serde::Serialize;
 
 use super::gate::{Cursor, KeyNumber};
-use crate::rules::{KeyState, RegistrationState};
+use crate::rules::{KeyState, Pause, RegistrationState, unused_until};
 
 /// The id of a key: what people call it by. It is no secret.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -171,12 +171,14 @@ pub struct Holder {
     /// When it ends by itself if it is not used: only of a superseded registration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// From how many networks its credential was used on one of the last seven days: an estimate, of the day with the most.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub networks: Option<u32>,
-    /// How often its metadata was fetched on one of the last seven days: of the day with the most.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<u64>,
+}
+
+impl Holder {
+    /// Notes when it ends by itself, if it is superseded. `pauses` are the times that do not count.
+    pub(crate) fn set_until(&mut self, now: Timestamp, pauses: &[Pause]) {
+        let since = self.ended_at.filter(|_| self.state == RegistrationState::Superseded);
+        self.until = since.map(|since| unused_until(now, since, pauses));
+    }
 }
 
 /// What [`super::Store::find`] found.

@@ -138,6 +138,13 @@ pub(super) struct SupersededRow {
     pub(super) hardware_distrusted: bool,
 }
 
+/// Each of `found` once, the oldest first.
+pub(super) fn oldest_first(mut found: Vec<SupersededRow>) -> Vec<SupersededRow> {
+    found.sort_by_key(|one| (one.row.registered_at, one.row.id));
+    found.dedup_by_key(|one| one.row.id);
+    found
+}
+
 /// A time in which a key denied its machines.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Refusal {

@@ -222,23 +222,6 @@ const TABLES: &[Table] = &[
         ],
     },
     Table {
-        name: "evidence",
-        key: 2,
-        numbered: false,
-        columns: &[
-            column("registration", Kind::Id),
-            column("day", Kind::Number),
-            column("networks", Kind::Number),
-            column("metadata", Kind::Number),
-        ],
-    },
-    Table {
-        name: "evidence_salts",
-        key: 1,
-        numbered: false,
-        columns: &[column("day", Kind::Number), column("salt", Kind::Hash)],
-    },
-    Table {
         name: "early_releases",
         key: 2,
         numbered: false,
