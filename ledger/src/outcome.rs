@@ -14,6 +14,8 @@ pub struct Registered {
     pub view: RegistrationView,
     /// What became of the seat.
     pub how: How,
+    /// The registration whose seat moved here; it is superseded now.
+    pub moved_from: Option<RegistrationId>,
 }
 
 /// What a registration did to seats.
@@ -24,10 +26,7 @@ pub enum How {
     /// The id was active already; its particulars were brought up to date.
     Confirmed,
     /// The seat moved here from another id of the same machine.
-    Moved {
-        /// From this id, which is superseded now.
-        from: RegistrationId,
-    },
+    Moved,
 }
 
 /// One registration as its machine sees it. What belongs to the product (name, repo file) is not the ledger's.

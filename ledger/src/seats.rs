@@ -62,6 +62,7 @@ pub(super) fn register(
     };
     let mut changes = Vec::new();
     let mut view = key.view(command.id, now);
+    let mut moved_from = None;
     let how = match decision {
         Decision::DecideUseFirst => return Decided::unchanged(Attempt::DecideUseFirst),
         Decision::ConfirmSuperseded => {
@@ -80,7 +81,8 @@ pub(super) fn register(
         Decision::Move { from, rule } => {
             let row = rows.candidates.iter().find(|row| row.id == from);
             let why = match_rule_text(rule);
-            if let Some(oldest) = row.filter(|row| row.superseded >= SUPERSEDED_IDS).and_then(|row| row.oldest.as_ref()) {
+            if let Some(oldest) = row.filter(|row| row.superseded >= SUPERSEDED_IDS).and_then(|row| row.oldest.as_ref())
+            {
                 changes.push(Change::Release { id: oldest.id, at: now });
                 let entry = Entry::of(now, EventKind::Released, key.number, oldest.id).with(Some(from));
                 changes.push(Change::Event(entry.because("the seat has too many superseded ids")));
@@ -99,7 +101,8 @@ pub(super) fn register(
             let entry = Entry::of(now, EventKind::SeatMoved, key.number, command.id);
             let entry = entry.ids(Some(command.machine), command.hardware);
             changes.push(Change::Event(entry.with(Some(from)).because(why)));
-            How::Moved { from }
+            moved_from = Some(from);
+            How::Moved
         }
         Decision::Take => {
             view.seats.used += 1;
@@ -110,7 +113,7 @@ pub(super) fn register(
             How::Created
         }
     };
-    Decided { outcome: Attempt::Judged(Ok(Registered { view, how })), changes }
+    Decided { outcome: Attempt::Judged(Ok(Registered { view, how, moved_from })), changes }
 }
 
 /// What a machine's own credential stands for, and whether that has to be decided first, since it was superseded and its
@@ -355,12 +358,7 @@ fn end(now: Timestamp, held: &RegistrationRow, why: impl Into<Cow<'static, str>>
 }
 
 /// An id is distrusted until no active or superseded registration of its key has it.
-fn forget_distrust(
-    key: KeyNumber,
-    machine: Option<MachineId>,
-    hardware: Option<MachineId>,
-    changes: &mut Vec<Change>,
-) {
+fn forget_distrust(key: KeyNumber, machine: Option<MachineId>, hardware: Option<MachineId>, changes: &mut Vec<Change>) {
     for (kind, id) in [(IdKind::Machine, machine), (IdKind::Hardware, hardware)] {
         changes.extend(id.map(|id| Change::ForgetDistrust { key, kind, id }));
     }

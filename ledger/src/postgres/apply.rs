@@ -90,7 +90,9 @@ impl<'a> Sorted<'a> {
                     sorted.superseded.push((uuid(id), at.unix(), uuid(successor), match_rule_text(*rule)));
                 }
                 Change::FollowAll { from, successor } => sorted.followed.push((uuid(from), uuid(successor))),
-                Change::ForgetDistrust { key, kind, id } => sorted.forgotten.push((key.0, kind.as_str(), machine_uuid(id))),
+                Change::ForgetDistrust { key, kind, id } => {
+                    sorted.forgotten.push((key.0, kind.as_str(), machine_uuid(id)))
+                }
                 Change::Reactivate { id } => sorted.reactivated.push(uuid(id)),
                 Change::UseSeat(KeyNumber(key)) => *sorted.seats.entry(*key).or_default() += 1,
                 Change::FreeSeat(KeyNumber(key)) => *sorted.seats.entry(*key).or_default() -= 1,
@@ -121,7 +123,11 @@ impl<'a> Sorted<'a> {
         step(RELEASE, ids.len(), vec![Box::new(ids), Box::new(at)]);
         let (ids, successors): (Vec<Uuid>, Vec<Uuid>) = self.followed.iter().copied().unzip();
         // How many registrations follow was not read.
-        let follow = (!ids.is_empty()).then(|| Step { text: FOLLOW, values: vec![Box::new(ids), Box::new(successors)], rows: None });
+        let follow = (!ids.is_empty()).then(|| Step {
+            text: FOLLOW,
+            values: vec![Box::new(ids), Box::new(successors)],
+            rows: None,
+        });
         steps.extend(follow);
         let mut step = |text, rows: usize, values: Values<'a>| {
             if rows != 0 {
@@ -286,7 +292,8 @@ const SET_KEY_STATE: &str = "UPDATE keys SET state = $2 WHERE number = $1";
 const END_SECRETS: &str = "UPDATE secrets SET until = least(until, $2) WHERE key = $1 AND (key > 0) IS TRUE";
 const ADD_SECRET: &str = "INSERT INTO secrets (hash, key) VALUES ($1, $2)";
 /// Each condition is that of one index.
-const FORGET_DISTRUST: &str = "DELETE FROM distrusted d USING unnest($1::int8[], $2::text[], $3::uuid[]) AS x (key, kind, id)
+const FORGET_DISTRUST: &str =
+    "DELETE FROM distrusted d USING unnest($1::int8[], $2::text[], $3::uuid[]) AS x (key, kind, id)
     WHERE d.key = x.key AND d.kind = x.kind AND d.id = x.id AND NOT CASE x.kind
         WHEN 'machine' THEN
             EXISTS (SELECT 1 FROM registrations r WHERE r.key = x.key AND r.machine = x.id

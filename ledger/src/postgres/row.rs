@@ -135,9 +135,12 @@ pub(super) fn candidate(row: &Row) -> Result<(usize, CandidateRow), Failed> {
     let row = Columns(row);
     let request = usize::try_from(row.get::<i32>(0)?).map_err(|_| Failed::invalid("a place below zero"))?;
     let oldest = match row.optional_id(8)? {
-        Some(id) => {
-            Some(OldestSuperseded { id, since: row.time(9)?, machine: row.machine_id(10)?, hardware: row.machine_id(11)? })
-        }
+        Some(id) => Some(OldestSuperseded {
+            id,
+            since: row.time(9)?,
+            machine: row.machine_id(10)?,
+            hardware: row.machine_id(11)?,
+        }),
         None => None,
     };
     let candidate = CandidateRow {

@@ -9,12 +9,12 @@ use uuid::Uuid;
 use super::apply::{Values, apply};
 use super::client::Statements;
 use super::failure::Failed;
+use super::holders::{key_by_number, pauses};
 use super::row::{Columns, bigint, registration, registration_columns, uuid};
 use crate::by::By;
 use crate::rows::{
     ERASE_SECONDS, GAP_SECONDS, REMEMBERED_SECONDS, SEARCH_SECONDS, UPKEEP_BATCH, unseen_since as unseen_since_rows,
 };
-use super::holders::{key_by_number, pauses};
 use crate::rules::{UNUSED_SECONDS, unused_until};
 use crate::steps::Unused;
 use crate::{Policy, seats};

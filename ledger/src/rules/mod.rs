@@ -17,8 +17,8 @@ pub use register::{Decision, KnownId, RegisterFacts, judge_register};
 pub use release::{RegistrationState, ReleaseDecision, judge_release, judge_unregister};
 pub use same_machine::{Candidate, Distrust};
 pub use superseded::{
-    DISPUTE_SECONDS, Pause, SUPERSEDED_IDS, SUPERSEDED_SECONDS, UNUSED_SECONDS, UseDecision, UseFacts, Used, is_overdue,
-    is_void, judge_superseded_use, matched_by, unused_until,
+    DISPUTE_SECONDS, Pause, SUPERSEDED_IDS, SUPERSEDED_SECONDS, UNUSED_SECONDS, UseDecision, UseFacts, Used,
+    is_overdue, is_void, judge_superseded_use, matched_by, unused_until,
 };
 
 use els_protocol::wire::Os;

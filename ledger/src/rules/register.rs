@@ -148,7 +148,10 @@ mod tests {
     fn a_new_machine_takes_a_free_seat_and_is_refused_when_there_is_none() {
         assert_eq!(judge(0, &facts()), Ok(Decision::Take));
         for seats in [FULL, OVERFULL, Seats { total: 0, used: 0 }] {
-            assert_eq!(judge(0, &RegisterFacts { seats, ..facts() }), Err(Denied::KeyFull { seats, distrusted: false }));
+            assert_eq!(
+                judge(0, &RegisterFacts { seats, ..facts() }),
+                Err(Denied::KeyFull { seats, distrusted: false })
+            );
         }
     }
 
@@ -208,8 +211,11 @@ mod tests {
         ];
         for (name, (same_key, token_hash, machine), moved, fits) in rows {
             // Full, and in grace: a confirmation takes no seat.
-            let facts =
-                RegisterFacts { known: KnownId::Held { superseded: None, same_key, token_hash, machine }, seats: OVERFULL, ..facts() };
+            let facts = RegisterFacts {
+                known: KnownId::Held { superseded: None, same_key, token_hash, machine },
+                seats: OVERFULL,
+                ..facts()
+            };
             let mut command = command(1);
             command.moved = moved;
             let got = judge_register(at(120), &command, &facts);

@@ -85,10 +85,7 @@ impl Compared {
 fn compare(command: &RegisterCommand, one: &Candidate, distrust: Distrust) -> Compared {
     Compared {
         machines_equal: !distrust.machine && command.machine == one.machine,
-        hardware: (
-            command.hardware.filter(|_| !distrust.hardware),
-            one.hardware.filter(|_| !one.hardware_distrusted),
-        ),
+        hardware: (command.hardware.filter(|_| !distrust.hardware), one.hardware.filter(|_| !one.hardware_distrusted)),
     }
 }
 
@@ -171,17 +168,35 @@ mod tests {
             ("reinstalled, and moved says nothing of it", (2, 9, true), &[(1, 9)], NONE, Some((0, SameHardwareOnly))),
             ("a clone on other hardware", (1, 8, false), &[(1, 9)], NONE, None),
             ("no hardware on either side is not equal hardware", (2, 0, false), &[(1, 0)], NONE, None),
-            ("both equal comes first", (1, 9, false), &[(1, 0), (2, 9), (1, 9)], NONE, Some((2, SameMachineAndHardware))),
+            (
+                "both equal comes first",
+                (1, 9, false),
+                &[(1, 0), (2, 9), (1, 9)],
+                NONE,
+                Some((2, SameMachineAndHardware)),
+            ),
             ("by machine comes before by hardware", (1, 9, false), &[(2, 9), (1, 0)], NONE, Some((1, SameMachineOnly))),
             ("no hardware there comes before moved", (1, 9, true), &[(1, 8), (1, 0)], NONE, Some((1, SameMachineOnly))),
             ("moved comes before by hardware", (1, 9, true), &[(2, 9), (1, 8)], NONE, Some((1, SameMachineMoved))),
             ("two of both: the last", (1, 9, false), &[(1, 9), (1, 9)], NONE, Some((1, SameMachineAndHardware))),
             ("two without hardware: the last", (1, 0, false), &[(1, 0), (1, 0)], NONE, Some((1, SameMachineOnly))),
-            ("two of a rule, one of which is equal", (1, 0, false), &[(1, 0), (1, 9)], NONE, Some((0, SameMachineOnly))),
+            (
+                "two of a rule, one of which is equal",
+                (1, 0, false),
+                &[(1, 0), (1, 9)],
+                NONE,
+                Some((0, SameMachineOnly)),
+            ),
             ("two of a rule, neither of which is equal", (1, 0, false), &[(1, 9), (1, 8)], NONE, None),
             ("two of a rule, and the next is not tried", (1, 9, false), &[(1, 0), (1, 0), (2, 9)], NONE, None),
             ("moved with two of the machine id", (1, 7, true), &[(1, 9), (1, 8)], NONE, None),
-            ("moved back, with another of the machine id", (1, 9, true), &[(1, 9), (1, 8)], NONE, Some((0, SameMachineAndHardware))),
+            (
+                "moved back, with another of the machine id",
+                (1, 9, true),
+                &[(1, 9), (1, 8)],
+                NONE,
+                Some((0, SameMachineAndHardware)),
+            ),
             ("two on one hardware", (3, 9, false), &[(1, 9), (2, 9)], NONE, None),
             ("machine id distrusted", (1, 0, false), &[(1, 0)], MACHINE, None),
             ("machine id distrusted, moved", (1, 8, true), &[(1, 9)], MACHINE, None),
@@ -190,10 +205,22 @@ mod tests {
             ("machine id distrusted, other hardware", (1, 8, false), &[(1, 9)], MACHINE, None),
             ("hardware id distrusted", (2, 9, false), &[(1, 9)], HARDWARE, None),
             ("hardware id distrusted, machine equal", (1, 9, false), &[(1, 9)], HARDWARE, Some((0, SameMachineOnly))),
-            ("hardware id distrusted, two of it: the last", (1, 9, false), &[(1, 9), (1, 9)], HARDWARE, Some((1, SameMachineOnly))),
+            (
+                "hardware id distrusted, two of it: the last",
+                (1, 9, false),
+                &[(1, 9), (1, 9)],
+                HARDWARE,
+                Some((1, SameMachineOnly)),
+            ),
             ("hardware id distrusted, moved", (1, 9, true), &[(1, 9)], HARDWARE, Some((0, SameMachineOnly))),
             ("hardware id distrusted there alone", (1, 9, false), &[(1, 60)], NONE, Some((0, SameMachineOnly))),
-            ("hardware id distrusted there, none here", (1, 0, false), &[(1, 60), (1, 9)], NONE, Some((0, SameMachineOnly))),
+            (
+                "hardware id distrusted there, none here",
+                (1, 0, false),
+                &[(1, 60), (1, 9)],
+                NONE,
+                Some((0, SameMachineOnly)),
+            ),
             ("both distrusted", (1, 9, true), &[(1, 9)], BOTH, None),
         ];
         for (name, asks, others, distrust, expected) in rows {

@@ -6,9 +6,9 @@ use els_protocol::{MachineId, RegistrationId, Timestamp};
 use rusqlite::{Connection, params};
 
 use super::{audit_log, early_release, keys};
+use crate::KeyNumber;
 use crate::by::By;
 use crate::change::{Change, Decided, NewRegistration, Particulars};
-use crate::KeyNumber;
 use crate::rows::{IdKind, match_rule_text};
 
 /// Carries all of `changes` out, in their order.

@@ -7,9 +7,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::row::{
     hash, id, invalid, key_id, key_state, label, machine_id, match_rule, optional_time, os, registration_state, time,
 };
+use crate::KeyNumber;
 use crate::rows::{self, KeyRow, Refusal, RefusalReason, RegistrationRow, SupersededRow, oldest_first};
 use crate::rules::{KeyTerms, Pause, matched_by};
-use crate::KeyNumber;
 
 /// The key that a secret stands for at this time.
 pub(super) fn key_by_secret(
@@ -44,10 +44,9 @@ pub(super) fn registration(connection: &Connection, id: &RegistrationId) -> rusq
 pub(super) fn sharing(connection: &Connection, old: &RegistrationRow) -> rusqlite::Result<Vec<SupersededRow>> {
     let (machine, hardware) = old.rule.map_or((false, false), matched_by);
     let mut found = Vec::new();
-    for (condition, id) in [
-        ("r.machine = ?2", old.machine.filter(|_| machine)),
-        ("r.hardware = ?2", old.hardware.filter(|_| hardware)),
-    ] {
+    for (condition, id) in
+        [("r.machine = ?2", old.machine.filter(|_| machine)), ("r.hardware = ?2", old.hardware.filter(|_| hardware))]
+    {
         let Some(id) = id else { continue };
         let sql = format!(
             "SELECT {REGISTRATION},
@@ -123,7 +122,8 @@ pub(super) fn registration_row(row: &Row<'_>) -> rusqlite::Result<RegistrationRo
 }
 
 /// The columns that [`registration_row`] reads, of `registrations` by the name `r`.
-pub(super) const REGISTRATION: &str = "r.id, r.key, r.token_hash, r.state, r.machine, r.hardware, r.os, r.os_version, r.arch,
+pub(super) const REGISTRATION: &str =
+    "r.id, r.key, r.token_hash, r.state, r.machine, r.hardware, r.os, r.os_version, r.arch,
     r.label, r.registered_at, r.ended_at, r.successor, r.match_rule";
 /// The columns that [`key`] reads, of `keys` by the name `k`.
 const KEY: &str =

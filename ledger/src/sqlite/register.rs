@@ -52,7 +52,9 @@ fn candidates(
     let hour = now.plus_seconds(-SUPERSEDED_SECONDS).unix();
     let mut found = some_active(connection, "r.machine = ?2 LIMIT 3", params![key.0, machine])?;
     if found.len() > 2 {
-        let last = |kind: &str| format!("r.machine = ?2 AND {kind} AND {HAS_ROOM} ORDER BY r.registered_at DESC, r.id DESC LIMIT 1");
+        let last = |kind: &str| {
+            format!("r.machine = ?2 AND {kind} AND {HAS_ROOM} ORDER BY r.registered_at DESC, r.id DESC LIMIT 1")
+        };
         let (of_machine, with_room) = (params![key.0, machine], params![key.0, machine, hour]);
         for of_kind in ["r.hardware IS NULL", DISTRUSTED] {
             found.extend(some_active(connection, &format!("r.machine = ?2 AND {of_kind} LIMIT 3"), of_machine)?);
@@ -122,7 +124,12 @@ fn oldest(connection: &Connection, of: &RegistrationId) -> rusqlite::Result<Olde
         )?
         .query_row([of.as_bytes()], |row| {
             let id = row.get(0).map(RegistrationId::from_bytes)?;
-            Ok(OldestSuperseded { id, since: time(row, 1)?, machine: machine_id(row, 2)?, hardware: machine_id(row, 3)? })
+            Ok(OldestSuperseded {
+                id,
+                since: time(row, 1)?,
+                machine: machine_id(row, 2)?,
+                hardware: machine_id(row, 3)?,
+            })
         })
 }
 
