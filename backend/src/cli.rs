@@ -1,6 +1,6 @@
-//! The command line: every command, every flag, and each flag's name in the environment.
+//! The command line: every command, every option, and each option's name in the environment.
 //!
-//! Owns the words. What a command does is `commands`'.
+//! Owns the text of the help. `commands` owns what a command does.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -13,142 +13,132 @@ use ipnet::IpNet;
 
 use els_ledger::KeyId;
 
-/// What was asked for.
 #[derive(Debug, Parser)]
 #[command(
     name = "els-backend",
     version,
-    about = "Counts the seats of Extended Lifecycle Support and opens its repositories",
+    about = "Counts the seats of Extended Lifecycle Support and guards its repositories",
     after_help = AFTER_HELP,
     subcommand_required = true
 )]
 pub struct Cli {
-    /// What holds for every command.
     #[command(flatten)]
     pub site: Site,
-    /// The command.
     #[command(subcommand)]
     pub action: Action,
 }
 
-/// What holds for every command.
+/// Options of every command.
 #[derive(Debug, Args)]
 pub struct Site {
     /// The database: sqlite:///PATH, or postgres://USER@HOST/NAME for several nodes
     #[arg(long, global = true, help_heading = "For every command", value_name = "URL", default_value = DEFAULT_DATABASE)]
     pub database: String,
-    /// Read the database's URL from FILE: it may hold a password, and arguments are visible to others
+    /// Read the database's URL from FILE: a URL may contain a password, and other users can see arguments
     #[arg(long, global = true, help_heading = "For every command", value_name = "FILE", conflicts_with = "database")]
     pub database_file: Option<PathBuf>,
-    /// Read the products from FILE instead of those compiled in
+    /// Read the products from FILE instead of the built-in ones
     #[arg(long, global = true, help_heading = "For every command", value_name = "FILE")]
     pub products: Option<PathBuf>,
-    /// Time zone in which a DATE without a time begins and ends
+    /// Time zone of a DATE without a time
     #[arg(long, global = true, help_heading = "For every command", value_name = "NAME", default_value = "UTC")]
     pub time_zone: String,
 }
 
-/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Action {
-    /// Count seats and open the repositories, until SIGTERM
+    /// Count seats and guard the repositories, until SIGTERM
     Serve(Box<ServeOptions>),
-    /// Make, show and change keys
+    /// Create, show and change keys
     #[command(subcommand, subcommand_required = true)]
     Key(KeyAction),
-    /// List and free seats
+    /// List and release seats
     #[command(subcommand, subcommand_required = true)]
     Seat(SeatAction),
-    /// Find keys and registrations by registration, key id, contract, reseller or label
+    /// Find keys and registrations by registration id, key id, contract, reseller or label
     Find {
         /// A whole id, or part of a contract, reseller or label
         text: String,
-        /// How the result is printed
         #[command(flatten)]
         output: Output,
     },
-    /// Print the audit trail, oldest first
+    /// Print the audit log, oldest first
     Events(Events),
-    /// Recount seats against registrations and trail; exit 1 and a list on disagreement
+    /// Compare seats with registrations and audit log; on disagreement print a list and exit 1
     Check {
-        /// How the result is printed
         #[command(flatten)]
         output: Output,
     },
-    /// Bring the database to the schema of this version, or set up an empty one
+    /// Update the database to the schema of this version, or set up an empty database
     Migrate,
-    /// Copy the database, also while it is in use, to FILE
+    /// Copy the database to FILE; it may be in use
     Backup {
-        /// The copy, an SQLite database; replaced if it is there
+        /// The copy, an SQLite database; an existing file is replaced
         file: PathBuf,
     },
-    /// Move everything to another, empty database; no `serve` may run on either
-    Copy(Ways),
+    /// Copy everything to another, empty database; no `serve` may run on either of them
+    Copy(CopyArguments),
 }
 
-/// `copy`
 #[derive(Debug, Args)]
-pub struct Ways {
-    /// The database to read [default: the one of --database]
+pub struct CopyArguments {
+    /// The database to read [default: the value of --database]
     #[arg(long, value_name = "URL")]
     pub from: Option<String>,
-    /// Read the URL of the database to read from FILE
+    /// Read the URL of --from from FILE
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     pub from_file: Option<PathBuf>,
-    /// The database to fill; a file is made, a PostgreSQL database has to be there
+    /// The database to fill; an SQLite file is created, a PostgreSQL database must exist
     #[arg(long, value_name = "URL", required_unless_present = "to_file")]
     pub to: Option<String>,
-    /// Read the URL of the database to fill from FILE
+    /// Read the URL of --to from FILE
     #[arg(long, value_name = "FILE", conflicts_with = "to")]
     pub to_file: Option<PathBuf>,
 }
 
-/// `serve`
 #[derive(Debug, Args)]
 pub struct ServeOptions {
-    /// Where machines and web servers ask; port 0 takes a free one, which the log names
+    /// Address for machines and web servers; port 0 takes a free port, which the log names
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// Where /healthz, /readyz and /metrics are
+    /// Address for /healthz, /readyz and /metrics
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8081")]
     pub admin_listen: SocketAddr,
-    /// How machines reach this backend [default: the listening address, when that is loopback]
+    /// URL at which machines reach this backend [default: the listening address if it is loopback]
     #[arg(long, value_name = "URL")]
     pub public_url: Option<String>,
-    /// What machines are told of the repositories [default: the public URL and /repo]
+    /// URL of the repositories that machines get [default: the public URL and /repo]
     #[arg(long, value_name = "URL")]
     pub repo_url: Option<String>,
-    /// Serve this folder at /repo/, under the gate
+    /// Serve the files of this folder at /repo/, guarded by the gate
     #[arg(long, value_name = "DIR")]
     pub repo_root: Option<PathBuf>,
-    /// Speak TLS with this certificate chain (PEM); read again when it changes
+    /// Use TLS with this certificate chain (PEM); the file is read again when it changes
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
-    /// The certificate's private key (PEM)
+    /// Private key of the certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
-    /// Speak plain HTTP on an address that is not loopback: something else encrypts
+    /// Allow plain HTTP on an address that is not loopback, because a proxy encrypts
     #[arg(long)]
     pub plain_http: bool,
-    /// Believe the X-Forwarded-For of proxies in this network (again for each; with commas in the environment)
+    /// Trust the X-Forwarded-For header of proxies in this network (repeatable; comma-separated in the environment)
     #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = els_server::peer::parse_network)]
     pub trusted_proxy: Vec<IpNet>,
-    /// Days after expiry in which known machines go on
+    /// Days after expiry in which registered machines continue to work
     #[arg(long, value_name = "DAYS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=MOST_DAYS))]
     pub grace: u32,
-    /// How long the gate opens for what it knew to be good, when the database cannot be reached
+    /// How long the gate answers from its memory while the database is away
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(0..=MOST_STALE))]
     pub gate_stale: u64,
 }
 
-/// Commands about keys.
 #[derive(Debug, Subcommand)]
 pub enum KeyAction {
-    /// Make a key; its id and the key itself are printed once
+    /// Create a key; prints its id and, only once, the key
     Create(CreateKey),
     /// List all keys
     List {
-        /// How the result is printed
         #[command(flatten)]
         output: Output,
     },
@@ -157,13 +147,12 @@ pub enum KeyAction {
         /// The key's id
         #[arg(value_name = "KEY-ID", value_parser = key_id)]
         key: KeyId,
-        /// How the result is printed
         #[command(flatten)]
         output: Output,
     },
-    /// Change a key; an empty TEXT takes a value away
+    /// Change a key; an empty TEXT removes a value
     Update(Box<UpdateKey>),
-    /// Refuse a key's machines until it is resumed; nobody loses a seat
+    /// Refuse the machines of a key until it is resumed; registrations keep their seats
     Suspend {
         /// The key's id
         #[arg(value_name = "KEY-ID", value_parser = key_id)]
@@ -175,39 +164,36 @@ pub enum KeyAction {
         #[arg(value_name = "KEY-ID", value_parser = key_id)]
         key: KeyId,
     },
-    /// Refuse a key's machines for good
+    /// Refuse the machines of a key for ever
     Revoke {
         /// The key's id
         #[arg(value_name = "KEY-ID", value_parser = key_id)]
         key: KeyId,
     },
-    /// Make a new key for the same seats; registrations are untouched
+    /// Replace a key by a new one for the same seats; registrations stay
     Rotate {
         /// The key's id
         #[arg(value_name = "KEY-ID", value_parser = key_id)]
         key: KeyId,
-        /// Until when the old key counts [default: it ends now]
+        /// Until when the old key is valid [default: it ends now]
         #[arg(long, value_name = "DATE")]
         old_until: Option<String>,
-        /// How the result is printed
         #[command(flatten)]
         output: Output,
     },
 }
 
-/// Commands about seats.
 #[derive(Debug, Subcommand)]
 pub enum SeatAction {
-    /// List the registrations that hold a key's seats
+    /// List the registrations of a key
     List {
         /// The key's id
         #[arg(value_name = "KEY-ID", value_parser = key_id)]
         key: KeyId,
-        /// How the result is printed
         #[command(flatten)]
         output: Output,
     },
-    /// Free the seat of a registration
+    /// Release the seat of a registration
     Release {
         /// The registration's id
         #[arg(value_parser = registration_id)]
@@ -215,7 +201,6 @@ pub enum SeatAction {
     },
 }
 
-/// How results are printed.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct Output {
     /// Print one JSON document
@@ -223,125 +208,118 @@ pub struct Output {
     pub json: bool,
 }
 
-/// `key create`
 #[derive(Debug, Args)]
 pub struct CreateKey {
-    /// Seats sold
+    /// Number of seats
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_SEATS))]
     pub seats: u64,
-    /// From then on no new seat is given
+    /// When the key expires: from then on it gives no new seat
     #[arg(long, value_name = "DATE")]
     pub expires: String,
-    /// From then on it is valid
+    /// When the key becomes valid [default: now]
     #[arg(long, value_name = "DATE")]
     pub starts: Option<String>,
-    /// What it is sold for [default: the first product]
+    /// Product of the key [default: the first product]
     #[arg(long, value_name = "ID")]
     pub product: Option<String>,
-    /// The contract; unique: the same command again makes no second key
+    /// Contract of the key; unique: repeating the command makes no second key
     #[arg(long, value_name = "REF", value_parser = text)]
     pub contract: Option<String>,
-    /// Who sold it
+    /// Company that sold the contract
     #[arg(long, value_name = "NAME", value_parser = text)]
     pub reseller: Option<String>,
-    /// A remark
+    /// Note for the vendor
     #[arg(long, value_name = "TEXT", value_parser = text)]
     pub note: Option<String>,
-    /// Import the key in FILE instead of making one ('-': standard input)
+    /// Import the key in FILE instead of creating one ('-': standard input)
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
-    /// Import it although it has fewer than 20 characters
+    /// Import a key of fewer than 20 characters
     #[arg(long, requires = "key_file")]
     pub allow_weak: bool,
-    /// Take the seat of a machine back that was not seen for so many days (30 at least)
+    /// Release the seat of a machine that was not seen for this number of days (at least 30)
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(LEAST_DAYS..=MOST_DAYS))]
     pub release_unseen_after: Option<u32>,
-    /// Whoever holds the key cannot free the seats of other machines
+    /// The holder of the key cannot release the seats of other machines
     #[arg(long)]
     pub no_self_release: bool,
-    /// How the result is printed
     #[command(flatten)]
     pub output: Output,
 }
 
-/// `key update`
 #[derive(Debug, Args)]
 pub struct UpdateKey {
     /// The key's id
     #[arg(value_name = "KEY-ID", value_parser = key_id)]
     pub key: KeyId,
-    /// Seats sold; fewer than are used ends nobody's registration
+    /// Number of seats; registrations stay even if it is less than the seats in use
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=MOST_SEATS))]
     pub seats: Option<u64>,
-    /// From then on no new seat is given
+    /// When the key expires: from then on it gives no new seat
     #[arg(long, value_name = "DATE")]
     pub expires: Option<String>,
-    /// From then on it is valid
+    /// When the key becomes valid [default: now]
     #[arg(long, value_name = "DATE")]
     pub starts: Option<String>,
-    /// What it is sold for
+    /// Product of the key
     #[arg(long, value_name = "ID")]
     pub product: Option<String>,
-    /// The contract
+    /// Contract of the key
     #[arg(long, value_name = "REF", value_parser = text)]
     pub contract: Option<String>,
-    /// Who sold it
+    /// Company that sold the contract
     #[arg(long, value_name = "NAME", value_parser = text)]
     pub reseller: Option<String>,
-    /// A remark
+    /// Note for the vendor
     #[arg(long, value_name = "TEXT", value_parser = text)]
     pub note: Option<String>,
-    /// Days until the seat of an unseen machine is taken back (30 at least), or 'never'
+    /// Release the seat of a machine that was not seen for this number of days (at least 30), or 'never'
     #[arg(long, value_name = "DAYS", value_parser = days_or_never)]
     pub release_unseen_after: Option<DaysOrNever>,
-    /// Whoever holds the key can free the seats of other machines
+    /// The holder of the key can release the seats of other machines
     #[arg(long, conflicts_with = "no_self_release")]
     pub self_release: bool,
-    /// Whoever holds the key cannot free the seats of other machines
+    /// The holder of the key cannot release the seats of other machines
     #[arg(long)]
     pub no_self_release: bool,
-    /// Forget which ids several machines were seen to share
+    /// Use the distrusted ids of this key again to recognise machines
     #[arg(long)]
     pub trust_again: bool,
-    /// How the result is printed
     #[command(flatten)]
     pub output: Output,
 }
 
-/// `events`
 #[derive(Debug, Args)]
 pub struct Events {
-    /// Of this key alone
+    /// Only events of this key
     #[arg(long, value_name = "KEY-ID", value_parser = key_id)]
     pub key: Option<KeyId>,
-    /// Of this registration alone
+    /// Only events of this registration
     #[arg(long, value_name = "ID", value_parser = registration_id)]
     pub registration: Option<RegistrationId>,
-    /// From this time on
+    /// Only events from this time on
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
-    /// How the result is printed
     #[command(flatten)]
     pub output: Output,
 }
 
-/// A number of days, or never.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DaysOrNever(pub Option<u32>);
 
 impl Cli {
-    /// Reads arguments and environment. An error repeats no value that could be a key: one is easily pasted where its
-    /// id belongs, and errors end up in logs.
+    /// Reads arguments and environment. An error does not repeat a value that could be a key: a key is easily pasted in place
+    /// of its id, and errors are logged.
     pub fn read<I>(arguments: I) -> Result<Self, clap::Error>
     where
         I: IntoIterator<Item = OsString>,
     {
         let read = command().try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
-        read.map_err(discreet)
+        read.map_err(without_keys)
     }
 }
 
-/// The whole command line, with the name of each flag in the environment; man pages are made from it.
+/// The whole command line, with the name of each option in the environment. Man pages are made from it.
 pub fn command() -> Command {
     named_in_environment(Cli::command())
 }
@@ -352,7 +330,7 @@ fn named_in_environment(command: Command) -> Command {
             Some("help" | "version") | None => arg,
             Some(long) => {
                 let name = format!("ELS_BACKEND_{}", long.replace('-', "_").to_ascii_uppercase());
-                // A value in the environment may be a secret, and the names follow one rule: help shows neither.
+                // Help shows neither values (they may be secret) nor names (they follow one rule).
                 let arg = arg.env(name).hide_env(true).hide_env_values(true);
                 match arg.get_action() {
                     ArgAction::SetTrue => arg.value_parser(clap::builder::FalseyValueParser::new()),
@@ -363,8 +341,8 @@ fn named_in_environment(command: Command) -> Command {
         .mut_subcommands(named_in_environment)
 }
 
-fn discreet(mut error: clap::Error) -> clap::Error {
-    // There the "invalid subcommand" is the command that lacks one.
+fn without_keys(mut error: clap::Error) -> clap::Error {
+    // Here the "invalid subcommand" is the command whose subcommand is missing.
     if error.kind() == ErrorKind::MissingSubcommand {
         return error;
     }
@@ -388,15 +366,15 @@ fn key_id(text: &str) -> Result<KeyId, String> {
 
 fn registration_id(text: &str) -> Result<RegistrationId, String> {
     RegistrationId::parse(&text.to_ascii_lowercase())
-        .ok_or_else(|| "not the id of a registration; `els-backend seat list KEY-ID` shows them".into())
+        .ok_or_else(|| "not a registration id; `els-backend seat list KEY-ID` shows them".into())
 }
 
-/// A text that stays on its line wherever it is shown.
+/// A text without control characters: it is printed in tables.
 fn text(text: &str) -> Result<String, String> {
     match text.chars().count() {
         0..=256 if els_protocol::clean(text, 256) == text => Ok(text.to_owned()),
-        0..=256 => Err("it has control characters".into()),
-        length => Err(format!("it has {length} characters; 256 are the most")),
+        0..=256 => Err("must not contain control characters".into()),
+        length => Err(format!("has {length} characters; at most 256 are allowed")),
     }
 }
 
@@ -405,20 +383,19 @@ fn days_or_never(text: &str) -> Result<DaysOrNever, String> {
         return Ok(DaysOrNever(None));
     }
     let days = text.parse::<u32>().ok().filter(|days| (LEAST_DAYS..=MOST_DAYS).contains(&i64::from(*days)));
-    days.map(|days| DaysOrNever(Some(days)))
-        .ok_or_else(|| format!("write {LEAST_DAYS} to {MOST_DAYS} days, or 'never'"))
+    days.map(|days| DaysOrNever(Some(days))).ok_or_else(|| format!("must be {LEAST_DAYS} to {MOST_DAYS}, or 'never'"))
 }
 
 const DEFAULT_DATABASE: &str = "sqlite:///var/lib/els-backend/els.db";
 const MOST_SEATS: u64 = 1_000_000_000;
-/// Machines are switched off for a holiday; a month is the least that tells a machine that is gone.
+/// Machines are switched off during holidays: a shorter absence does not mean that a machine is gone.
 const LEAST_DAYS: i64 = 30;
 const MOST_DAYS: i64 = 36_500;
-/// A week: a node that was cut off for longer must not open for keys that were revoked since.
+/// One week: a node that was cut off longer must not open for keys that were revoked since.
 const MOST_STALE: u64 = 7 * 24 * 3600;
 const AFTER_HELP: &str = "\
-DATE is YYYY-MM-DD (the end of that day, for --starts its beginning) or a time such as 2027-03-31T23:59:59Z.
-Every option can also be set in the environment: --time-zone as ELS_BACKEND_TIME_ZONE.
+DATE is YYYY-MM-DD (the end of that day; for --starts and --since its beginning) or a time such as 2027-03-31T23:59:59Z.
+The environment can set every option, for example ELS_BACKEND_TIME_ZONE for --time-zone.
 Run as root, commands act as the owner of the database's folder. Exit status: 0 done, 1 failed, 2 usage, 3 not found.";
 
 #[cfg(test)]
@@ -431,7 +408,7 @@ mod tests {
 
     /// Promise: backend-environment
     #[test]
-    fn the_command_line_is_sound_and_every_option_has_a_name_in_the_environment() {
+    fn the_command_line_is_consistent_and_every_option_has_a_name_in_the_environment() {
         command().debug_assert();
         fn visit(command: &Command, seen: &mut usize) {
             for arg in command.get_arguments().filter(|arg| arg.get_long().is_some()) {
@@ -451,7 +428,7 @@ mod tests {
 
     /// Promise: backend-no-secret
     #[test]
-    fn a_key_in_the_wrong_place_is_not_repeated() {
+    fn a_key_in_a_wrong_place_is_not_repeated_in_the_error() {
         let key = "ELS-00000-00000-00000-00000-00000";
         for line in ["key show KEY", "key KEY", "KEY", "events --key KEY", "events KEY", "key create --seats KEY"] {
             let line = format!("els-backend {}", line.replace("KEY", key));
@@ -466,7 +443,7 @@ mod tests {
     /// Promise: key-unseen
     /// Promise: backend-exit-statuses
     #[test]
-    fn values_that_cannot_be_meant_are_usage_errors() {
+    fn values_that_make_no_sense_are_usage_errors() {
         for line in [
             "els-backend",
             "els-backend key",

@@ -1,36 +1,41 @@
 //! Dates as the vendor types them.
 //!
-//! Owns the one form of every DATE: RFC 3339, or a day in a time zone. Knows no clock. The zones are compiled in, so that
-//! a machine without tzdata reads the same date.
+//! Owns the form of every DATE: RFC 3339, or a day in a time zone. It must not know the clock. The zones are compiled in, so
+//! that a machine without tzdata reads the same date.
 
 use els_protocol::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-/// Which second of a day is meant when only the day is named.
+/// Which second a DATE without a time means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Edge {
-    /// Its first second: `--starts`, `--since`.
+pub(crate) enum Edge {
+    /// The first of the day: `--starts`, `--since`.
     Beginning,
-    /// Its last second: `--expires`.
+    /// The last of the day: `--expires`.
     End,
 }
 
 /// A time zone by its IANA name.
-pub fn zone(name: &str) -> Result<TimeZone, String> {
-    TimeZone::get(name).map_err(|_| format!("'{name}' is no time zone; use an IANA name such as UTC or Asia/Tokyo"))
+pub(crate) fn zone(name: &str) -> Result<TimeZone, String> {
+    TimeZone::get(name).map_err(|_| format!("'{name}' is not a time zone; use an IANA name such as UTC or Asia/Tokyo"))
 }
 
 /// Reads RFC 3339 with any offset, or `YYYY-MM-DD` in `zone`.
-pub fn parse(text: &str, zone: &TimeZone, edge: Edge) -> Result<Timestamp, String> {
+pub(crate) fn parse(text: &str, zone: &TimeZone, edge: Edge) -> Result<Timestamp, String> {
     let unreadable =
-        || format!("'{text}' is no date; write YYYY-MM-DD, or a time such as 2027-03-31T23:59:59Z (RFC 3339)");
+        || format!("'{text}' is not a date; write YYYY-MM-DD, or a time such as 2027-03-31T23:59:59Z (RFC 3339)");
     let seconds = match text.len() {
         10 => {
             let day: Date = text.parse().map_err(|_| unreadable())?;
-            edge_of(day, zone, edge).map_err(|_| unreadable())?
+            match edge_of(day, zone, edge) {
+                // "Never": the last days before the year 10000 end later than the library can count.
+                Err(_) if edge == Edge::End && day.year() == 9999 => return Ok(Timestamp::MAX),
+                time => time.map_err(|_| unreadable())?,
+            }
         }
-        // Without the offset a time would mean something else in each zone.
+        _ if text == "9999-12-31T23:59:59Z" => return Ok(Timestamp::MAX),
+        // An offset is required: without it, a time means something else in each zone.
         _ => text.parse::<jiff::Timestamp>().map_err(|_| unreadable())?,
     }
     .as_second();
@@ -40,7 +45,7 @@ pub fn parse(text: &str, zone: &TimeZone, edge: Edge) -> Result<Timestamp, Strin
     Ok(Timestamp::from_unix(seconds))
 }
 
-/// A day has no fixed length, and may not even begin at midnight where the clocks change then.
+/// A day has no fixed length, and does not begin at midnight where the clocks change at that time.
 fn edge_of(day: Date, zone: &TimeZone, edge: Edge) -> Result<jiff::Timestamp, jiff::Error> {
     let start = |day: Date| zone.to_ambiguous_zoned(day.at(0, 0, 0, 0)).compatible()?.start_of_day();
     match edge {
@@ -72,6 +77,10 @@ mod tests {
             ("2027-03-28", "Europe/Berlin", End, "2027-03-28T21:59:59Z"),
             // Midnight does not exist on this day.
             ("2018-11-04", "America/Sao_Paulo", Beginning, "2018-11-04T03:00:00Z"),
+            ("9999-12-31", "UTC", End, "9999-12-31T23:59:59Z"),
+            ("9999-12-31", "Asia/Tokyo", End, "9999-12-31T23:59:59Z"),
+            ("9999-12-31", "America/New_York", End, "9999-12-31T23:59:59Z"),
+            ("9999-12-31T23:59:59Z", "UTC", End, "9999-12-31T23:59:59Z"),
             ("2028-02-29", "UTC", End, "2028-02-29T23:59:59Z"),
         ];
         for (text, zone, edge, expected) in rows {
@@ -91,7 +100,7 @@ mod tests {
 
     /// Promise: key-dates
     #[test]
-    fn what_is_no_date_is_refused_with_an_example() {
+    fn an_error_about_a_date_gives_an_example() {
         for bad in ["", "tomorrow", "2027-02-29", "31.03.2027", "2027-3-31", "2027-03-31T12:00:00", "2027-13-01"] {
             let message = read(bad, "UTC", Edge::End).unwrap_err();
             assert!(message.contains("YYYY-MM-DD"), "{bad}: {message}");

@@ -1,15 +1,17 @@
 //! The seat-counting backend of els-register.
 //!
-//! `license` holds the seat rules and nothing else; `store` keeps keys, seats and the audit trail; `commands` is what
-//! the administrator types; `http` is the wire and `gate` the repositories' door, which `serve` starts. Each module says
-//! in its header what it owns and what it must never know.
+//! `commands` is what the administrator types. One of them, `serve`, starts the `api` for machines, the `gate` of the
+//! repositories, and `upkeep`. The seat rules and the databases are in `els_ledger`; what any HTTP service needs is in
+//! `els_server`. Each module's header says what it owns and what it must not know.
+
+#![allow(missing_docs, reason = "the crate of one program: a name that says enough needs no comment")]
 
 pub mod api;
 pub mod cli;
 pub mod clock;
 pub mod commands;
-pub mod dates;
-pub mod failure;
+mod credential;
+mod dates;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod gate;
@@ -18,3 +20,4 @@ mod output;
 pub mod products;
 pub mod repo_url;
 pub mod serve;
+mod upkeep;

@@ -1,7 +1,7 @@
 //! The products that keys are sold for, read from one TOML file.
 //!
-//! Owns the form of `products.toml` and the question which systems and which paths a product covers. It knows no key, no
-//! registration and no request. A value of [`Products`] is valid: parsing refuses whatever a later step could trip over.
+//! Owns the format of `products.toml`, and the rule which systems and which paths a product covers. It must not know keys,
+//! registrations or requests. A value of [`Products`] is valid: `parse` is the only way to one.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -15,7 +15,7 @@ use serde::de::{Deserializer, Error as _};
 
 use els_server::path::{Prefix, RequestPath};
 
-/// All products of this vendor, and the paths that are open to everybody.
+/// All products of this vendor, and the public paths.
 #[derive(Debug, Clone)]
 pub struct Products {
     public: Vec<Prefix>,
@@ -26,10 +26,10 @@ pub struct Products {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Product {
-    /// Its id, which stands in the database and on the wire.
+    /// The id, also in the database and in the protocol.
     #[serde(deserialize_with = "identifier")]
     pub id: String,
-    /// Its name, for people.
+    /// The name that people see.
     #[serde(deserialize_with = "name")]
     pub name: String,
     /// The `ID` of os-release(5) that it covers.
@@ -38,17 +38,17 @@ pub struct Product {
     /// The versions that it covers; `9` covers `9.x`.
     #[serde(deserialize_with = "words")]
     pub versions: Vec<String>,
-    /// The architectures that it covers, as `uname -m` has them.
+    /// The architectures that it covers, as `uname -m` prints them.
     #[serde(deserialize_with = "words")]
     pub architectures: Vec<String>,
-    /// Which of the shipped repo files its machines get.
+    /// The repo file that its machines get.
     pub repo_file: RepoFile,
     /// The paths that its credentials open, below `--repo-url`.
     #[serde(deserialize_with = "prefixes")]
     pub prefixes: Vec<Prefix>,
 }
 
-/// Why a product file cannot be used: `path: key: value`, as far as these are known.
+/// Why a product file cannot be used: `path: line: key: error`, as far as known.
 #[derive(Debug)]
 pub struct ProductsError {
     path: PathBuf,
@@ -73,26 +73,20 @@ impl Products {
         let error = |what: String| ProductsError { path: path.to_owned(), what };
         let file: File = toml::from_str(text).map_err(|refused| error(located(text, &refused)))?;
         if file.product.is_empty() {
-            return Err(error("product: there has to be at least one [[product]]".into()));
+            return Err(error("product: at least one [[product]] is required".into()));
         }
         let mut ids = HashSet::new();
         if let Some(twice) = file.product.iter().find(|product| !ids.insert(product.id.as_str())) {
-            return Err(error(format!("product.id: {}: stands there twice", twice.id)));
+            return Err(error(format!("product.id: {}: appears twice", twice.id)));
         }
         Ok(Products { public: file.public, products: file.product.into_iter().map(Arc::new).collect() })
     }
 
-    /// The product of keys that were made without naming one: the first in the file.
-    pub fn default_product(&self) -> &Product {
-        &self.products[0]
-    }
-
-    /// The product with this id.
     pub fn get(&self, id: &str) -> Option<&Arc<Product>> {
         self.products.iter().find(|product| product.id == id)
     }
 
-    /// All products, in the order of the file.
+    /// In the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Product> {
         self.products.iter().map(AsRef::as_ref)
     }
@@ -102,7 +96,7 @@ impl Products {
         self.get(product).is_some_and(|product| product.covers(os, arch))
     }
 
-    /// Whether a path below `--repo-url` is open to everybody.
+    /// Whether a path below `--repo-url` needs no credential.
     pub fn is_public(&self, path: RequestPath<'_>) -> bool {
         self.public.iter().any(|prefix| path.is_under(prefix))
     }
@@ -140,7 +134,7 @@ struct File {
     product: Vec<Product>,
 }
 
-/// An id: it is typed on command lines and stands in URLs of other systems.
+/// An id: people type it on command lines, and other systems put it in URLs.
 fn identifier<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
@@ -150,14 +144,14 @@ fn identifier<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::E
     {
         Ok(text)
     } else {
-        Err(D::Error::custom(format!("{text:?}: has to be 1 to 64 lower-case letters, digits and ._-")))
+        Err(D::Error::custom(format!("{text:?}: must be 1 to 64 lower-case letters, digits and ._-")))
     }
 }
 
 fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text.trim().is_empty() || text.chars().any(char::is_control) {
-        return Err(D::Error::custom(format!("{text:?}: has to be a line of text")));
+        return Err(D::Error::custom(format!("{text:?}: must be a line of text")));
     }
     Ok(text)
 }
@@ -166,8 +160,8 @@ fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
     let words = Vec::<String>::deserialize(deserializer)?;
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     match words.iter().find(|word| word.is_empty() || !word.chars().all(plain)) {
-        Some(bad) => Err(D::Error::custom(format!("{bad:?}: has to be letters, digits and ._-"))),
-        None if words.is_empty() => Err(D::Error::custom("[]: has to name at least one")),
+        Some(bad) => Err(D::Error::custom(format!("{bad:?}: must be letters, digits and ._-"))),
+        None if words.is_empty() => Err(D::Error::custom("[]: must name at least one")),
         None => Ok(words),
     }
 }
@@ -176,17 +170,15 @@ fn prefixes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Prefix>, D
     Vec::<String>::deserialize(deserializer)?
         .into_iter()
         .map(|text| match Prefix::parse(&text) {
-            // The root would open every product's packages to each of them, or to everybody.
-            Ok(prefix) if prefix.is_root() => {
-                Err(D::Error::custom(format!("{text:?}: has to name at least one folder")))
-            }
+            // The root would open the packages of all products.
+            Ok(prefix) if prefix.is_root() => Err(D::Error::custom(format!("{text:?}: must name at least one folder"))),
             Ok(prefix) => Ok(prefix),
             Err(what) => Err(D::Error::custom(format!("{text:?}: {what}"))),
         })
         .collect()
 }
 
-/// The error of the TOML reader on one line: which line, which key, what is wrong with it.
+/// The error of the TOML parser in one line: line, key, error.
 fn located(text: &str, error: &toml::de::Error) -> String {
     let Some(span) = error.span() else {
         return error.message().to_owned();
@@ -227,7 +219,7 @@ prefixes = ["/almalinux/9"]
     /// Promise: products-file
     #[test]
     fn the_products_compiled_in_are_valid() {
-        assert!(!Products::embedded().unwrap().default_product().prefixes.is_empty());
+        assert!(Products::embedded().unwrap().iter().all(|product| !product.prefixes.is_empty()));
     }
 
     /// Promise: products-file
@@ -251,7 +243,7 @@ prefixes = ["/almalinux/9"]
 
     /// Promise: gate-product-paths
     #[test]
-    fn paths_are_opened_by_product_or_to_everybody() {
+    fn a_path_is_open_for_a_product_or_public() {
         let products = parse(GOOD).unwrap();
         let product = products.get("almalinux-9-els").unwrap();
         assert!(product.opens(path("/almalinux/9/updates/x86_64/repodata/repomd.xml")));
@@ -266,13 +258,13 @@ prefixes = ["/almalinux/9"]
     #[test]
     fn errors_name_file_line_key_and_value() {
         for (from, to, expected) in [
-            ("os = \"almalinux\"", "os = \"\"", "p.toml: line 6: os: \"\": has to be"),
+            ("os = \"almalinux\"", "os = \"\"", "p.toml: line 6: os: \"\": must be"),
             ("os = ", "ox = ", "p.toml: line 6: ox: unknown field `ox`"),
             ("\"/almalinux/9\"", "\"almalinux/9\"", "p.toml: line 10: prefixes: \"almalinux/9\": does not begin"),
-            ("\"/almalinux/9\"", "\"/\"", "has to name at least one folder"),
+            ("\"/almalinux/9\"", "\"/\"", "must name at least one folder"),
             ("\"/gpg\"", "\"/gpg/\"", "p.toml: line 2: public: \"/gpg/\": has an empty segment"),
             ("els-almalinux-9", "../x", "line 9: repo_file: not the name of a repo file"),
-            ("versions = [\"9\"]", "versions = []", "line 7: versions: []: has to name at least one"),
+            ("versions = [\"9\"]", "versions = []", "line 7: versions: []: must name at least one"),
             ("versions = [\"9\"]", "versions = 9", "line 7: versions: invalid type: integer"),
         ] {
             let error = parse(&GOOD.replacen(from, to, 1)).unwrap_err();

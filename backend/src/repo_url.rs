@@ -1,4 +1,4 @@
-//! The address of the repositories, as machines are told it.
+//! The address of the repositories that machines get (`--repo-url`).
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use els_protocol::BaseUrl;
 
 use els_server::path::Prefix;
 
-/// A URL that an agent accepts, with a path that the gate can cut off.
+/// A URL that an agent accepts, with a path that the gate can remove from targets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepoUrl {
     url: BaseUrl,
@@ -21,7 +21,7 @@ impl RepoUrl {
         Ok(RepoUrl { url, base })
     }
 
-    /// The path part: what is cut off from every request before it is judged.
+    /// The path part: the gate removes it from every target.
     pub fn base(&self) -> &Prefix {
         &self.base
     }
@@ -39,7 +39,7 @@ mod tests {
 
     /// Promise: serve-whole-service
     #[test]
-    fn what_an_agent_accepts_is_accepted() {
+    fn a_url_that_an_agent_accepts_is_accepted() {
         for (text, url, base) in [
             ("https://repo.example.com", "https://repo.example.com", ""),
             ("https://repo.example.com/", "https://repo.example.com", ""),
@@ -55,7 +55,7 @@ mod tests {
 
     /// Promise: serve-whole-service
     #[test]
-    fn what_an_agent_refuses_is_refused_at_the_start() {
+    fn a_url_that_an_agent_refuses_is_refused() {
         for (text, why) in [
             ("", "does not begin"),
             ("repo.example.com", "does not begin"),

@@ -1,6 +1,6 @@
-//! `els-backend serve`: brings listeners, gate, store and upkeep together, and ends them in order.
+//! `els-backend serve`: starts listeners, gate and upkeep on a store, and ends them in order.
 //!
-//! Owns the configuration as a whole: what fits together and what does not is said here, before anything listens.
+//! Owns the configuration as a whole: options that do not fit together are refused here, before anything listens.
 
 use std::fmt;
 use std::io;
@@ -9,17 +9,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
-
-use crate::api::{Api, App, Clock, answer_admin};
-use crate::gate::{Gate, GateOptions};
-use crate::metrics::Metrics;
-use crate::products::Products;
-use crate::repo_url::RepoUrl;
 use els_ledger::{Store, StoreError};
 use els_server::files::Folder;
 use els_server::limits::FailureLimits;
@@ -27,61 +16,71 @@ use els_server::listener::{Listener, connections_allowed};
 use els_server::logs;
 use els_server::peer::TrustedProxies;
 use els_server::tls::Tls;
+use ipnet::IpNet;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
-/// The configuration of `serve`: its flags, read.
+use crate::api::{Api, App};
+use crate::clock::Clock;
+use crate::gate::{Gate, GateOptions};
+use crate::metrics::Metrics;
+use crate::products::Products;
+use crate::repo_url::RepoUrl;
+use crate::upkeep::Upkeep;
+
+/// The options of `serve`, parsed.
 #[derive(Clone)]
 pub struct Options {
-    /// Where machines and web servers ask (`--listen`). Port 0 takes a free one; the log says which.
+    /// `--listen`: for machines and web servers. Port 0: a free port, which the log names.
     pub listen: SocketAddr,
-    /// Where the operator asks (`--admin-listen`).
+    /// `--admin-listen`: for the operator.
     pub admin_listen: SocketAddr,
-    /// How machines reach this backend (`--public-url`).
+    /// `--public-url`: how machines reach this backend.
     pub public_url: Option<String>,
-    /// What machines are told of the repositories (`--repo-url`).
+    /// `--repo-url`: the address of the repositories that machines get.
     pub repo_url: Option<String>,
-    /// The folder to serve at `/repo/` (`--repo-root`).
+    /// `--repo-root`: the folder served at `/repo/`.
     pub repo_root: Option<PathBuf>,
-    /// Certificate chain and key (`--tls-cert`, `--tls-key`).
+    /// `--tls-cert` and `--tls-key`.
     pub tls: Option<(PathBuf, PathBuf)>,
-    /// Speak plain HTTP on an address that is not loopback (`--plain-http`).
+    /// `--plain-http`: plain HTTP is allowed on an address that is not loopback.
     pub plain_http: bool,
-    /// Whose `X-Forwarded-For` counts (`--trusted-proxy`).
     pub trusted_proxies: Vec<IpNet>,
-    /// Seconds after expiry in which known machines go on (`--grace`).
+    /// `--grace`, in seconds.
     pub grace_seconds: i64,
-    /// How long to open for what was known, when the database cannot be reached (`--gate-stale`).
     pub gate_stale: Duration,
-    /// What keys are sold for (`--products`).
     pub products: Arc<Products>,
-    /// The time.
     pub clock: Clock,
 }
 
-/// Why `serve` did not start, or did not go on.
+/// Why `serve` did not start, or ended.
 #[derive(Debug)]
 pub enum ServeError {
-    /// The configuration does not fit together: exit 2.
+    /// Options that do not fit together: exit 2.
     Usage(String),
-    /// The world did not play along: exit 1.
+    /// Anything else: exit 1.
     Failed(String),
 }
 
 /// A backend that is listening.
 pub struct Running {
-    /// The address of the public listener, its port known.
+    /// The address of the public listener, with its port.
     pub listen: SocketAddr,
-    /// The address of the admin listener, its port known.
+    /// The address of the admin listener, with its port.
     pub admin_listen: SocketAddr,
     stop: watch::Sender<bool>,
     listeners: JoinSet<()>,
-    upkeep: Vec<JoinHandle<()>>,
+    background: JoinSet<()>,
     gate: Arc<Gate>,
+    upkeep: Upkeep,
 }
 
 /// Serves until SIGTERM or SIGINT, then ends in order.
 pub async fn run(options: Options, store: Arc<dyn Store>) -> Result<(), ServeError> {
     logs::start();
-    let failed = |error: std::io::Error| ServeError::Failed(format!("signals: {error}"));
+    let failed = |error: std::io::Error| ServeError::Failed(format!("cannot wait for signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let running = start(options, store.clone()).await?;
@@ -89,14 +88,14 @@ pub async fn run(options: Options, store: Arc<dyn Store>) -> Result<(), ServeErr
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    tracing::info!("ending: no new connections, requests under way are answered");
+    tracing::info!("stopping: no new connections; requests under way are answered");
     running.stop().await;
     store.finish().await;
-    tracing::info!("ended");
+    tracing::info!("stopped");
     Ok(())
 }
 
-/// Starts to serve. Whoever needs the ports finds them in the answer; everybody else in the log.
+/// Starts to serve.
 pub async fn start(options: Options, store: Arc<dyn Store>) -> Result<Running, ServeError> {
     options.check()?;
     let tls = match &options.tls {
@@ -113,7 +112,9 @@ pub async fn start(options: Options, store: Arc<dyn Store>) -> Result<Running, S
     let listener = bind("--listen", options.listen).await?;
     let admin_listener = bind("--admin-listen", options.admin_listen).await?;
     let address = |listener: &TcpListener| {
-        listener.local_addr().map_err(|error| ServeError::Failed(format!("the address of a listener: {error}")))
+        listener
+            .local_addr()
+            .map_err(|error| ServeError::Failed(format!("cannot read the address of a listener: {error}")))
     };
     let (listen, admin_listen) = (address(&listener)?, address(&admin_listener)?);
     let repo_url = options.repo_url(listen)?;
@@ -125,7 +126,7 @@ pub async fn start(options: Options, store: Arc<dyn Store>) -> Result<Running, S
     let gate = Gate::new(store.clone(), options.products.clone(), limits.clone(), metrics.clone(), gate_options);
     let gate = Arc::new(gate.await?);
     let app = Arc::new(App {
-        store,
+        store: store.clone(),
         gate: gate.clone(),
         products: options.products,
         limits,
@@ -139,11 +140,20 @@ pub async fn start(options: Options, store: Arc<dyn Store>) -> Result<Running, S
     let api = Api::new(app);
 
     let connections = connections_allowed(files_each)
-        .map_err(|error| ServeError::Failed(format!("the limit on open files: {error}")))?;
-    let upkeep = upkeep(&gate, tls.as_ref(), options.clock);
+        .map_err(|error| ServeError::Failed(format!("cannot read the limit on open files: {error}")))?;
+    let upkeep =
+        Upkeep { store, gate: gate.clone(), metrics: metrics.clone(), clock: options.clock, node: node_name() };
+    let mut background = upkeep.start();
+    background.spawn({
+        let gate = gate.clone();
+        async move { gate.follow().await }
+    });
+    if let Some(tls) = tls.clone() {
+        background.spawn(async move { tls.follow(CERTIFICATE_EVERY).await });
+    }
     let (stop, stopped) = watch::channel(false);
     let mut listeners = JoinSet::new();
-    let public = Listener { socket: listener, tls, connections, open: metrics.connections.clone() };
+    let public = Listener { socket: listener, tls, connections, open: metrics.requests.connections.clone() };
     listeners.spawn(public.serve(stopped.clone(), {
         let api = api.clone();
         move |peer, request| {
@@ -151,25 +161,26 @@ pub async fn start(options: Options, store: Arc<dyn Store>) -> Result<Running, S
             async move { api.answer(peer, request).await }
         }
     }));
-    let open = metrics.connections.clone();
+    let open = metrics.requests.connections.clone();
     let admin = Listener { socket: admin_listener, tls: None, connections: ADMIN_CONNECTIONS, open };
     listeners.spawn(admin.serve(stopped, move |_, request| {
         let api = api.clone();
-        async move { answer_admin(&api, request).await }
+        async move { api.answer_admin(request).await }
     }));
     tracing::info!(%listen, %admin_listen, repo_url = %repo_url, "ready");
-    Ok(Running { listen, admin_listen, stop, listeners, upkeep, gate })
+    Ok(Running { listen, admin_listen, stop, listeners, background, gate, upkeep })
 }
 
 impl Running {
-    /// Takes no more connections, answers what is under way, and writes what waits.
+    /// Accepts no more connections, answers requests under way, and writes what waits.
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
         while self.listeners.join_next().await.is_some() {}
-        for task in &self.upkeep {
-            task.abort();
+        self.background.shutdown().await;
+        if let Err(error) = self.gate.write_seen().await {
+            tracing::warn!(%error, "the last times of use were not written");
         }
-        self.gate.write_seen_once().await;
+        self.upkeep.stopped().await;
     }
 }
 
@@ -180,8 +191,8 @@ impl Options {
         {
             if !encrypted && !self.plain_http && !address.ip().to_canonical().is_loopback() {
                 return Err(ServeError::Usage(format!(
-                    "{flag} {address}: plain HTTP on an address that is not loopback would show keys and tokens to the \
-                     network; {}or say --plain-http if something else encrypts",
+                    "{flag} {address}: plain HTTP on an address that is not loopback would send keys and tokens \
+                     unencrypted; {}or add --plain-http if a proxy encrypts",
                     if flag == "--listen" { "give --tls-cert and --tls-key, " } else { "listen on 127.0.0.1, " }
                 )));
             }
@@ -189,7 +200,7 @@ impl Options {
         Ok(())
     }
 
-    /// What machines are told: `--repo-url`, else `--public-url` and `/repo`, else the listening address if that is
+    /// The address that machines get: `--repo-url`, else `--public-url` and `/repo`, else the listening address if that is
     /// loopback.
     fn repo_url(&self, listen: SocketAddr) -> Result<RepoUrl, ServeError> {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
@@ -201,8 +212,8 @@ impl Options {
             }
             (None, None) => {
                 return Err(ServeError::Usage(
-                    "how do machines reach this backend? Say --public-url https://HOST, or --repo-url for other \
-                     repositories"
+                    "the address for machines is missing; add --public-url https://HOST, or --repo-url if the \
+                     repositories are elsewhere"
                         .into(),
                 ));
             }
@@ -229,42 +240,30 @@ impl From<StoreError> for ServeError {
 async fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, ServeError> {
     let listener = TcpListener::bind(address).await;
     listener.map_err(|error| {
-        let advice = match error.kind() {
-            io::ErrorKind::AddrInUse => "; something listens there already: end it, or name another port",
+        let hint = match error.kind() {
+            io::ErrorKind::AddrInUse => "; another program listens there: stop it, or choose another port",
             io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
-            // Run as root, this process is the owner of the database's folder by now.
+            // Started as root, this process has become the owner of the database's folder by now.
             io::ErrorKind::PermissionDenied => {
-                "; for a port below 1024 the owner of the database's folder needs CAP_NET_BIND_SERVICE (systemd: \
+                "; for a port below 1024, the owner of the database's folder needs CAP_NET_BIND_SERVICE (systemd: \
                  AmbientCapabilities=)"
             }
             _ => "",
         };
-        ServeError::Failed(format!("{flag} {address}: {error}{advice}"))
+        ServeError::Failed(format!("{flag} {address}: {error}{hint}"))
     })
 }
 
-fn upkeep(gate: &Arc<Gate>, tls: Option<&Arc<Tls>>, clock: Clock) -> Vec<JoinHandle<()>> {
-    let mut tasks = vec![
-        tokio::spawn({
-            let gate = gate.clone();
-            async move { gate.follow().await }
-        }),
-        tokio::spawn({
-            let gate = gate.clone();
-            async move { gate.write_seen().await }
-        }),
-        tokio::spawn({
-            let gate = gate.clone();
-            async move { gate.keep_house(|| clock()).await }
-        }),
-    ];
-    if let Some(tls) = tls.cloned() {
-        tasks.push(tokio::spawn(async move { tls.follow(CERTIFICATE_EVERY).await }));
-    }
-    tasks
+/// A name that no other process has: two nodes may have the same host name and process id, in containers.
+fn node_name() -> String {
+    let mut bytes = [0; 8];
+    #[expect(clippy::disallowed_methods, reason = "the name of a node is not a secret")]
+    let random = getrandom::fill(&mut bytes);
+    let boot = random.map(|()| u64::from_be_bytes(bytes)).unwrap_or_default();
+    format!("{boot:016x}-{}", std::process::id())
 }
 
-/// Credentials remembered by the gate, of about 100 bytes each.
+/// Credentials in the gate's memory, about 100 bytes each.
 const REMEMBERED: usize = 900_000;
 const ADMIN_CONNECTIONS: usize = 64;
 const CERTIFICATE_EVERY: Duration = Duration::from_secs(2);

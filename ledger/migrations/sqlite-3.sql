@@ -1,7 +1,5 @@
 -- Schema 3: a seat has several superseded ids.
 
-ALTER TABLE registrations RENAME COLUMN likeness TO match_rule;
-
 -- The superseded ids of a seat, the oldest first.
 DROP INDEX registrations_successor;
 CREATE INDEX registrations_successor ON registrations (successor, ended_at) WHERE state = 'superseded';
@@ -29,6 +27,3 @@ INSERT INTO refusals (key, reason, since)
     SELECT k.number, 'suspended', coalesce((SELECT max(e.at) FROM events e WHERE e.key = k.number AND e.kind = 'key-suspended'),
         k.created_at)
     FROM keys k WHERE k.state = 'suspended';
-
--- Programs of schemas 1 and 2 expect one superseded id a seat.
-UPDATE els_schema SET oldest = 3;

@@ -276,6 +276,11 @@ pub(super) fn client_group(client: IpAddr) -> String {
     }
 }
 
+/// Seconds from now to the end of a lease. One that is given up is over already: leases end with a whole second.
+pub(super) fn lease_seconds(seconds: u32) -> i64 {
+    if seconds == 0 { -1 } else { i64::from(seconds) }
+}
+
 /// A pattern for LIKE, with `\` as its escape, that finds `text` anywhere.
 pub(super) fn like_anywhere(text: &str) -> String {
     format!("%{}%", text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"))

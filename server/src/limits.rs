@@ -1,9 +1,9 @@
-//! What a client may get wrong, and how often: a budget of failures for each client address.
+//! Limits on failures: each network has a budget of failed requests.
 //!
-//! Owns the budgets and the slow lane. It knows no key and no registration: a budget never belongs to one, or whoever
-//! knows an id could lock its machine out. A good key or credential is never refused for the failures of others behind
-//! the same address. So an address whose budget is used up is still heard: its questions to the database go one after
-//! the other, and few of all such addresses at a time; only what turns out to be a failure is answered with 429.
+//! Owns the budgets and the slow lane. It must not know what a request asks for. A budget belongs to a network and never to an
+//! account: otherwise everybody who knows an id could lock its owner out. A correct secret is never refused because of the
+//! failures of others in the same network. So the requests of a network without budget are still answered: one at a time for
+//! each network, and few at a time for all such networks. Only a request that fails is answered with 429.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -13,74 +13,77 @@ use std::time::{Duration, Instant};
 use els_protocol::Sha256Hex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The budgets of all client addresses, in bounded memory.
+/// The budgets of all networks, in bounded memory.
 pub struct FailureLimits {
     budget: Budget,
-    clients: Mutex<Clients>,
+    networks: Mutex<Networks>,
     slow_lane: Arc<Semaphore>,
-    known_keys: Mutex<KnownKeys>,
+    known: Mutex<KnownSecrets>,
 }
 
-/// How many failures an address may have.
+/// How many failures a network may have.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
-    /// Failures at once.
+    /// Failures in a row.
     pub burst: u32,
-    /// The time in which one of them is forgiven.
+    /// The time after which one failure is forgiven.
     pub refill: Duration,
 }
 
-/// The right to ask the database one question; held while asking.
+/// Permission for one request to the database; held while the request runs.
 #[derive(Debug)]
 pub struct Admission {
     _held: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
 }
 
-/// The budget is used up: answer with 429 and this pause.
+/// The budget is used up: the response is 429, with this pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exhausted {
-    /// For `Retry-After`.
+    /// The value of `Retry-After`.
     pub retry_after: Duration,
 }
 
-/// No turn in the slow lane came within [`PATIENCE`].
+/// The slow lane was full for [`PATIENCE`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Crowded;
 
+/// The longest wait for the slow lane.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
 impl FailureLimits {
-    /// Budgets of this size.
+    /// Limits with this budget for each network.
     pub fn new(budget: Budget) -> Self {
         FailureLimits {
             budget,
-            clients: Mutex::new(Clients { recent: HashMap::new(), older: HashMap::new(), turned: None }),
+            networks: Mutex::new(Networks { recent: HashMap::new(), older: HashMap::new(), turned: None }),
             slow_lane: Arc::new(Semaphore::new(SLOW_LANE)),
-            known_keys: Mutex::default(),
+            known: Mutex::default(),
         }
     }
 
-    /// Whether a key with this hash was good lately: then a fleet that provisions with it need not queue behind the
-    /// failures of others at its address. It says nothing of whether the key is good now.
-    pub fn knows_key(&self, key_hash: &Sha256Hex) -> bool {
-        let keys = self.known_keys.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.recent.contains(&key_hash.0) || keys.older.contains(&key_hash.0)
+    /// Whether a secret with this hash was correct recently. Its requests need not wait behind the failures of others in
+    /// the same network. It may be incorrect by now.
+    pub fn is_known(&self, hash: &Sha256Hex) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.recent.contains(&hash.0) || known.older.contains(&hash.0)
     }
 
-    /// A key with this hash exists.
-    pub fn key_is_known(&self, key_hash: &Sha256Hex) {
-        let mut keys = self.known_keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if keys.recent.len() >= KEYS_MOST {
-            keys.older = std::mem::take(&mut keys.recent);
+    /// Notes that a secret with this hash is correct.
+    pub fn note_known(&self, hash: &Sha256Hex) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.recent.len() >= SECRETS_MOST {
+            known.older = std::mem::take(&mut known.recent);
         }
-        keys.recent.insert(key_hash.0);
+        known.recent.insert(hash.0);
     }
 
-    /// Asks for leave to put a question to the database. At once while the address has budget; else in its turn.
-    pub async fn admit(&self, client: IpAddr, now: Instant) -> Result<Admission, Crowded> {
-        let Some(turn) = self.turn_of(client, now) else {
+    /// Waits for permission to ask the database. Returns at once while the network has budget.
+    pub async fn admit(&self, peer: IpAddr, now: Instant) -> Result<Admission, Crowded> {
+        let Some(turn) = self.turn_of(peer, now) else {
             return Ok(Admission { _held: None });
         };
         let wait = async {
-            // First the turn among the requests of this address, so that one address never fills the lane.
+            // First the turn among the requests of this network, so that one network never fills the lane.
             let turn = turn.acquire_owned().await.ok()?;
             let lane = self.slow_lane.clone().acquire_owned().await.ok()?;
             Some((turn, lane))
@@ -91,42 +94,42 @@ impl FailureLimits {
         }
     }
 
-    /// Counts a failure. `Err` when the budget was used up before it.
-    pub fn failed(&self, client: IpAddr, now: Instant) -> Result<(), Exhausted> {
-        let mut clients = self.clients();
-        let client = clients.get_or_insert(Network::of(client), self.budget, now);
-        client.refill(self.budget, now);
-        if client.left == 0 {
-            let retry_after = self.budget.refill.saturating_sub(now.saturating_duration_since(client.refilled));
+    /// Counts a failure. `Err` if the budget was used up before it.
+    pub fn failed(&self, peer: IpAddr, now: Instant) -> Result<(), Exhausted> {
+        let mut networks = self.networks();
+        let record = networks.get_or_insert(Network::of(peer), self.budget, now);
+        record.refill(self.budget, now);
+        if record.left == 0 {
+            let retry_after = self.budget.refill.saturating_sub(now.saturating_duration_since(record.refilled));
             return Err(Exhausted { retry_after });
         }
-        client.left -= 1;
+        record.left -= 1;
         Ok(())
     }
 
-    /// The queue in which an address waits whose budget is used up; `None` while it has some left.
-    fn turn_of(&self, client: IpAddr, now: Instant) -> Option<Arc<Semaphore>> {
-        let mut clients = self.clients();
-        let client = clients.get(Network::of(client))?;
-        client.refill(self.budget, now);
-        (client.left == 0).then(|| client.turn.get_or_insert_with(|| Arc::new(Semaphore::new(1))).clone())
+    /// The queue of a network without budget; `None` while it has budget.
+    fn turn_of(&self, peer: IpAddr, now: Instant) -> Option<Arc<Semaphore>> {
+        let mut networks = self.networks();
+        let record = networks.get(Network::of(peer))?;
+        record.refill(self.budget, now);
+        (record.left == 0).then(|| record.turn.get_or_insert_with(|| Arc::new(Semaphore::new(1))).clone())
     }
 
-    fn clients(&self) -> MutexGuard<'_, Clients> {
-        // Every change under this lock is a single step, so that a panic elsewhere leaves nothing half done.
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    fn networks(&self) -> MutexGuard<'_, Networks> {
+        // Each change under this lock is one step, so that a panic leaves nothing incomplete.
+        self.networks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Default for FailureLimits {
-    /// 60 failures at once and one more each second: a person who mistypes never meets it, a guesser of keys of 120
-    /// random bits gets nowhere.
+    /// 60 failures in a row, then one each second. A person who mistypes does not reach the limit; guessing a secret of 120
+    /// random bits is hopeless.
     fn default() -> Self {
         FailureLimits::new(Budget { burst: 60, refill: Duration::from_secs(1) })
     }
 }
 
-/// What counts as one client: an IPv4 address, or the 64 bits of IPv6 that one site has at the least.
+/// One client: an IPv4 address, or an IPv6 /64, the smallest network of one site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Network {
     V4(u32),
@@ -142,14 +145,14 @@ impl Network {
     }
 }
 
-/// What is remembered of one client.
-struct Client {
+/// The budget of one network.
+struct Record {
     left: u32,
     refilled: Instant,
     turn: Option<Arc<Semaphore>>,
 }
 
-impl Client {
+impl Record {
     fn refill(&mut self, budget: Budget, now: Instant) {
         let passed = now.saturating_duration_since(self.refilled);
         let earned = u32::try_from(passed.as_nanos() / budget.refill.as_nanos().max(1)).unwrap_or(u32::MAX);
@@ -160,51 +163,49 @@ impl Client {
     }
 }
 
-/// Two generations of clients. When the recent one is full or old, it becomes the older one and that is forgotten; a
-/// client that is met again moves forward. So memory is bounded, and what is forgotten was quiet the longest.
-struct Clients {
-    recent: HashMap<Network, Client>,
-    older: HashMap<Network, Client>,
+/// Two generations of networks. When the recent one is full or old, it becomes the older one, and the older one is dropped. A
+/// network that fails again moves to the recent one. So memory is bounded, and the networks that were quiet longest go first.
+struct Networks {
+    recent: HashMap<Network, Record>,
+    older: HashMap<Network, Record>,
     turned: Option<Instant>,
 }
 
-impl Clients {
-    fn get(&mut self, network: Network) -> Option<&mut Client> {
+impl Networks {
+    fn get(&mut self, network: Network) -> Option<&mut Record> {
         match self.older.remove(&network) {
-            Some(client) => Some(self.recent.entry(network).or_insert(client)),
+            Some(record) => Some(self.recent.entry(network).or_insert(record)),
             None => self.recent.get_mut(&network),
         }
     }
 
-    fn get_or_insert(&mut self, network: Network, budget: Budget, now: Instant) -> &mut Client {
+    fn get_or_insert(&mut self, network: Network, budget: Budget, now: Instant) -> &mut Record {
         let turned = *self.turned.get_or_insert(now);
-        // After the time in which a budget fills up again, a client is like a new one.
+        // After the time in which a budget is full again, a network is like a new one.
         let age = budget.refill.saturating_mul(budget.burst);
-        if self.recent.len() >= CLIENTS_MOST || now.saturating_duration_since(turned) > age {
+        if self.recent.len() >= NETWORKS_MOST || now.saturating_duration_since(turned) > age {
             self.older = std::mem::take(&mut self.recent);
             self.turned = Some(now);
         }
-        let client = self.older.remove(&network);
-        let fresh = || Client { left: budget.burst, refilled: now, turn: None };
-        self.recent.entry(network).or_insert_with(|| client.unwrap_or_else(fresh))
+        let record = self.older.remove(&network);
+        let fresh = || Record { left: budget.burst, refilled: now, turn: None };
+        self.recent.entry(network).or_insert_with(|| record.unwrap_or_else(fresh))
     }
 }
 
-/// Hashes of keys, in two generations as well.
+/// Hashes of secrets, in two generations.
 #[derive(Default)]
-struct KnownKeys {
+struct KnownSecrets {
     recent: HashSet<[u8; 32]>,
     older: HashSet<[u8; 32]>,
 }
 
-/// The longest wait in the slow lane.
-pub const PATIENCE: Duration = Duration::from_secs(10);
-/// Questions that addresses without budget have at the database at one time, all together.
+/// Requests to the database at one time, of all networks without budget together.
 const SLOW_LANE: usize = 4;
-/// Clients in one generation: some 100 bytes each.
-const CLIENTS_MOST: usize = 50_000;
-/// Keys in one generation.
-const KEYS_MOST: usize = 20_000;
+/// Networks in one generation, about 100 bytes each.
+const NETWORKS_MOST: usize = 50_000;
+/// Secrets in one generation.
+const SECRETS_MOST: usize = 20_000;
 
 #[cfg(test)]
 mod tests {
@@ -216,98 +217,98 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn exhaust(limits: &FailureLimits, client: IpAddr, now: Instant) {
-        while limits.failed(client, now).is_ok() {}
+    fn exhaust(limits: &FailureLimits, peer: IpAddr, now: Instant) {
+        while limits.failed(peer, now).is_ok() {}
     }
 
     /// Promise: limit-failures
     #[test]
     fn failures_are_forgiven_with_time() {
-        let (limits, now, client) = (FailureLimits::new(BUDGET), Instant::now(), address("192.0.2.1"));
+        let (limits, now, peer) = (FailureLimits::new(BUDGET), Instant::now(), address("192.0.2.1"));
         for _ in 0..3 {
-            assert_eq!(limits.failed(client, now), Ok(()));
+            assert_eq!(limits.failed(peer, now), Ok(()));
         }
         let half = now + Duration::from_millis(500);
-        assert_eq!(limits.failed(client, half), Err(Exhausted { retry_after: Duration::from_millis(500) }));
-        assert_eq!(limits.failed(address("192.0.2.2"), half), Ok(()), "another address has its own budget");
+        assert_eq!(limits.failed(peer, half), Err(Exhausted { retry_after: Duration::from_millis(500) }));
+        assert_eq!(limits.failed(address("192.0.2.2"), half), Ok(()), "another network has its own budget");
         let later = now + Duration::from_secs(1);
-        assert_eq!(limits.failed(client, later), Ok(()));
-        assert!(limits.failed(client, later).is_err());
+        assert_eq!(limits.failed(peer, later), Ok(()));
+        assert!(limits.failed(peer, later).is_err());
         let much_later = now + Duration::from_secs(1000);
-        exhaust(&limits, client, much_later);
-        assert!(limits.failed(client, much_later).is_err());
+        exhaust(&limits, peer, much_later);
+        assert!(limits.failed(peer, much_later).is_err());
     }
 
     /// Promise: limit-failures
     #[test]
-    fn one_ipv6_site_is_one_client() {
+    fn an_ipv6_64_is_one_network() {
         let (limits, now) = (FailureLimits::new(BUDGET), Instant::now());
         exhaust(&limits, address("2001:db8:0:1::1"), now);
         assert!(limits.failed(address("2001:db8:0:1:ffff::2"), now).is_err());
         assert!(limits.failed(address("2001:db8:0:2::1"), now).is_ok());
         exhaust(&limits, address("192.0.2.1"), now);
-        assert!(limits.failed(address("::ffff:192.0.2.1"), now).is_err(), "the same address, written otherwise");
+        assert!(limits.failed(address("::ffff:192.0.2.1"), now).is_err(), "the same address in another form");
     }
 
     #[test]
-    fn keys_that_were_good_lately_are_known_and_bounded() {
+    fn secrets_that_were_correct_recently_are_known_and_bounded() {
         let limits = FailureLimits::new(BUDGET);
-        let key = |number: u32| Sha256Hex::of(&number.to_be_bytes());
-        assert!(!limits.knows_key(&key(0)));
-        limits.key_is_known(&key(0));
-        assert!(limits.knows_key(&key(0)));
-        for number in 1..=(2 * KEYS_MOST as u32) {
-            limits.key_is_known(&key(number));
+        let hash = |number: u32| Sha256Hex::of(&number.to_be_bytes());
+        assert!(!limits.is_known(&hash(0)));
+        limits.note_known(&hash(0));
+        assert!(limits.is_known(&hash(0)));
+        for number in 1..=(2 * SECRETS_MOST as u32) {
+            limits.note_known(&hash(number));
         }
-        assert!(!limits.knows_key(&key(0)), "not used for long");
-        assert!(limits.knows_key(&key(2 * KEYS_MOST as u32)));
+        assert!(!limits.is_known(&hash(0)), "dropped: not used recently");
+        assert!(limits.is_known(&hash(2 * SECRETS_MOST as u32)));
     }
 
     #[test]
-    fn memory_is_bounded_however_many_addresses_come() {
+    fn memory_is_bounded_for_any_number_of_addresses() {
         let (limits, now) = (FailureLimits::new(BUDGET), Instant::now());
-        for bits in 0..(CLIENTS_MOST as u32) * 3 {
+        for bits in 0..(NETWORKS_MOST as u32) * 3 {
             let _ = limits.failed(IpAddr::from(bits.to_be_bytes()), now);
         }
-        let clients = limits.clients();
-        assert!(clients.recent.len() <= CLIENTS_MOST && clients.older.len() <= CLIENTS_MOST);
+        let networks = limits.networks();
+        assert!(networks.recent.len() <= NETWORKS_MOST && networks.older.len() <= NETWORKS_MOST);
     }
 
     /// Promise: limit-good-credential
     #[tokio::test]
-    async fn an_address_without_budget_is_heard_one_question_at_a_time() {
-        let (limits, now, client) = (FailureLimits::new(BUDGET), Instant::now(), address("192.0.2.1"));
-        let free = limits.admit(client, now).await.unwrap();
-        exhaust(&limits, client, now);
+    async fn a_network_without_budget_has_one_request_at_a_time() {
+        let (limits, now, peer) = (FailureLimits::new(BUDGET), Instant::now(), address("192.0.2.1"));
+        let free = limits.admit(peer, now).await.unwrap();
+        exhaust(&limits, peer, now);
         drop(free);
-        let first = limits.admit(client, now).await.unwrap();
-        let second = limits.admit(client, now);
+        let first = limits.admit(peer, now).await.unwrap();
+        let second = limits.admit(peer, now);
         tokio::pin!(second);
         assert!(tokio::time::timeout(Duration::from_millis(20), &mut second).await.is_err(), "it waits for its turn");
         drop(first);
-        second.await.expect("a good key is still heard");
+        second.await.expect("a correct secret is still answered");
     }
 
     #[tokio::test]
-    async fn addresses_without_budget_share_a_narrow_lane_that_others_do_not_use() {
+    async fn networks_without_budget_share_the_slow_lane_and_others_do_not_use_it() {
         let (limits, now) = (FailureLimits::new(BUDGET), Instant::now());
         let mut held = Vec::new();
         for at in 0..SLOW_LANE as u8 {
-            let client = IpAddr::from([192, 0, 2, at]);
-            exhaust(&limits, client, now);
-            held.push(limits.admit(client, now).await.unwrap());
+            let peer = IpAddr::from([192, 0, 2, at]);
+            exhaust(&limits, peer, now);
+            held.push(limits.admit(peer, now).await.unwrap());
         }
         let one_more = address("198.51.100.1");
         exhaust(&limits, one_more, now);
         assert!(tokio::time::timeout(Duration::from_millis(20), limits.admit(one_more, now)).await.is_err());
-        limits.admit(address("203.0.113.1"), now).await.expect("an address with budget does not wait");
+        limits.admit(address("203.0.113.1"), now).await.expect("a network with budget does not wait");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_for_ever() {
-        let (limits, now, client) = (FailureLimits::new(BUDGET), Instant::now(), address("192.0.2.1"));
-        exhaust(&limits, client, now);
-        let _held = limits.admit(client, now).await.unwrap();
-        assert_eq!(limits.admit(client, now).await.unwrap_err(), Crowded);
+    async fn the_wait_for_the_slow_lane_ends() {
+        let (limits, now, peer) = (FailureLimits::new(BUDGET), Instant::now(), address("192.0.2.1"));
+        exhaust(&limits, peer, now);
+        let _held = limits.admit(peer, now).await.unwrap();
+        assert_eq!(limits.admit(peer, now).await.unwrap_err(), Crowded);
     }
 }

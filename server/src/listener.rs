@@ -1,7 +1,6 @@
-//! Connections: accepted within a limit, spoken to within time limits, ended in order.
+//! Listener: accepts connections up to a limit, enforces time limits on them, and closes them in order at the end.
 //!
-//! Owns sockets and HTTP/1.1. It knows neither the wire nor the gate: whoever starts it brings a function from requests
-//! to answers.
+//! Owns sockets and HTTP/1.1. It must not know what is served: the caller brings a function from requests to responses.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -28,36 +27,36 @@ use tokio_rustls::TlsAcceptor;
 use crate::stall::Stalling;
 use crate::tls::Tls;
 
-/// One listening socket and what stands behind it.
+/// One listening socket and its limits.
 pub struct Listener {
     /// The socket.
     pub socket: TcpListener,
-    /// TLS, unless plain HTTP is spoken.
+    /// TLS; `None` for plain HTTP.
     pub tls: Option<Arc<Tls>>,
-    /// Connections at one time.
+    /// The most connections at one time.
     pub connections: usize,
-    /// Where open connections are counted.
+    /// Counts open connections.
     pub open: Gauge,
 }
 
 impl Listener {
-    /// Answers requests until `stop` says true; then lets those under way end, for [`DRAIN_MOST`].
-    pub async fn serve<H, F>(self, mut stop: watch::Receiver<bool>, answer: H)
+    /// Answers requests until `stop` is true. Then waits up to ten seconds for requests that are under way.
+    pub async fn serve<H, F>(self, mut stop: watch::Receiver<bool>, handler: H)
     where
         H: Fn(IpAddr, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response> + Send + 'static,
     {
-        let places = Arc::new(Semaphore::new(self.connections));
-        // Counts how often room had to be made: connections that idle then end.
-        let (make_room, room) = watch::channel(0_u64);
+        let slots = Arc::new(Semaphore::new(self.connections));
+        // Counts the requests for a free slot: each makes idle connections close.
+        let (slot_wanted, wanted) = watch::channel(0_u64);
         'accepting: loop {
-            let place = match places.clone().try_acquire_owned() {
-                Ok(place) => place,
-                // Said again until it is heard: those that have just been accepted do not listen yet.
+            let slot = match slots.clone().try_acquire_owned() {
+                Ok(slot) => slot,
+                // Repeated: connections that have just been accepted do not listen yet.
                 Err(_) => loop {
-                    make_room.send_modify(|count| *count += 1);
+                    slot_wanted.send_modify(|count| *count += 1);
                     tokio::select! {
-                        Ok(place) = places.clone().acquire_owned() => break place,
+                        Ok(slot) = slots.clone().acquire_owned() => break slot,
                         _ = stop.wait_for(|stop| *stop) => break 'accepting,
                         () = tokio::time::sleep(YOUNG) => {}
                     }
@@ -68,27 +67,27 @@ impl Listener {
                 _ = stop.wait_for(|stop| *stop) => break,
             };
             match accepted {
-                Ok((stream, peer)) => {
+                Ok((stream, address)) => {
                     let connection = Connection {
                         tls: self.tls.clone(),
                         open: self.open.clone(),
                         stop: stop.clone(),
-                        room: room.clone(),
-                        _place: place,
+                        slot_wanted: wanted.clone(),
+                        _slot: slot,
                     };
-                    tokio::spawn(connection.serve(stream, peer.ip(), answer.clone()));
+                    tokio::spawn(connection.serve(stream, address.ip(), handler.clone()));
                 }
                 Err(error) => {
-                    // Out of file descriptors, or a connection that was gone before it was taken.
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    // Out of file descriptors, or the client closed the connection before it was accepted.
+                    tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
         drop(self.socket);
         let all = u32::try_from(self.connections).unwrap_or(u32::MAX);
-        if tokio::time::timeout(DRAIN_MOST, places.acquire_many(all)).await.is_err() {
-            tracing::warn!("some connections were still open at the end");
+        if tokio::time::timeout(DRAIN_MOST, slots.acquire_many(all)).await.is_err() {
+            tracing::warn!("some connections were still open when the listener ended");
         }
     }
 }
@@ -97,28 +96,28 @@ struct Connection {
     tls: Option<Arc<Tls>>,
     open: Gauge,
     stop: watch::Receiver<bool>,
-    room: watch::Receiver<u64>,
-    _place: OwnedSemaphorePermit,
+    slot_wanted: watch::Receiver<u64>,
+    _slot: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    async fn serve<H, F>(self, stream: TcpStream, peer: IpAddr, answer: H)
+    async fn serve<H, F>(self, stream: TcpStream, address: IpAddr, handler: H)
     where
         H: Fn(IpAddr, Request<Incoming>) -> F,
         F: Future<Output = Response>,
     {
         self.open.inc();
         let open = self.open.clone();
-        // Answers are small and complete: waiting to fill a packet only delays them.
+        // Responses are small and complete: waiting to fill a packet only delays them.
         let _ = stream.set_nodelay(true);
         let stream = Stalling::new(stream, STALL_MOST);
-        // Troubles of one connection are the client's; there is nobody to tell them.
+        // An error of one connection concerns its client only; the log would be filled by strangers.
         let _ = match &self.tls {
-            None => self.speak(stream, peer, answer).await,
+            None => self.speak(stream, address, handler).await,
             Some(tls) => {
                 let handshake = TlsAcceptor::from(tls.config()).accept(stream);
                 match tokio::time::timeout(HEAD_MOST, handshake).await {
-                    Ok(Ok(stream)) => self.speak(stream, peer, answer).await,
+                    Ok(Ok(stream)) => self.speak(stream, address, handler).await,
                     Ok(Err(_)) | Err(_) => Ok(()),
                 }
             }
@@ -126,21 +125,21 @@ impl Connection {
         open.dec();
     }
 
-    async fn speak<S, H, F>(mut self, stream: S, peer: IpAddr, answer: H) -> Result<(), hyper::Error>
+    async fn speak<S, H, F>(mut self, stream: S, address: IpAddr, handler: H) -> Result<(), hyper::Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,
         H: Fn(IpAddr, Request<Incoming>) -> F,
         F: Future<Output = Response>,
     {
-        // Room that had to be made before this one could speak was made by others.
-        self.room.mark_unchanged();
-        // Each request holds one more until its answer has been handed over.
+        // A slot that was wanted before this connection could speak is not wanted from this one.
+        self.slot_wanted.mark_unchanged();
+        // Each request holds one more reference until its response has been sent.
         let idle = Arc::new(());
         let service = service_fn(|request| {
-            let (response, under_way) = (answer(peer, request), idle.clone());
+            let (response, under_way) = (handler(address, request), idle.clone());
             async move {
-                let answered = |body| Body::new(Answering { body, _under_way: under_way });
-                Ok::<_, Infallible>(response.await.map(answered))
+                let counted = |body| Body::new(CountedBody { body, _under_way: under_way });
+                Ok::<_, Infallible>(response.await.map(counted))
             }
         });
         let connection = http1::Builder::new()
@@ -153,33 +152,33 @@ impl Connection {
         tokio::select! {
             result = connection.as_mut() => return result,
             _ = self.stop.wait_for(|stop| *stop) => {}
-            _ = room_is_needed(&mut self.room) => {}
+            _ = has_to_close(&mut self.slot_wanted) => {}
         }
         connection.as_mut().graceful_shutdown();
         if let Ok(result) = tokio::time::timeout(LAST_CALL, connection.as_mut()).await {
             return result;
         }
-        // What has not even asked by now, byte after byte, would hold its place for as long as it likes.
+        // A connection that has not completed a request by now could keep its slot as long as it likes.
         if Arc::strong_count(&idle) > 1 { connection.await } else { Ok(()) }
     }
 }
 
-/// Comes when connections have to give way. Not at once for those that are new: their request may be on its way.
-async fn room_is_needed(room: &mut watch::Receiver<u64>) {
+/// Returns when idle connections have to close. Not at once for a new connection: its request may be on its way.
+async fn has_to_close(slot_wanted: &mut watch::Receiver<u64>) {
     tokio::time::sleep(YOUNG).await;
-    if room.changed().await.is_err() {
-        // Nobody is left to need it.
+    if slot_wanted.changed().await.is_err() {
+        // The listener has ended: no slot is wanted any more.
         std::future::pending().await
     }
 }
 
-/// The body of an answer, which says as long as it is there that a request is under way.
-struct Answering {
+/// The body of a response. As long as it exists, a request is under way.
+struct CountedBody {
     body: Body,
     _under_way: Arc<()>,
 }
 
-impl http_body::Body for Answering {
+impl http_body::Body for CountedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -199,8 +198,8 @@ impl http_body::Body for Answering {
     }
 }
 
-/// How many connections the limit on open files allows, after raising it as far as this process may. Each needs
-/// `files_each`: its socket, and where files are served, the one that it is sent.
+/// Raises the limit on open files as far as this process may, and returns how many connections it allows. Each connection
+/// needs `files_each`: its socket and, where files are served, the file that is being sent.
 pub fn connections_allowed(files_each: usize) -> io::Result<usize> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
@@ -209,24 +208,24 @@ pub fn connections_allowed(files_each: usize) -> io::Result<usize> {
         Err(_) => soft,
     };
     let files = usize::try_from(files).unwrap_or(usize::MAX);
-    Ok((files.saturating_sub(FILES_OF_OUR_OWN) / files_each).clamp(16, CONNECTIONS_MOST))
+    Ok((files.saturating_sub(FILES_RESERVED) / files_each).clamp(16, CONNECTIONS_MOST))
 }
 
-/// The time in which a TLS handshake or the head of a request has to arrive; idle connections end after it, too.
+/// The time in which a TLS handshake or the head of a request has to arrive. Idle connections close after it, too.
 const HEAD_MOST: Duration = Duration::from_secs(30);
-/// The time that a connection has for its first request, however many others want its place.
+/// The time that a new connection has for its first request, even if its slot is wanted.
 const YOUNG: Duration = Duration::from_secs(1);
-/// The time in which a connection that has to give way may bring a request to its end, or itself.
+/// The time in which a connection that has to close may complete a request.
 const LAST_CALL: Duration = Duration::from_secs(1);
-/// The largest head of a request: a target of 4 KiB twice, and room for what proxies add.
+/// The largest head of a request: twice a target of 4 KiB, and what proxies add.
 const HEAD_BYTES: usize = 32 * 1024;
-/// The time in which a client has to take some of its answer.
+/// The time in which a client has to read some of its response.
 const STALL_MOST: Duration = Duration::from_secs(60);
-/// The longest wait for requests under way, at the end.
+/// The longest wait at the end for requests that are under way.
 const DRAIN_MOST: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Database, listeners, log.
-const FILES_OF_OUR_OWN: usize = 128;
+/// For the database, listeners and the log.
+const FILES_RESERVED: usize = 128;
 const CONNECTIONS_MOST: usize = 50_000;
 
 #[cfg(test)]
@@ -246,7 +245,7 @@ mod tests {
         (address, stop)
     }
 
-    /// Sends these bytes and reads what comes, until the end or for a second.
+    /// Sends these bytes and reads the first part of the response.
     async fn send(stream: &mut TcpStream, bytes: &[u8]) -> String {
         stream.write_all(bytes).await.unwrap();
         let mut answer = vec![0; 1024];
@@ -258,7 +257,7 @@ mod tests {
 
     /// Promise: serve-slow-clients
     #[tokio::test]
-    async fn idle_connections_make_room_for_new_ones() {
+    async fn idle_connections_close_when_new_ones_need_a_slot() {
         let (address, _stop) = open(2).await;
         let mut idle = Vec::new();
         for _ in 0..2 {
@@ -271,13 +270,13 @@ mod tests {
         for mut stream in idle {
             let mut rest = [0; 1];
             let end = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut rest)).await.unwrap();
-            assert_eq!(end.unwrap(), 0, "closed to make room");
+            assert_eq!(end.unwrap(), 0, "closed for a new connection");
         }
     }
 
     /// Promise: serve-slow-clients
     #[tokio::test(start_paused = true)]
-    async fn a_head_that_drips_gives_way_and_a_request_under_way_does_not() {
+    async fn a_slow_head_is_closed_when_a_slot_is_wanted_and_a_request_under_way_is_not() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let listener = Listener { socket: listener, tls: None, connections: 2, open: Gauge::default() };
@@ -288,8 +287,8 @@ mod tests {
             }
             Response::new(Body::from("here"))
         }));
-        let mut dripping = TcpStream::connect(address).await.unwrap();
-        dripping.write_all(b"GET / HTTP/1.1\r\nX-Slow: ").await.unwrap();
+        let mut slow_head = TcpStream::connect(address).await.unwrap();
+        slow_head.write_all(b"GET / HTTP/1.1\r\nX-Slow: ").await.unwrap();
         let mut slow = TcpStream::connect(address).await.unwrap();
         slow.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         let began = tokio::time::Instant::now();
@@ -300,12 +299,12 @@ mod tests {
         assert!(answer[..length].ends_with(b"here"));
         assert!(began.elapsed() < HEAD_MOST / 2, "{:?}", began.elapsed());
         let length = slow.read(&mut answer).await.unwrap();
-        assert!(answer[..length].ends_with(b"here"), "it was answered all the same");
+        assert!(answer[..length].ends_with(b"here"), "it was answered");
     }
 
     /// Promise: serve-slow-clients
     #[tokio::test(start_paused = true)]
-    async fn a_head_that_drips_ends_the_connection() {
+    async fn a_head_that_does_not_arrive_in_time_ends_the_connection() {
         let (address, _stop) = open(10).await;
         for first in [&b""[..], b"GET / HT", b"GET / HTTP/1.1\r\nX-Slow: "] {
             let mut stream = TcpStream::connect(address).await.unwrap();

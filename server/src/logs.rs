@@ -1,7 +1,7 @@
-//! The log of `serve`: one line an event on standard error, JSON for machines, text for a terminal.
+//! The log of a service: one line per event on standard error, as JSON, or as text on a terminal.
 //!
-//! Owns form and level. What must never be in a log is decided where events are made, and tested over everything: no
-//! key, token, `Authorization`, user name (the registration id at the gate) or body.
+//! Owns format and level. The code that writes an event decides what is in it. A log must never contain a secret, an
+//! `Authorization` header, a user name or a body.
 
 use std::io::{self, IsTerminal};
 
@@ -10,11 +10,11 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, fmt};
 
-/// Starts the log of this process. Once it runs, further calls change nothing.
+/// Starts the log of this process. Further calls change nothing.
 pub fn start() {
     let registry = Registry::default().with(LevelFilter::INFO);
     let layer = fmt::layer().with_writer(io::stderr).with_target(false);
-    // An error here means that a log runs already: then that one is used.
+    // An error means that a log is running already: it is used.
     let _ = match io::stderr().is_terminal() {
         true => registry.with(layer.with_ansi(std::env::var_os("NO_COLOR").is_none())).try_init(),
         false => registry.with(layer.json().flatten_event(true)).try_init(),

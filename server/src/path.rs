@@ -1,26 +1,26 @@
-//! What a request target means: the one place where a path of the repositories is taken apart.
+//! Request targets: the only place where a path is split into segments.
 //!
-//! Owns the rule of which targets are fit to be judged at all, and the comparison with prefixes. It is pure: it knows no
-//! header, no credential, no product and no file. Web servers normalise nothing before they ask, and something else
-//! when they open the file; so whatever two programs could read in two ways is refused here.
+//! Owns the rule which targets are accepted, and the comparison with prefixes. It is pure: it knows no header, credential,
+//! product or file. Web servers pass a target on as it is, and normalise it when they open the file. So a target that two
+//! programs could read in two ways is refused here.
 
 use std::fmt;
 
-/// The longest request target that is judged, in bytes, query included.
+/// The longest request target that is accepted, in bytes, including the query.
 pub const TARGET_LIMIT: usize = 4096;
 
-/// The path of a raw request target that every web server reads in the same way: its characters are plain, each `%` is
+/// The path of a raw request target that every web server reads in the same way: its characters are plain, each `%` begins
 /// an escape of a harmless byte, and no segment is empty, `.` or `..`, before or after decoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestPath<'a> {
-    /// The segments with their escapes, joined by `/`, without a slash at either end. Empty for the root.
+    /// The segments with their escapes, joined by `/`, without a slash at the start or end. Empty for the root.
     segments: &'a str,
     /// Whether the path ended in a slash.
     folder: bool,
 }
 
 impl<'a> RequestPath<'a> {
-    /// Judges the form of a raw request target; `None` when it is not fit to be compared with anything.
+    /// Reads a raw request target; `None` if it is not accepted.
     pub fn parse(target: &'a [u8]) -> Option<Self> {
         if target.len() > TARGET_LIMIT {
             return None;
@@ -31,10 +31,10 @@ impl<'a> RequestPath<'a> {
             return Some(RequestPath { segments: "", folder: true });
         }
         let (segments, folder) = path.strip_suffix('/').map_or((path, false), |path| (path, true));
-        segments.split('/').all(is_fit).then_some(RequestPath { segments, folder })
+        segments.split('/').all(is_accepted).then_some(RequestPath { segments, folder })
     }
 
-    /// The rest of the path below `base`; `None` when it does not lie there.
+    /// The rest of the path below `base`; `None` if it is not below `base`.
     pub fn below(self, base: &Prefix) -> Option<Self> {
         let mut rest = self.segments;
         for expected in &base.segments {
@@ -47,31 +47,31 @@ impl<'a> RequestPath<'a> {
         Some(RequestPath { segments: rest, folder: self.folder })
     }
 
-    /// Whether the path is `prefix` or lies below it, whole segments compared after decoding.
+    /// Whether the path is `prefix` or is below it. Compares whole segments after decoding.
     pub fn is_under(self, prefix: &Prefix) -> bool {
         self.below(prefix).is_some()
     }
 
-    /// Whether a folder is meant: the path ends in a slash, or it is the root.
+    /// Whether the path names a folder: it ends in a slash, or it is the root.
     pub fn is_folder(self) -> bool {
         self.folder || self.segments.is_empty()
     }
 
-    /// The segments, decoded: the names to open one below the other.
+    /// The decoded segments: the names to open, from the top down.
     pub fn names(self) -> impl Iterator<Item = Vec<u8>> + use<'a> {
         self.segments.split('/').filter(|segment| !segment.is_empty()).map(|segment| decoded(segment).collect())
     }
 }
 
-/// A path of whole segments, `/almalinux/9`: what a product opens, or what stands before every path (`--repo-url`).
+/// A path of whole segments, such as `/almalinux/9`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Prefix {
     segments: Vec<String>,
 }
 
 impl Prefix {
-    /// Reads a prefix: it begins with a slash, does not end in one, and holds only plain segments. `/` alone and the
-    /// empty text are the root, below which everything lies.
+    /// Reads a prefix: it begins with a slash, does not end in one, and has only plain segments. `/` and the empty text are
+    /// the root; every path is below the root.
     pub fn parse(text: &str) -> Result<Self, String> {
         let Some(path) = text.strip_prefix('/') else {
             return if text.is_empty() { Ok(Prefix::default()) } else { Err("does not begin with a slash".into()) };
@@ -92,7 +92,7 @@ impl Prefix {
         Ok(Prefix { segments: path.split('/').map(str::to_owned).collect() })
     }
 
-    /// Whether this is the root, that is, no segment at all.
+    /// Whether this is the root: it has no segment.
     pub fn is_root(&self) -> bool {
         self.segments.is_empty()
     }
@@ -104,14 +104,14 @@ impl fmt::Display for Prefix {
     }
 }
 
-/// Whether a raw segment is made of plain characters and harmless escapes, and is a name before and after decoding.
-fn is_fit(segment: &str) -> bool {
+/// Whether a raw segment has only plain characters and harmless escapes, and is a name before and after decoding.
+fn is_accepted(segment: &str) -> bool {
     let bytes = segment.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
         match bytes[at] {
             b'%' => match escaped(bytes.get(at + 1..at + 3)) {
-                // A separator or another `%` would be read again further down; a control byte ends a line.
+                // A later decoder would read a separator or another `%` again; a control byte can end a line.
                 None | Some(0..=0x1f | 0x7f | b'/' | b'\\' | b'%') => return false,
                 Some(_) => at += 3,
             },
@@ -119,12 +119,12 @@ fn is_fit(segment: &str) -> bool {
             _ => return false,
         }
     }
-    // Shorter than three bytes when decoded, so that no long segment is looked at twice.
+    // Only the first three decoded bytes matter, so that no long segment is decoded twice.
     let mut start = decoded(segment);
     !matches!((start.next(), start.next(), start.next()), (None | Some(b'.'), None, _) | (Some(b'.'), Some(b'.'), None))
 }
 
-/// The bytes that a segment stands for.
+/// The decoded bytes of a segment.
 fn decoded(segment: &str) -> impl Iterator<Item = u8> + '_ {
     let bytes = segment.as_bytes();
     let mut at = 0;
@@ -165,7 +165,7 @@ mod tests {
 
     /// Promise: gate-strict-paths
     #[test]
-    fn ordinary_targets_are_taken_apart() {
+    fn ordinary_targets_are_split_into_names() {
         for (target, expected) in [
             ("/", ""),
             ("/?x=y", ""),
@@ -185,7 +185,7 @@ mod tests {
 
     /// Promise: gate-strict-paths
     #[test]
-    fn whatever_two_programs_could_read_in_two_ways_is_refused() {
+    fn a_target_that_two_programs_could_read_in_two_ways_is_refused() {
         for target in [
             "",
             "a",
@@ -253,7 +253,7 @@ mod tests {
 
     /// Promise: gate-one-header
     #[test]
-    fn a_target_may_have_4096_bytes_and_no_more() {
+    fn a_target_has_at_most_4096_bytes() {
         let mut target = vec![b'a'; TARGET_LIMIT];
         target[0] = b'/';
         assert!(RequestPath::parse(&target).is_some());
@@ -289,7 +289,7 @@ mod tests {
 
     /// Promise: gate-repo-url
     #[test]
-    fn the_rest_below_a_base_keeps_its_names() {
+    fn the_rest_of_a_path_below_a_base_has_its_names() {
         let base = Prefix::parse("/repo").unwrap();
         let path = RequestPath::parse(b"/repo/a/b").unwrap().below(&base).unwrap();
         assert_eq!(path.names().collect::<Vec<_>>(), [b"a".to_vec(), b"b".to_vec()]);
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_that_are_no_plain_paths_are_refused() {
+    fn prefixes_that_are_not_plain_paths_are_refused() {
         assert!(Prefix::parse("").unwrap().is_root());
         assert_eq!(Prefix::parse("/els/repo-1").unwrap().to_string(), "/els/repo-1");
         for bad in ["a", "/a/", "//a", "/a//b", "/..", "/a/.", "/a%20", "/a b", "/ä", "/a?b"] {
@@ -313,7 +313,7 @@ mod tests {
 
         /// Promise: gate-strict-paths
         #[test]
-        fn no_server_resolves_an_accepted_path_to_another_one(
+        fn every_server_resolves_an_accepted_path_to_the_same_names(
             pieces in prop::collection::vec(
                 prop::sample::select(vec![
                     "/", "/", "/", ".", "..", "a", "9", "almalinux", "%2e", "%2E", "%2f", "%5c", "\\", "%25", "%252e", "%",
@@ -334,7 +334,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic(target in prop::collection::vec(any::<u8>(), 0..64)) {
+        fn no_input_makes_it_panic(target in prop::collection::vec(any::<u8>(), 0..64)) {
             if let Some(path) = RequestPath::parse(&target) {
                 prop_assert!(path.names().count() <= target.len());
             }

@@ -1,37 +1,37 @@
-//! Which address a request comes from.
+//! The peer of a request: the address that it comes from, behind trusted proxies.
 //!
-//! Owns the reading of `X-Forwarded-For`. Anybody can send that header: only what a trusted proxy has put there counts,
-//! and proxies append on the right. So the entries are read from the right for as long as they are trusted.
+//! Owns the reading of `X-Forwarded-For`. Every client can send that header, so only the entries of trusted proxies count.
+//! Proxies append on the right: entries are read from the right, as long as the entry before is a trusted proxy.
 
 use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderMap;
 use ipnet::IpNet;
 
-/// The proxies whose `X-Forwarded-For` is believed (`--trusted-proxy CIDR`).
+/// The proxies whose `X-Forwarded-For` counts.
 #[derive(Debug, Clone, Default)]
 pub struct TrustedProxies(Vec<IpNet>);
 
 impl TrustedProxies {
-    /// These networks.
+    /// The proxies in these networks.
     pub fn new(networks: Vec<IpNet>) -> Self {
         TrustedProxies(networks)
     }
 
-    /// The client's address: the rightmost one that is no trusted proxy. An entry that is no address ends the search,
-    /// and the proxy that wrote it counts as the client.
-    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let mut client = peer.to_canonical();
+    /// The peer of a request on a connection from `socket`: the rightmost address that is not a trusted proxy. An entry that
+    /// is not an address ends the search, and the proxy that wrote it is the peer.
+    pub fn peer(&self, socket: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let mut peer = socket.to_canonical();
         if self.0.is_empty() {
-            return client;
+            return peer;
         }
         let values = headers.get_all("x-forwarded-for").iter().rev();
         let mut entries = values.flat_map(|value| value.to_str().unwrap_or_default().rsplit(','));
-        while self.trusts(client) {
+        while self.trusts(peer) {
             let Some(entry) = entries.next().and_then(address) else { break };
-            client = entry;
+            peer = entry;
         }
-        client
+        peer
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
@@ -39,14 +39,14 @@ impl TrustedProxies {
     }
 }
 
-/// Reads `--trusted-proxy`: a network in CIDR form, or one address.
+/// Reads a network in CIDR form, or one address.
 pub fn parse_network(text: &str) -> Result<IpNet, String> {
     text.parse::<IpNet>()
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
         .map_err(|_| format!("{text}: not a network such as 10.0.0.0/8 or fd00::/8, and not an address"))
 }
 
-/// An entry of the header: an address, with a port beside it from some proxies.
+/// An entry of the header: an address; some proxies append a port.
 fn address(entry: &str) -> Option<IpAddr> {
     let entry = entry.trim();
     let bare = entry.strip_prefix('[').and_then(|entry| entry.strip_suffix(']')).unwrap_or(entry);
@@ -58,25 +58,25 @@ fn address(entry: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn client(trusted: &[&str], peer: &str, forwarded: &[&str]) -> String {
+    fn peer(trusted: &[&str], socket: &str, forwarded: &[&str]) -> String {
         let proxies = TrustedProxies::new(trusted.iter().map(|text| parse_network(text).unwrap()).collect());
         let mut headers = HeaderMap::new();
         for value in forwarded {
             headers.append("x-forwarded-for", value.parse().unwrap());
         }
-        proxies.client(peer.parse().unwrap(), &headers).to_string()
+        proxies.peer(socket.parse().unwrap(), &headers).to_string()
     }
 
     /// Promise: serve-trusted-proxy
     #[test]
-    fn only_what_trusted_proxies_say_counts() {
-        for (trusted, peer, forwarded, expected) in [
+    fn only_entries_of_trusted_proxies_count() {
+        for (trusted, socket, forwarded, expected) in [
             (&[][..], "192.0.2.1", &["198.51.100.7"][..], "192.0.2.1"),
             (&["10.0.0.0/8"], "192.0.2.1", &["198.51.100.7"], "192.0.2.1"),
             (&["10.0.0.0/8"], "10.0.0.1", &["198.51.100.7"], "198.51.100.7"),
             (&["10.0.0.0/8"], "::ffff:10.0.0.1", &["198.51.100.7"], "198.51.100.7"),
             (&["10.0.0.0/8"], "10.0.0.1", &[], "10.0.0.1"),
-            // The left part is what the client itself made up.
+            // The client can write the left part itself.
             (&["10.0.0.0/8"], "10.0.0.1", &["203.0.113.9, 198.51.100.7"], "198.51.100.7"),
             (&["10.0.0.0/8"], "10.0.0.1", &["203.0.113.9", "198.51.100.7, 10.0.0.2"], "198.51.100.7"),
             (&["10.0.0.0/8"], "10.0.0.1", &["10.0.0.3,10.0.0.2"], "10.0.0.3"),
@@ -87,12 +87,12 @@ mod tests {
             (&["fd00::/8"], "fd00::1", &["[2001:db8::1]"], "2001:db8::1"),
             (&["127.0.0.1"], "127.0.0.1", &["2001:db8::1"], "2001:db8::1"),
         ] {
-            assert_eq!(client(trusted, peer, forwarded), expected, "{peer} {forwarded:?}");
+            assert_eq!(peer(trusted, socket, forwarded), expected, "{socket} {forwarded:?}");
         }
     }
 
     #[test]
-    fn networks_are_read_strictly() {
+    fn networks_that_are_not_exact_are_refused() {
         assert_eq!(parse_network("127.0.0.1").unwrap().to_string(), "127.0.0.1/32");
         for bad in ["", "10.0.0.0/33", "10.0.0", "proxy.example.com", "10.0.0.0/8/8"] {
             assert!(parse_network(bad).unwrap_err().contains("not a network"), "{bad}");

@@ -1,28 +1,27 @@
-//! Names for requests: unique, short enough to be read out on the telephone, and of no meaning.
+//! Request ids: unique, short enough to read out on the telephone, without meaning.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::HeaderValue;
 
-/// Gives each request of this process a name.
+/// Makes the request ids of this process.
 pub struct RequestIds {
     process: u32,
     next: AtomicU64,
 }
 
 impl RequestIds {
-    /// Ids of this process: they begin with four random bytes, so that nodes and restarts do not share ids.
-    #[expect(clippy::new_without_default, reason = "each call makes other ids")]
-    pub fn new() -> Self {
+    /// A new sequence. Four random bytes begin each id, so that nodes and restarts do not share ids.
+    pub fn start() -> Self {
         let mut bytes = [0; 4];
-        #[expect(clippy::disallowed_methods, reason = "a name is no secret and no key")]
-        // Without randomness (there is none that early at boot, if ever) the names are still unique in this process.
+        #[expect(clippy::disallowed_methods, reason = "a request id is not a secret")]
+        // Without randomness (early at boot) the ids are still unique in this process.
         let _ = getrandom::fill(&mut bytes);
         RequestIds { process: u32::from_be_bytes(bytes), next: AtomicU64::new(1) }
     }
 
-    /// The next name.
+    /// The next request id.
     pub fn next(&self) -> HeaderValue {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let mut text = bytes::BytesMut::with_capacity(24);
@@ -37,10 +36,10 @@ mod tests {
 
     /// Promise: wire-headers
     #[test]
-    fn names_are_unique_and_plain() {
-        let (one, other) = (RequestIds::new(), RequestIds::new());
-        let names: std::collections::HashSet<_> = (0..100).flat_map(|_| [one.next(), other.next()]).collect();
-        assert_eq!(names.len(), 200);
-        assert!(names.iter().all(|name| name.to_str().unwrap().len() <= 24));
+    fn request_ids_are_unique_and_short() {
+        let (one, other) = (RequestIds::start(), RequestIds::start());
+        let ids: std::collections::HashSet<_> = (0..100).flat_map(|_| [one.next(), other.next()]).collect();
+        assert_eq!(ids.len(), 200);
+        assert!(ids.iter().all(|id| id.to_str().unwrap().len() <= 24));
     }
 }

@@ -1,4 +1,4 @@
-//! A stream that gives up on a client which takes nothing of its answer: it would hold a place for ever.
+//! A stream that gives up on a client that reads nothing of its response. Such a client would keep its connection for ever.
 
 use std::future::Future;
 use std::io;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// `inner`, whose writes fail when nothing could be written for `most`.
+/// `inner`, with writes that fail if nothing could be written for `most`.
 pub(crate) struct Stalling<S> {
     inner: S,
     most: Duration,
@@ -79,7 +79,7 @@ mod tests {
 
     /// Promise: serve-slow-clients
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_nothing_is_given_up_and_a_slow_one_is_not() {
+    async fn a_write_fails_when_the_client_reads_nothing_and_not_when_it_reads_slowly() {
         let (near, mut far) = tokio::io::duplex(8);
         let mut near = Stalling::new(near, Duration::from_secs(60));
         let slow = tokio::spawn(async move {
@@ -90,7 +90,7 @@ mod tests {
             }
             far
         });
-        near.write_all(&[1; 20]).await.expect("600 seconds, but never 60 without progress");
+        near.write_all(&[1; 20]).await.expect("600 seconds in all, but never 60 without progress");
         let _far = slow.await.unwrap();
         assert_eq!(near.write_all(&[1; 20]).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }

@@ -1,7 +1,7 @@
-//! TLS by the backend itself: certificate and key from files, read again when these change.
+//! TLS: certificate and key from files, read again when the files change.
 //!
-//! Owns the configuration that new connections get. A bad pair of files at the start is an error; later, the old pair
-//! stays in use and the log says why, for a renewal writes one file after the other.
+//! Owns the configuration of new connections. Files that cannot be used are an error at the start. Later the previous pair
+//! stays in use and the log says why: a renewal writes one file after the other.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,33 +14,33 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::ProducesTickets;
 
-/// Certificate chain and key, as they are in use.
+/// The certificate chain and key in use.
 pub struct Tls {
     cert: PathBuf,
     key: PathBuf,
-    /// Resumed sessions survive a renewal.
+    /// Kept over a renewal, so that sessions can be resumed after it.
     tickets: Arc<dyn ProducesTickets>,
     current: RwLock<Arc<ServerConfig>>,
 }
 
-/// What was read, to see that it has changed.
+/// A hash over both files, to see that they have changed.
 #[derive(PartialEq, Eq)]
-struct Read([u8; 32]);
+struct Fingerprint([u8; 32]);
 
 impl Tls {
-    /// Reads both files (`--tls-cert`, `--tls-key`).
+    /// Reads both files.
     pub fn load(cert: &Path, key: &Path) -> Result<Self, String> {
         let tickets = ring::Ticketer::new().map_err(|error| format!("TLS tickets: {error}"))?;
         let (config, _) = read(cert, key, &tickets)?;
         Ok(Tls { cert: cert.to_owned(), key: key.to_owned(), tickets, current: RwLock::new(config) })
     }
 
-    /// What a new connection is to use.
+    /// The configuration for a new connection.
     pub fn config(&self) -> Arc<ServerConfig> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads the files again whenever they have changed, until the future is dropped.
+    /// Reads the files again when they have changed, until the future is dropped.
     pub async fn follow(&self, every: Duration) {
         let mut last = self.fingerprint();
         loop {
@@ -50,42 +50,46 @@ impl Tls {
                 continue;
             }
             match read(&self.cert, &self.key, &self.tickets) {
-                Ok((config, read)) => {
+                Ok((config, fingerprint)) => {
                     *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
-                    tracing::info!(cert = %self.cert.display(), "the certificate was read again");
-                    last = Some(read);
+                    tracing::info!(cert = %self.cert.display(), "the certificate was read again and is in use");
+                    last = Some(fingerprint);
                 }
                 Err(error) => {
-                    tracing::error!(error, "the new certificate cannot be used: the old one stays in use");
+                    tracing::error!(error, "the new certificate cannot be used; the previous one stays in use");
                     last = now;
                 }
             }
         }
     }
 
-    fn fingerprint(&self) -> Option<Read> {
+    fn fingerprint(&self) -> Option<Fingerprint> {
         let cert = std::fs::read(&self.cert).ok()?;
         let key = std::fs::read(&self.key).ok()?;
         Some(fingerprint(&cert, &key))
     }
 }
 
-fn fingerprint(cert: &[u8], key: &[u8]) -> Read {
-    Read(sha256(&[sha256(cert), sha256(key)].concat()))
+fn fingerprint(cert: &[u8], key: &[u8]) -> Fingerprint {
+    Fingerprint(sha256(&[sha256(cert), sha256(key)].concat()))
 }
 
-fn read(cert: &Path, key: &Path, tickets: &Arc<dyn ProducesTickets>) -> Result<(Arc<ServerConfig>, Read), String> {
+fn read(
+    cert: &Path,
+    key: &Path,
+    tickets: &Arc<dyn ProducesTickets>,
+) -> Result<(Arc<ServerConfig>, Fingerprint), String> {
     let bytes = |path: &Path| std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
     let (cert_pem, key_pem) = (bytes(cert)?, bytes(key)?);
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&cert_pem)
         .collect::<Result<_, _>>()
         .map_err(|error| format!("{}: not a PEM certificate: {error}", cert.display()))?;
     if chain.is_empty() {
-        return Err(format!("{}: holds no certificate (-----BEGIN CERTIFICATE-----)", cert.display()));
+        return Err(format!("{}: contains no certificate (-----BEGIN CERTIFICATE-----)", cert.display()));
     }
-    // The error of the reader is not shown: it could hold a part of the key.
+    // The error of the parser is not shown: it could contain a part of the key.
     let secret = PrivateKeyDer::from_pem_slice(&key_pem)
-        .map_err(|_| format!("{}: holds no private key in PEM form", key.display()))?;
+        .map_err(|_| format!("{}: contains no private key in PEM form", key.display()))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| format!("TLS versions: {error}"))?
@@ -110,26 +114,26 @@ mod tests {
 
     /// Promise: serve-certificates
     #[test]
-    fn bad_files_are_named_and_the_key_is_not_shown() {
+    fn an_error_names_the_file_and_does_not_show_the_key() {
         let folder = tempfile::tempdir().unwrap();
         let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-        let error = || Tls::load(&cert, &key).err().expect("cannot be used");
+        let error = || Tls::load(&cert, &key).err().expect("an error");
         assert!(error().contains("cert.pem: No such file"), "{}", error());
         let (good_cert, good_key) = pair();
         fs::write(&cert, &good_cert).unwrap();
         fs::write(&key, "secret").unwrap();
-        assert!(error().contains("key.pem: holds no private key") && !error().contains("secret"), "{}", error());
+        assert!(error().contains("key.pem: contains no private key") && !error().contains("secret"), "{}", error());
         fs::write(&key, pair().1).unwrap();
         assert!(error().contains("cert.pem and"), "{}", error());
         fs::write(&key, good_key).unwrap();
         assert!(Tls::load(&cert, &key).is_ok());
         fs::write(&cert, "").unwrap();
-        assert!(error().contains("holds no certificate"), "{}", error());
+        assert!(error().contains("contains no certificate"), "{}", error());
     }
 
     /// Promise: serve-certificates
     #[tokio::test]
-    async fn a_renewed_certificate_is_taken_up_and_a_bad_one_is_not() {
+    async fn a_renewed_certificate_is_used_and_one_that_cannot_be_used_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
         let write = |(one, other): &(String, String)| {
@@ -146,14 +150,14 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(50)).await;
         fs::write(&cert, "broken").unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await;
-        assert!(Arc::ptr_eq(&first, &tls.config()), "the old one stays");
+        assert!(Arc::ptr_eq(&first, &tls.config()), "the previous one stays");
         write(&pair());
         let renewed = async {
             while Arc::ptr_eq(&first, &tls.config()) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(5), renewed).await.expect("taken up");
+        tokio::time::timeout(Duration::from_secs(5), renewed).await.expect("the renewed one is in use");
         follow.abort();
     }
 }

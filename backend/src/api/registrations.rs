@@ -1,38 +1,35 @@
-//! `/v1/registrations/{id}`: take a seat, ask for it, give it back.
+//! `/v1/registrations/{id}`: a machine takes a seat, reads its registration, releases its seat.
 
-use std::future::Future;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Extension;
-use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
-use els_protocol::{Code, LicenseKey, Problem, RegistrationId, wire};
-use http::{HeaderMap, Request, StatusCode};
+use els_ledger::rules::RegisterCommand;
+use els_ledger::{Actor, How, RegistrationView, ReleaseOutcome};
+use els_protocol::{LicenseKey, Problem, RegistrationId, wire};
+use els_server::body::{json, no_content, read_json};
+use els_server::problem::ProblemResponse;
+use http::StatusCode;
 
-use super::body::{json, no_content, read};
-use super::problem::{Refused, Scheme};
-use super::{App, Client, RequestId};
-use els_ledger::rules::{Denied, Judged, RegisterCommand};
-use els_ledger::{Actor, How, RegistrationView, ReleaseOutcome, StoreError};
-use els_server::credential::{Credentials, Presented};
-use els_server::limits::{Admission, Crowded};
+use super::app::App;
+use super::call::Call;
+use super::extract::{OwnRegistration, Peer, RegistrationPath, RequestId};
 
 /// Take a seat, confirm it, or move it here.
 ///
-/// The id and the token are made by the machine; a request whose answer was lost is sent again as it was. A *new* id gets
-/// the seat that the same machine holds under another id, or a free one. *Active*: current values. *Superseded* or
-/// *released*: 410; 409 conflict and 410 call for a fresh id and token, once.
+/// The machine makes the id and the token. A request whose response was lost is sent again unchanged. A *new* id gets the
+/// seat that the same machine holds under another id, or a free seat; `moved_from` names the other id, which is superseded
+/// then. *Active*: current values. *Superseded*: current values within its hour; later it is decided whether it gets a seat
+/// again or is released. *Released*: 410. After 409 `registration-conflict` or 410 the machine tries once with a new id and token.
 #[utoipa::path(
     put,
-    path = "/v1/registrations/{id}",
+    path = wire::REGISTRATION_PATH,
     tag = "registrations",
-    params(("id" = RegistrationId, Path, description = "The registration's id, made by the machine")),
+    params(("id" = RegistrationId, Path, description = "The registration's id; the machine makes it")),
     request_body = wire::RegisterRequest,
     responses(
-        (status = 200, description = "The machine holds a seat already", body = wire::Registration),
+        (status = 200, description = "The machine has a seat already", body = wire::Registration),
         (status = 201, description = "A free seat was taken", body = wire::Registration),
         (status = 400, description = "`invalid-request`", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "`unknown-key`, `key-expired`, `key-not-yet-valid`, `key-suspended`, `key-revoked`, \
@@ -43,43 +40,33 @@ use els_server::limits::{Admission, Crowded};
         (status = 413, description = "`payload-too-large`", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "`rate-limited`", body = Problem, content_type = "application/problem+json"),
         (status = 500, description = "`internal`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`: it is not known whether a seat was taken; send it again as it was",
+        (status = 503, description = "`unavailable`: it is unknown whether a seat was taken; send the same request again",
             body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn put(
+pub(super) async fn register(
     State(app): State<Arc<App>>,
-    Extension(Client(client)): Extension<Client>,
-    Extension(request_id): Extension<RequestId>,
-    Path(id): Path<String>,
-    request: Request<Body>,
-) -> Result<Response, Refused> {
-    let id = registration_id(&id)?;
+    Peer(peer): Peer,
+    request_id: RequestId,
+    RegistrationPath(id): RegistrationPath,
+    request: Request,
+) -> Result<Response, ProblemResponse> {
     let (head, body) = request.into_parts();
-    let command = command(id, read(&head.headers, body).await?)?;
-    let key_hash = command.key_hash;
-    let admission = admit(&app, client, || app.limits.knows_key(&key_hash)).await?;
-    let by = request_id.by(Actor::Machine);
-    let registered = carried_out(admission, {
-        let app = app.clone();
-        async move { app.store.register((app.clock)(), by, command).await }
-    })
-    .await?;
-    if !matches!(registered, Err(Denied::UnknownKey)) {
-        app.limits.key_is_known(&key_hash);
-    }
-    let registered = judged(&app, client, registered)?;
+    let command = command(id, read_json(&head.headers, body, wire::BODY_LIMIT).await?)?;
+    let call = Call::with_key(&app, peer, command.key_hash).await?;
+    let (store, now, by) = (app.store.clone(), (app.clock)(), request_id.by(Actor::Machine));
+    let registered = call.run(async move { store.register(now, by, command).await }).await?;
     let status = match registered.how {
         How::Created => StatusCode::CREATED,
         How::Confirmed | How::Moved => StatusCode::OK,
     };
-    Ok(json(status, &registration(&app, registered.view)?))
+    Ok(json(status, &registration(&app, registered.view, registered.moved_from)?))
 }
 
-/// What this machine's credential stands for today.
+/// Read the registration with the machine's own credential.
 #[utoipa::path(
     get,
-    path = "/v1/registrations/{id}",
+    path = wire::REGISTRATION_PATH,
     tag = "registrations",
     params(("id" = RegistrationId, Path, description = "The registration's id")),
     responses(
@@ -96,136 +83,57 @@ pub(super) async fn put(
     ),
     security(("credential" = []))
 )]
-pub(super) async fn get(
+pub(super) async fn read_registration(
     State(app): State<Arc<App>>,
-    Extension(Client(client)): Extension<Client>,
-    Extension(request_id): Extension<RequestId>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Refused> {
-    let presented = own_credential(registration_id(&id)?, &headers)?;
-    let admission = admit(&app, client, || app.gate.knows(&presented)).await?;
-    let by = request_id.by(Actor::Machine);
-    let found = carried_out(admission, {
-        let app = app.clone();
-        // It may write: a superseded credential after its hour is decided upon.
-        async move { app.store.registration((app.clock)(), by, presented.id, presented.token_hash).await }
-    })
-    .await?;
-    Ok(json(StatusCode::OK, &registration(&app, judged(&app, client, found)?)?))
+    OwnRegistration { by, presented, call, .. }: OwnRegistration,
+) -> Result<Response, ProblemResponse> {
+    let (store, now) = (app.store.clone(), (app.clock)());
+    let view = call.run(async move { store.registration(now, by, presented.id, presented.token_hash).await }).await?;
+    Ok(json(StatusCode::OK, &registration(&app, view, None)?))
 }
 
-/// Give the seat back. Again and again with the same answer.
+/// Release the seat. Repeating it gives the same response.
 ///
-/// An id that nobody has seen is remembered as released for a day, so that a PUT which comes late gets no seat.
+/// An id that the backend has not seen is remembered as released for a day, so that a late PUT gets no seat.
 #[utoipa::path(
     delete,
-    path = "/v1/registrations/{id}",
+    path = wire::REGISTRATION_PATH,
     tag = "registrations",
     params(("id" = RegistrationId, Path, description = "The registration's id")),
     responses(
-        (status = 204, description = "The machine holds no seat under this id"),
+        (status = 204, description = "The machine has no seat under this id"),
         (status = 400, description = "`invalid-request`", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "`credential-invalid`: the token is not the one of this registration",
+        (status = 401, description = "`credential-invalid`: the token does not belong to this registration",
             body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "`rate-limited`", body = Problem, content_type = "application/problem+json"),
         (status = 500, description = "`internal`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`: it is not known whether the seat is free",
+        (status = 503, description = "`unavailable`: it is unknown whether the seat was released",
             body = Problem, content_type = "application/problem+json"),
     ),
     security(("credential" = []))
 )]
-pub(super) async fn delete(
+pub(super) async fn unregister(
     State(app): State<Arc<App>>,
-    Extension(Client(client)): Extension<Client>,
-    Extension(request_id): Extension<RequestId>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Refused> {
-    let presented = own_credential(registration_id(&id)?, &headers)?;
-    let admission = admit(&app, client, || app.gate.knows(&presented)).await?;
-    let by = request_id.by(Actor::Machine);
-    let released = carried_out(admission, {
-        let app = app.clone();
-        async move { app.store.unregister((app.clock)(), by, presented.id, presented.token_hash, client).await }
-    })
-    .await?;
-    if judged(&app, client, released)? == ReleaseOutcome::RememberedEarly {
-        // It may be a guess, and it is written down: it counts, though the answer stays what the contract says.
-        let _ = app.limits.failed(client, Instant::now());
+    OwnRegistration { peer, by, presented, call }: OwnRegistration,
+) -> Result<Response, ProblemResponse> {
+    let (store, now) = (app.store.clone(), (app.clock)());
+    let (id, token_hash) = (presented.id, presented.token_hash);
+    let released = call.run(async move { store.unregister(now, by, id, token_hash, peer).await }).await?;
+    if released == ReleaseOutcome::RememberedEarly {
+        // It may be a guess, and the store keeps it for a day: it counts as a failure, although the response is 204.
+        let _ = app.limits.failed(peer, Instant::now());
     }
     Ok(no_content())
 }
 
-/// Reads the `{id}` of a path.
-pub(super) fn registration_id(text: &str) -> Result<RegistrationId, Refused> {
-    RegistrationId::parse(text)
-        .ok_or_else(|| Refused::invalid("The registration id in the path is not a lower-case UUID."))
-}
-
-/// Leave to ask the database: at once, unless the address has failed too often and what it brings is `known` to no one.
-pub(super) async fn admit(
-    app: &App,
-    client: IpAddr,
-    known: impl FnOnce() -> bool,
-) -> Result<Option<Admission>, Refused> {
-    if known() {
-        return Ok(None);
-    }
-    let admission = app.limits.admit(client, Instant::now()).await;
-    admission.map(Some).map_err(|Crowded| {
-        Refused::new(Code::Unavailable).detail("Too many failing requests come from this address; try again later.")
-    })
-}
-
-/// Carries a call of the store out to its end, also when the client goes away in the middle, and holds its admission for
-/// as long.
-pub(super) async fn carried_out<T: Send + 'static>(
-    admission: Option<Admission>,
-    call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-) -> Result<T, Refused> {
-    let call = tokio::spawn(async move {
-        let _admission = admission;
-        call.await
-    });
-    match call.await {
-        Ok(result) => Ok(result?),
-        Err(error) => Err(StoreError::Internal(error.to_string()).into()),
-    }
-}
-
-/// Turns a "no" into its answer. Where it may be a guess, it counts against the address; where the address has failed
-/// too often, it is answered with 429.
-pub(super) fn judged<T>(app: &App, client: IpAddr, judged: Judged<T>) -> Result<T, Refused> {
-    judged.map_err(|denied| {
-        if matches!(denied, Denied::UnknownKey | Denied::WrongToken | Denied::UnknownRegistration)
-            && let Err(exhausted) = app.limits.failed(client, Instant::now())
-        {
-            app.metrics.limited.inc();
-            return Refused::rate_limited(exhausted.retry_after)
-                .detail("Too many requests with unknown keys or credentials come from this address.");
-        }
-        denied.into()
-    })
-}
-
-/// The credential of the registration that the path names.
-fn own_credential(id: RegistrationId, headers: &HeaderMap) -> Result<Presented, Refused> {
-    let refused = |why| Err(Refused::unauthenticated(Scheme::Basic, why));
-    match Credentials::read(headers) {
-        Credentials::Presented(presented) if presented.id == id => Ok(presented),
-        Credentials::Presented(_) => refused("The credential is the one of another registration."),
-        Credentials::Malformed => refused("The credential is not a registration id and its token."),
-        Credentials::Absent => refused("The registration's id and token are required."),
-    }
-}
-
-fn command(id: RegistrationId, request: wire::RegisterRequest) -> Result<RegisterCommand, Refused> {
-    let key = LicenseKey::parse(&request.key).map_err(|error| Refused::invalid(format!("key: {error}.")))?;
+fn command(id: RegistrationId, request: wire::RegisterRequest) -> Result<RegisterCommand, ProblemResponse> {
+    let key = LicenseKey::parse(&request.key).map_err(|error| ProblemResponse::invalid(format!("key: {error}.")))?;
     for (name, text) in [("os.id", &request.os.id), ("os.version", &request.os.version), ("arch", &request.arch)] {
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-+~".contains(c);
         if !(1..=WORD_MOST).contains(&text.len()) || !text.chars().all(plain) {
-            return Err(Refused::invalid(format!("{name}: has to be 1 to {WORD_MOST} letters, digits and ._-+~")));
+            return Err(ProblemResponse::invalid(format!(
+                "{name}: must be 1 to {WORD_MOST} letters, digits and ._-+~."
+            )));
         }
     }
     Ok(RegisterCommand {
@@ -241,10 +149,20 @@ fn command(id: RegistrationId, request: wire::RegisterRequest) -> Result<Registe
     })
 }
 
-fn registration(app: &App, view: RegistrationView) -> Result<wire::Registration, Refused> {
-    let product = product(app, &view.product)?;
+fn registration(
+    app: &App,
+    view: RegistrationView,
+    moved_from: Option<RegistrationId>,
+) -> Result<wire::Registration, ProblemResponse> {
+    let product = app.product(&view.product)?;
     Ok(wire::Registration {
         registration: view.registration,
+        state: match view.until {
+            Some(_) => wire::RegistrationState::Superseded,
+            None => wire::RegistrationState::Active,
+        },
+        until: view.until,
+        moved_from,
         key_id: view.key_id.to_string(),
         contract: view.contract,
         repo: wire::Repo { file: product.repo_file.clone(), url: app.repo_url.clone() },
@@ -252,14 +170,6 @@ fn registration(app: &App, view: RegistrationView) -> Result<wire::Registration,
         expires: view.expires,
         registered_at: view.registered_at,
         seats: view.seats,
-    })
-}
-
-/// The product of a key; a key whose product is no longer in the file is a mistake of the vendor's.
-pub(super) fn product<'a>(app: &'a App, id: &str) -> Result<&'a crate::products::Product, Refused> {
-    app.products.get(id).map(AsRef::as_ref).ok_or_else(|| {
-        tracing::error!(product = id, "a key's product is not in the product file: put it back (--products FILE)");
-        Refused::new(Code::Internal).detail("The product of this key is not set up at the backend.")
     })
 }
 

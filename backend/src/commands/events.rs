@@ -4,33 +4,33 @@ use std::process::ExitCode;
 
 use els_protocol::{Timestamp, clean};
 
-use super::{Desk, Done, no_such_key};
+use super::context::{Context, Outcome, no_such_key};
+use super::error::CommandError;
 use crate::cli;
-use crate::failure::Failure;
 use crate::output::{self, JsonList};
 use els_ledger::{Cursor, Event, EventFilter, Scope};
 
-/// Prints the audit log as it is read: it may be larger than memory.
-pub(super) async fn events(desk: Desk, options: cli::Events, since: Option<Timestamp>) -> Done {
+/// Prints the audit log while reading it: it may be longer than memory.
+pub(super) async fn events(context: Context, options: cli::Events, since: Option<Timestamp>) -> Outcome {
     if let Some(key) = &options.key
-        && desk.store.key(desk.now, Scope::Vendor, key).await?.is_none()
+        && context.store.key(context.now, Scope::Vendor, key).await?.is_none()
     {
         return Err(no_such_key(key));
     }
     let filter = EventFilter { key: options.key, registration: options.registration, since };
     if let Some(registration) = filter.registration
-        && desk.store.credential(registration).await?.found.is_none()
+        && context.store.credential(registration).await?.found.is_none()
     {
-        return Err(Failure::NotFound(format!("there is no registration {registration}")));
+        return Err(CommandError::NotFound(format!("there is no registration {registration}")));
     }
     let mut document = if options.output.json { Some(JsonList::begin("events")?) } else { None };
     let mut after = Cursor(0);
     loop {
-        let page = desk.store.events(desk.now, Scope::Vendor, filter.clone(), after, PAGE).await?;
+        let page = context.store.events(context.now, Scope::Vendor, filter.clone(), after, PAGE).await?;
         for event in &page {
             match &mut document {
                 Some(document) => document.item(event)?,
-                None => output::line(sentence(event))?,
+                None => output::line(line(event))?,
             }
         }
         match page.last() {
@@ -44,7 +44,7 @@ pub(super) async fn events(desk: Desk, options: cli::Events, since: Option<Times
     Ok(ExitCode::SUCCESS)
 }
 
-fn sentence(event: &Event) -> String {
+fn line(event: &Event) -> String {
     let mut text = format!("{}  {:<15} {}", event.at, clean(&event.event, 64), event.key_id);
     let mut add = |name: &str, value: Option<String>| {
         if let Some(value) = value {

@@ -1,26 +1,26 @@
-//! `find`: from what a customer says to what is known.
+//! `find`: keys and registrations that a text leads to.
 
 use std::process::ExitCode;
 
-use super::{Desk, Done, key_list, seat};
-use crate::failure::Failure;
+use super::context::{Context, Outcome};
+use super::error::CommandError;
+use super::{key_list, seat};
 use crate::output::{self, Table};
 use els_ledger::Scope;
 
-/// Keys and registrations that a text leads to.
-pub(super) async fn find(desk: Desk, text: String, json: bool) -> Done {
+pub(super) async fn find(context: Context, text: String, json: bool) -> Outcome {
     let text = text.trim();
     if text.is_empty() {
-        return Err(Failure::Usage("there is nothing to look for".into()));
+        return Err(CommandError::Usage("the text to find is empty".into()));
     }
-    let found = desk.store.find(desk.now, Scope::Vendor, text, MOST).await?;
+    let found = context.store.find(context.now, Scope::Vendor, text, MOST).await?;
     let count = found.keys.len().max(found.registrations.len());
     if json {
         output::json(&found)?;
     } else {
         if !found.keys.is_empty() {
             let mut table = Table::new(key_list::HEADINGS);
-            found.keys.iter().for_each(|key| table.row(key_list::row(key, desk.now)));
+            found.keys.iter().for_each(|key| table.row(key_list::row(key, context.now)));
             table.print()?;
         }
         if !found.registrations.is_empty() {
@@ -30,10 +30,10 @@ pub(super) async fn find(desk: Desk, text: String, json: bool) -> Done {
         }
     }
     if count == MOST as usize {
-        output::aside(format_args!("There may be more than these {MOST}; a longer text finds fewer."));
+        output::note(format_args!("Only {MOST} are shown; a longer text finds fewer."));
     }
     if count == 0 {
-        return Err(Failure::NotFound("no registration id, key id, contract, reseller or label fits".into()));
+        return Err(CommandError::NotFound("no registration id, key id, contract, reseller or label matches".into()));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! `key create`: a new key, shown once.
+//! `key create`: a new key, printed once.
 
 use std::process::ExitCode;
 
@@ -6,15 +6,16 @@ use els_protocol::{LicenseKey, Timestamp, is_weak};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::{Desk, Done, read_file, secrets};
+use super::context::{Context, Outcome, read_file};
+use super::error::CommandError;
+use super::secrets;
 use crate::cli::CreateKey;
 use crate::dates::{self, Edge};
-use crate::failure::Failure;
 use crate::output;
 use els_ledger::rules::KeyState;
 use els_ledger::{By, Created, KeyId, NewKey};
 
-/// What is to be made, all values checked.
+/// The key to make, all values checked.
 pub(super) struct Order {
     new: NewKey,
     key: LicenseKey,
@@ -22,9 +23,9 @@ pub(super) struct Order {
 }
 
 #[derive(Serialize)]
-struct Answer<'a> {
+struct CreatedKey<'a> {
     key_id: &'a KeyId,
-    /// Only here, only once, and only if it was made here.
+    /// Only when a key was made by this run.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'a str>,
     created: bool,
@@ -34,12 +35,12 @@ struct Answer<'a> {
 }
 
 /// Checks the options, and reads or makes the key.
-pub(super) fn prepare(options: &CreateKey, zone: &TimeZone, products: &[String]) -> Result<Order, Failure> {
-    let date = |text: &str, edge| dates::parse(text, zone, edge).map_err(Failure::Usage);
+pub(super) fn prepare(options: &CreateKey, zone: &TimeZone, products: &[String]) -> Result<Order, CommandError> {
+    let date = |text: &str, edge| dates::parse(text, zone, edge).map_err(CommandError::Usage);
     let expires = date(&options.expires, Edge::End)?;
     let starts = options.starts.as_deref().map(|text| date(text, Edge::Beginning)).transpose()?;
     if starts.is_some_and(|starts| starts >= expires) {
-        return Err(Failure::Usage("the key would expire before it starts; look at --starts and --expires".into()));
+        return Err(CommandError::Usage("the key would expire before it starts; check --starts and --expires".into()));
     }
     let key = match &options.key_file {
         Some(file) => imported(file, options.allow_weak)?,
@@ -62,15 +63,15 @@ pub(super) fn prepare(options: &CreateKey, zone: &TimeZone, products: &[String])
     Ok(Order { new, key, json: options.output.json })
 }
 
-/// Makes the key.
-pub(super) async fn run(desk: Desk, order: Order) -> Done {
+pub(super) async fn run(context: Context, order: Order) -> Outcome {
     let imported = order.new.imported;
-    let (record, created) = match desk.store.create_key(desk.now, By::vendor(), order.new, order.key.hash()).await? {
+    let created = context.store.create_key(context.now, By::vendor(), order.new, order.key.hash()).await?;
+    let (record, created) = match created {
         Created::New(record) => (record, true),
         Created::Same(record) => (record, false),
         Created::Differs(record, what) => {
-            return Err(Failure::failed(format!(
-                "contract {} has key {} already, which differs in {}; `els-backend key update {}` changes it",
+            return Err(CommandError::failed(format!(
+                "contract {} has key {} already, with another value of: {}; `els-backend key update {}` changes it",
                 record.contract.unwrap_or_default(),
                 record.key_id,
                 what.join(", "),
@@ -78,12 +79,12 @@ pub(super) async fn run(desk: Desk, order: Order) -> Done {
             )));
         }
         Created::SecretTaken(other) => {
-            return Err(Failure::failed(format!("this key is there already, as {other}; nothing was made")));
+            return Err(CommandError::failed(format!("this key exists already, as {other}; nothing was made")));
         }
     };
     let shown = (created && !imported).then(|| order.key.expose());
     if order.json {
-        output::json(&Answer {
+        output::json(&CreatedKey {
             key_id: &record.key_id,
             key: shown,
             created,
@@ -98,34 +99,36 @@ pub(super) async fn run(desk: Desk, order: Order) -> Done {
         }
     }
     if !created {
-        output::aside("The contract has this key already, with the same values; nothing was made.");
+        output::note("The contract has this key already, with the same values; nothing was made.");
     } else if shown.is_some() {
-        output::aside("The key is shown this once: only its hash is kept. `els-backend key rotate` makes another.");
+        output::note(
+            "The key is shown only this once: the database has its hash. `els-backend key rotate` makes a new one.",
+        );
     }
     match record.state {
         KeyState::Active => {}
         KeyState::Suspended => {
-            output::aside(format_args!(
-                "warning: the key is suspended; `els-backend key resume {}` ends that",
+            output::note(format_args!(
+                "warning: the key is suspended; `els-backend key resume {}` ends the suspension",
                 record.key_id
             ));
         }
-        KeyState::Revoked => output::aside("warning: the key is revoked, for good; another needs another --contract"),
+        KeyState::Revoked => output::note("warning: the key is revoked for ever; a new key needs another --contract"),
     }
-    if record.expires <= desk.now {
-        output::aside(format_args!("warning: the key has expired already, on {}", record.expires));
+    if record.expires <= context.now {
+        output::note(format_args!("warning: the key expired already, on {}", record.expires));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The product that is named, or the first.
-pub(super) fn product(named: Option<&str>, products: &[String]) -> Result<String, Failure> {
+/// The product with this id; without one the first product.
+pub(super) fn product(named: Option<&str>, products: &[String]) -> Result<String, CommandError> {
     let found = match named {
         Some(named) => products.iter().find(|known| *known == named),
         None => products.first(),
     };
     found.cloned().ok_or_else(|| {
-        Failure::Usage(format!(
+        CommandError::Usage(format!(
             "there is no product {}; the products are: {}",
             els_protocol::clean(named.unwrap_or_default(), 64),
             products.join(", ")
@@ -133,13 +136,13 @@ pub(super) fn product(named: Option<&str>, products: &[String]) -> Result<String
     })
 }
 
-fn imported(file: &std::path::Path, allow_weak: bool) -> Result<LicenseKey, Failure> {
+fn imported(file: &std::path::Path, allow_weak: bool) -> Result<LicenseKey, CommandError> {
     let text = read_file(file)?;
     let shown = file.display();
-    let key = LicenseKey::parse(&text).map_err(|error| Failure::Usage(format!("{shown}: {error}")))?;
+    let key = LicenseKey::parse(&text).map_err(|error| CommandError::Usage(format!("{shown}: {error}")))?;
     if is_weak(&key) && !allow_weak {
-        return Err(Failure::Usage(format!(
-            "{shown}: the key has fewer than 20 characters and could be guessed; --allow-weak imports it all the same"
+        return Err(CommandError::Usage(format!(
+            "{shown}: the key has fewer than 20 characters and could be guessed; --allow-weak imports it"
         )));
     }
     Ok(key)

@@ -4,23 +4,22 @@ use std::process::ExitCode;
 
 use els_protocol::{Timestamp, clean};
 
-use super::{Desk, Done, no_such_key};
-use crate::failure::Failure;
+use super::context::{Context, Outcome, no_such_key};
+use super::error::CommandError;
 use crate::output::{self, JsonList, Table};
 use els_ledger::rules::KeyState;
 use els_ledger::{KeyId, KeyRecord, Scope};
 
-/// All keys.
-pub(super) async fn list(desk: Desk, json: bool) -> Done {
+pub(super) async fn list(context: Context, json: bool) -> Outcome {
     let mut document = if json { Some(JsonList::begin("keys")?) } else { None };
     let mut table = Table::new(HEADINGS);
     let mut after = None;
     loop {
-        let page = desk.store.keys(desk.now, Scope::Vendor, after, PAGE).await?;
+        let page = context.store.keys(context.now, Scope::Vendor, after, PAGE).await?;
         for key in &page {
             match &mut document {
                 Some(document) => document.item(key)?,
-                None => table.row(row(key, desk.now)),
+                None => table.row(row(key, context.now)),
             }
         }
         match page.last() {
@@ -35,15 +34,13 @@ pub(super) async fn list(desk: Desk, json: bool) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-/// One key.
-pub(super) async fn show(desk: Desk, key: KeyId, json: bool) -> Done {
-    let record = desk.store.key(desk.now, Scope::Vendor, &key).await?.ok_or_else(|| no_such_key(&key))?;
-    print(&record, desk.now, json)?;
+pub(super) async fn show(context: Context, key: KeyId, json: bool) -> Outcome {
+    let record = context.store.key(context.now, Scope::Vendor, &key).await?.ok_or_else(|| no_such_key(&key))?;
+    print(&record, context.now, json)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints one key.
-pub(super) fn print(key: &KeyRecord, now: Timestamp, json: bool) -> Result<(), Failure> {
+pub(super) fn print(key: &KeyRecord, now: Timestamp, json: bool) -> Result<(), CommandError> {
     if json {
         output::json(key)?;
         return Ok(());
@@ -63,14 +60,14 @@ pub(super) fn print(key: &KeyRecord, now: Timestamp, json: bool) -> Result<(), F
         }
     }
     if let Some(days) = key.release_unseen_after {
-        field("Unseen machines", &format!("lose their seat after {days} days"))?;
+        field("Unseen machines", &format!("are released after {days} days"))?;
     }
     if !key.self_release {
-        field("Self release", "no: only the vendor frees seats")?;
+        field("Self release", "no: only the vendor releases seats")?;
     }
-    field("Made", &key.created_at.to_string())?;
+    field("Created", &key.created_at.to_string())?;
     for until in key.old_until.iter().filter(|until| **until > now) {
-        field("Old key", &format!("counts until {until}"))?;
+        field("Old key", &format!("valid until {until}"))?;
     }
     for id in &key.distrusted {
         field("Distrusted id", &id.to_string())?;
@@ -78,7 +75,7 @@ pub(super) fn print(key: &KeyRecord, now: Timestamp, json: bool) -> Result<(), F
     Ok(())
 }
 
-/// One line of a table of keys.
+/// One row of a table of keys.
 pub(super) fn row(key: &KeyRecord, now: Timestamp) -> [String; 7] {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     [
@@ -92,10 +89,9 @@ pub(super) fn row(key: &KeyRecord, now: Timestamp) -> [String; 7] {
     ]
 }
 
-/// The headings of a table of keys.
 pub(super) const HEADINGS: &[&str] = &["KEY ID", "STATE", "SEATS", "EXPIRES", "PRODUCT", "CONTRACT", "RESELLER"];
 
-/// What the key is at this time.
+/// The state in one word, with the dates applied.
 fn state(key: &KeyRecord, now: Timestamp) -> &'static str {
     match key.state {
         KeyState::Revoked => "revoked",

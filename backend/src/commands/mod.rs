@@ -1,10 +1,12 @@
-//! What the administrator can do, one page a command.
+//! What the administrator can do: one module per command.
 //!
-//! Owns the way from a command line to an exit status: files that flags name are read first, as whoever runs the command;
-//! then the process becomes the owner of the database, opens it, and turns to the page. The pages ask the store and
-//! print; the rules are elsewhere.
+//! Owns the way from a command line to an exit status. Files that options name are read first, as the user who runs the
+//! command. Then the process becomes the owner of the database, opens it, and runs the command. The commands call the store
+//! and print; the rules are in the ledger.
 
+mod context;
 mod database;
+mod error;
 mod events;
 mod find;
 mod key_change;
@@ -18,155 +20,130 @@ mod serve;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use anyhow::Context;
-use els_protocol::Timestamp;
-
-use crate::cli::{Action, Cli, KeyAction, SeatAction, Site};
-use crate::dates::{self, Edge};
-use crate::failure::Failure;
-use crate::{clock, output};
+use anyhow::Context as _;
 use els_ledger::database::{DatabaseUrl, become_owner};
 use els_ledger::rules::KeyState;
-use els_ledger::{self, KeyId, Opening, Policy, Store};
+use els_ledger::{self, KeyId, Opening};
+use els_protocol::Timestamp;
+
+use self::context::{Context, Outcome, read_file};
+use self::error::CommandError;
+use crate::cli::{Action, Cli, CopyArguments, KeyAction, SeatAction};
+use crate::dates::{self, Edge};
+use crate::{clock, output};
 
 /// Runs the program.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::read(arguments) {
         Ok(cli) => cli,
         Err(usage) => {
-            // Help and version are results, usage errors are not; clap knows which goes where.
+            // clap prints help and version to standard output, usage errors to standard error.
             let _ = usage.print();
             return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
         }
     };
-    run(cli).unwrap_or_else(|failure| {
-        output::aside(format_args!("error: {failure}"));
-        ExitCode::from(failure.exit_status())
+    run(cli).unwrap_or_else(|error| {
+        output::note(format_args!("error: {error}"));
+        ExitCode::from(error.exit_status())
     })
 }
 
-/// How a command that was carried out ends.
-type Done = Result<ExitCode, Failure>;
-
-/// What a page is given.
-struct Desk {
-    store: Arc<dyn Store>,
-    now: Timestamp,
-}
-
-fn run(cli: Cli) -> Done {
+fn run(cli: Cli) -> Outcome {
     let now = clock::now();
-    let url = database_url(&cli.site)?;
-    let zone = dates::zone(&cli.site.time_zone).map_err(Failure::Usage)?;
-    let date = |text: &str, edge| dates::parse(text, &zone, edge).map_err(Failure::Usage);
+    let url = read_url(&cli.site.database, cli.site.database_file.as_deref())?;
+    let zone = dates::zone(&cli.site.time_zone).map_err(CommandError::Usage)?;
+    let date = |text: &str, edge| dates::parse(text, &zone, edge).map_err(CommandError::Usage);
     match cli.action {
-        Action::Serve(flags) => serve::run(&cli.site, &url, *flags),
+        Action::Serve(options) => serve::run(&cli.site, &url, *options),
         Action::Key(KeyAction::Create(options)) => {
             let products = products::ids(cli.site.products.as_deref())?;
             let order = key_create::prepare(&options, &zone, &products)?;
-            at_desk(&url, Opening::Creating, now, |desk| key_create::run(desk, order))
+            with_store(&url, Opening::Creating, now, |context| key_create::run(context, order))
         }
         Action::Key(KeyAction::List { output }) => {
-            at_desk(&url, Opening::Existing, now, |desk| key_list::list(desk, output.json))
+            with_store(&url, Opening::Existing, now, |context| key_list::list(context, output.json))
         }
         Action::Key(KeyAction::Show { key, output }) => {
-            at_desk(&url, Opening::Existing, now, |desk| key_list::show(desk, key, output.json))
+            with_store(&url, Opening::Existing, now, |context| key_list::show(context, key, output.json))
         }
         Action::Key(KeyAction::Update(options)) => {
             let products = products::ids(cli.site.products.as_deref())?;
             let change = key_change::prepare(&options, &zone, &products)?;
             let json = options.output.json;
-            at_desk(&url, Opening::Existing, now, |desk| key_change::update(desk, options.key, change, json))
+            with_store(&url, Opening::Existing, now, |context| key_change::update(context, options.key, change, json))
         }
         Action::Key(KeyAction::Suspend { key }) => set_state(&url, now, key, KeyState::Suspended),
         Action::Key(KeyAction::Resume { key }) => set_state(&url, now, key, KeyState::Active),
         Action::Key(KeyAction::Revoke { key }) => set_state(&url, now, key, KeyState::Revoked),
         Action::Key(KeyAction::Rotate { key, old_until, output }) => {
             let until = old_until.map(|text| date(&text, Edge::End)).transpose()?;
-            at_desk(&url, Opening::Existing, now, |desk| key_change::rotate(desk, key, until, output.json))
+            with_store(&url, Opening::Existing, now, |context| key_change::rotate(context, key, until, output.json))
         }
         Action::Seat(SeatAction::List { key, output }) => {
-            at_desk(&url, Opening::Existing, now, |desk| seat::list(desk, key, output.json))
+            with_store(&url, Opening::Existing, now, |context| seat::list(context, key, output.json))
         }
         Action::Seat(SeatAction::Release { registration }) => {
-            at_desk(&url, Opening::Existing, now, |desk| seat::release(desk, registration))
+            with_store(&url, Opening::Existing, now, |context| seat::release(context, registration))
         }
         Action::Find { text, output } => {
-            at_desk(&url, Opening::Existing, now, |desk| find::find(desk, text, output.json))
+            with_store(&url, Opening::Existing, now, |context| find::find(context, text, output.json))
         }
         Action::Events(options) => {
             let since = options.since.as_deref().map(|text| date(text, Edge::Beginning)).transpose()?;
-            at_desk(&url, Opening::Existing, now, |desk| events::events(desk, options, since))
+            with_store(&url, Opening::Existing, now, |context| events::events(context, options, since))
         }
-        Action::Check { output } => at_desk(&url, Opening::Existing, now, |desk| database::check(desk, output.json)),
-        Action::Migrate => at_desk(&url, Opening::Migrating, now, database::migrated),
+        Action::Check { output } => {
+            with_store(&url, Opening::Existing, now, |context| database::check(context, output.json))
+        }
+        Action::Migrate => with_store(&url, Opening::Migrating, now, database::migrated),
         Action::Backup { file } => {
             become_owner(&url)?;
             runtime()?.block_on(database::back_up(&url, &file))
         }
-        Action::Copy(ways) => {
-            let from = match &ways.from {
-                Some(from) => read_url(from, None)?,
-                None if ways.from_file.is_some() => read_url("", ways.from_file.as_deref())?,
-                None => url,
-            };
-            let to = read_url(ways.to.as_deref().unwrap_or_default(), ways.to_file.as_deref())?;
-            // Files on both sides belong to the owner of the folder that the new one is to be in.
-            become_owner(if matches!(to, DatabaseUrl::Sqlite(_)) { &to } else { &from })?;
-            runtime()?.block_on(database::copied(&from, &to))
-        }
+        Action::Copy(arguments) => copy(url, &arguments),
     }
 }
 
-fn set_state(url: &DatabaseUrl, now: Timestamp, key: KeyId, state: KeyState) -> Done {
-    at_desk(url, Opening::Existing, now, |desk| key_change::set_state(desk, key, state))
+fn set_state(url: &DatabaseUrl, now: Timestamp, key: KeyId, state: KeyState) -> Outcome {
+    with_store(url, Opening::Existing, now, |context| key_change::set_state(context, key, state))
 }
 
-/// Opens the database as its owner and runs a page.
-fn at_desk<F: Future<Output = Done>>(
+fn copy(url: DatabaseUrl, arguments: &CopyArguments) -> Outcome {
+    let from = match (&arguments.from, &arguments.from_file) {
+        (Some(from), _) => read_url(from, None)?,
+        (None, Some(file)) => read_url("", Some(file))?,
+        (None, None) => url,
+    };
+    let to = read_url(arguments.to.as_deref().unwrap_or_default(), arguments.to_file.as_deref())?;
+    // The owner of the new database's folder must be able to read and write both.
+    become_owner(if matches!(to, DatabaseUrl::Sqlite(_)) { &to } else { &from })?;
+    runtime()?.block_on(database::copied(&from, &to))
+}
+
+/// Opens the database as its owner and runs a command.
+fn with_store<F: Future<Output = Outcome>>(
     url: &DatabaseUrl,
     opening: Opening,
     now: Timestamp,
-    page: impl FnOnce(Desk) -> F,
-) -> Done {
+    command: impl FnOnce(Context) -> F,
+) -> Outcome {
     become_owner(url)?;
     runtime()?.block_on(async {
-        let store = els_ledger::open(url, opening, no_policy()).await?;
-        page(Desk { store, now }).await
+        let store = els_ledger::open(url, opening, context::no_policy()).await?;
+        command(Context { store, now }).await
     })
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")
 }
 
-/// Commands register no machine, so that nothing is judged by it.
-fn no_policy() -> Policy {
-    Policy { covers: Arc::new(|_, _, _| false), grace_seconds: 0 }
-}
-
-fn database_url(site: &Site) -> Result<DatabaseUrl, Failure> {
-    read_url(&site.database, site.database_file.as_deref())
-}
-
-/// A database's URL, from a file where one is named.
-fn read_url(url: &str, file: Option<&Path>) -> Result<DatabaseUrl, Failure> {
+/// A database's URL, from `file` if it is given.
+fn read_url(url: &str, file: Option<&Path>) -> Result<DatabaseUrl, CommandError> {
     let text = match file {
         Some(file) => read_file(file)?,
         None => url.to_owned(),
     };
-    DatabaseUrl::parse(text.trim()).map_err(Failure::Usage)
-}
-
-/// A small file that a flag names; `-` is standard input.
-fn read_file(file: &Path) -> Result<String, Failure> {
-    let read =
-        if file == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
-    read.with_context(|| format!("cannot read {}", file.display())).map_err(Failure::from)
-}
-
-fn no_such_key(key: &KeyId) -> Failure {
-    Failure::NotFound(format!("there is no key {key}; `els-backend key list` shows all keys"))
+    DatabaseUrl::parse(text.trim()).map_err(CommandError::Usage)
 }

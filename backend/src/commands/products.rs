@@ -1,20 +1,19 @@
-//! Which products there are: those of `--products FILE`, else those compiled in.
+//! The products: those of `--products FILE`, else those compiled in.
 
 use std::path::Path;
 
-use crate::failure::Failure;
+use super::error::CommandError;
 use crate::products::Products;
 
-/// All products.
-pub(super) fn read(file: Option<&Path>) -> Result<Products, Failure> {
+pub(super) fn read(file: Option<&Path>) -> Result<Products, CommandError> {
     let products = match file {
         Some(file) => Products::load(file),
         None => Products::embedded(),
     };
-    products.map_err(|error| Failure::Usage(error.to_string()))
+    products.map_err(|error| CommandError::Usage(error.to_string()))
 }
 
-/// The products' ids. The first is what a key is sold for when none is named.
-pub(super) fn ids(file: Option<&Path>) -> Result<Vec<String>, Failure> {
+/// The products' ids, in the order of the file.
+pub(super) fn ids(file: Option<&Path>) -> Result<Vec<String>, CommandError> {
     Ok(read(file)?.iter().map(|product| product.id.clone()).collect())
 }

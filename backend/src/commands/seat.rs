@@ -4,16 +4,16 @@ use std::process::ExitCode;
 
 use els_protocol::RegistrationId;
 
-use super::{Desk, Done, no_such_key};
-use crate::failure::Failure;
+use super::context::{Context, Outcome, no_such_key};
+use super::error::CommandError;
 use crate::output::{self, JsonList, Table};
 use els_ledger::rules::RegistrationState;
 use els_ledger::{By, Holder, KeyId, ReleaseOutcome, Scope};
 
 /// The registrations of a key that are active or superseded.
-pub(super) async fn list(desk: Desk, key: KeyId, json: bool) -> Done {
+pub(super) async fn list(context: Context, key: KeyId, json: bool) -> Outcome {
     let mut page =
-        desk.store.holders(desk.now, Scope::Vendor, &key, None, PAGE).await?.ok_or_else(|| no_such_key(&key))?;
+        context.store.holders(context.now, Scope::Vendor, &key, None, PAGE).await?.ok_or_else(|| no_such_key(&key))?;
     let mut document = if json { Some(JsonList::begin("registrations")?) } else { None };
     let mut table = Table::new(HEADINGS);
     loop {
@@ -26,7 +26,7 @@ pub(super) async fn list(desk: Desk, key: KeyId, json: bool) -> Done {
         match page.last() {
             Some(last) if page.len() == PAGE as usize => {
                 let after = Some(last.registration);
-                page = desk.store.holders(desk.now, Scope::Vendor, &key, after, PAGE).await?.unwrap_or_default();
+                page = context.store.holders(context.now, Scope::Vendor, &key, after, PAGE).await?.unwrap_or_default();
             }
             _ => break,
         }
@@ -38,25 +38,24 @@ pub(super) async fn list(desk: Desk, key: KeyId, json: bool) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Frees a seat.
-pub(super) async fn release(desk: Desk, registration: RegistrationId) -> Done {
-    match desk.store.release_seat(desk.now, Scope::Vendor, By::vendor(), registration).await? {
-        // The vendor's scope is everything: what is denied is not there.
-        Err(_) => Err(Failure::NotFound(format!(
-            "there is no registration {registration}; `els-backend find TEXT` looks for one"
+pub(super) async fn release(context: Context, registration: RegistrationId) -> Outcome {
+    match context.store.release_seat(context.now, Scope::Vendor, By::vendor(), registration).await? {
+        // Everything is within the vendor's scope: a registration that is denied does not exist.
+        Err(_) => Err(CommandError::NotFound(format!(
+            "there is no registration {registration}; `els-backend find TEXT` finds one"
         ))),
         Ok(ReleaseOutcome::Released) => {
             output::line(format_args!("Registration {registration} is released."))?;
             Ok(ExitCode::SUCCESS)
         }
         Ok(ReleaseOutcome::AlreadyReleased | ReleaseOutcome::RememberedEarly) => {
-            output::line(format_args!("Registration {registration} had been released before."))?;
+            output::line(format_args!("Registration {registration} was released before."))?;
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
-/// One line of a table of registrations.
+/// One row of a table of registrations.
 pub(super) fn row(holder: &Holder) -> [String; 7] {
     let state = match holder.state {
         RegistrationState::Active => "active",
@@ -74,7 +73,6 @@ pub(super) fn row(holder: &Holder) -> [String; 7] {
     ]
 }
 
-/// The headings of a table of registrations.
 pub(super) const HEADINGS: &[&str] = &["REGISTRATION", "KEY ID", "STATE", "SYSTEM", "REGISTERED", "LAST SEEN", "LABEL"];
 
 const PAGE: u32 = 1000;

@@ -1,16 +1,14 @@
-//! Randomness for what must not be guessed. Owns the one call to the system's generator.
+//! Random keys and key ids. The only place that calls the system's generator for secrets.
 
 use anyhow::Context;
 use els_protocol::LicenseKey;
 
 use els_ledger::KeyId;
 
-/// A new key of our making.
 pub(super) fn new_key() -> anyhow::Result<LicenseKey> {
     random().map(LicenseKey::from_random)
 }
 
-/// A new key id.
 pub(super) fn new_key_id() -> anyhow::Result<KeyId> {
     random().map(KeyId::from_random)
 }
@@ -18,6 +16,6 @@ pub(super) fn new_key_id() -> anyhow::Result<KeyId> {
 fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
     let mut bytes = [0; N];
     #[expect(clippy::disallowed_methods, reason = "this is that place")]
-    getrandom::fill(&mut bytes).context("the system gives no random numbers")?;
+    getrandom::fill(&mut bytes).context("cannot get random numbers from the system")?;
     Ok(bytes)
 }

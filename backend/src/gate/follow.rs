@@ -1,17 +1,16 @@
-//! Keeps the gate's memory true: follows the feed of changes, writes last uses, does the minute's housekeeping.
+//! Keeps the gate's memory up to date: follows the feed of changes.
 //!
-//! Owns the rhythm of these. A change made on any node reaches this one within a second of polling; a hint from the store
-//! only makes it faster.
+//! Owns when the feed is read. Polling brings a change of any node within a second; a hint from the store only makes it
+//! faster.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use els_protocol::Timestamp;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::Gate;
 use super::memory::KeyFacts;
-use els_ledger::{Actor, By, Cursor, FeedItem, KeyNumber, Origin, StoreError};
+use els_ledger::{Cursor, FeedItem, KeyNumber, StoreError};
 
 impl Gate {
     /// Follows the feed until the future is dropped.
@@ -22,30 +21,30 @@ impl Gate {
         let mut reachable = true;
         loop {
             let began = Instant::now();
-            match timeout(ROUND_MOST, self.follow_once(&mut cursor)).await {
+            match timeout(ROUND_TIMEOUT, self.follow_once(&mut cursor)).await {
                 Ok(Ok(())) => {
                     let millis = began.saturating_duration_since(self.born).as_millis();
                     self.synced.store(u64::try_from(millis).unwrap_or(u64::MAX), std::sync::atomic::Ordering::Relaxed);
                     if !std::mem::replace(&mut reachable, true) {
-                        tracing::info!("the gate knows of every change again");
+                        tracing::info!("the gate has applied all changes again");
                     }
                 }
                 result => {
                     let error = match result {
                         Ok(Err(error)) => error.to_string(),
-                        _ => format!("no answer within {} seconds", ROUND_MOST.as_secs()),
+                        _ => format!("no answer within {} seconds", ROUND_TIMEOUT.as_secs()),
                     };
                     if std::mem::replace(&mut reachable, false) {
                         let opens = self.stale.saturating_sub(self.sync_age()).as_secs();
                         tracing::warn!(
                             error,
                             opens_for_seconds = opens,
-                            "the gate is cut off from the database: it opens for what it knows to be good, then says 503"
+                            "the gate is cut off from the database: it opens for the credentials that it remembers, then answers 503"
                         );
                     }
                 }
             }
-            // A storm of hints is taken up a few times a second, not each by itself.
+            // Many hints in a short time cause a few reads, not one each.
             sleep(HINT_PAUSE).await;
             tokio::select! {
                 () = sleep(POLL_EVERY.saturating_sub(HINT_PAUSE)) => {}
@@ -54,55 +53,11 @@ impl Gate {
         }
     }
 
-    /// Passes last uses on to the store every few seconds, until the future is dropped.
-    pub async fn write_seen(&self) {
-        let mut ticks = interval(SEEN_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            self.write_seen_once().await;
-        }
-    }
-
-    /// Passes last uses on to the store now: at the end of the process.
-    pub async fn write_seen_once(&self) {
-        if let Err(error) = self.seen.write(self.store.as_ref()).await {
-            tracing::debug!(error = %error, "times of last use wait for the database");
-        }
-    }
-
-    /// Does once a minute what has to be done as time goes by, until the future is dropped.
-    pub async fn keep_house(&self, clock: impl Fn() -> Timestamp) {
-        let mut ticks = interval(HOUSEKEEPING_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            self.memory.sweep_keys();
-            self.metrics.gate_remembered.set(i64::try_from(self.memory.len()).unwrap_or(i64::MAX));
-            match self.upkeep(clock()).await {
-                Ok((0, 0, 0)) => {}
-                Ok((released_unseen, erased, forgotten)) => {
-                    tracing::info!(released_unseen, erased, forgotten, "housekeeping");
-                }
-                Err(error) => tracing::warn!(error = %error, "housekeeping could not be done; it is tried again"),
-            }
-        }
-    }
-
-    /// How many were released, erased, forgotten.
-    async fn upkeep(&self, now: Timestamp) -> Result<(u64, u64, u64), StoreError> {
-        self.store.gate_is_up(now).await?;
-        let by = By::new(Actor::Backend, Origin::Upkeep);
-        let released = self.store.release_unseen(now, by).await?;
-        let erased = self.store.erase_ids(now).await?;
-        Ok((released, erased, self.store.forget_early_releases(now).await?))
-    }
-
     async fn follow_once(&self, cursor: &mut Cursor) -> Result<(), StoreError> {
         loop {
-            let feed = self.store.feed(*cursor, FEED_PIECE).await?;
+            let feed = self.store.feed(*cursor, FEED_BATCH).await?;
             if feed.broken {
-                tracing::warn!("the database is another one than before: the gate forgets what it knew");
+                tracing::warn!("this is another database than before: the gate forgets what it remembers");
                 self.memory.clear(feed.up_to);
                 *cursor = feed.up_to;
                 return Ok(());
@@ -116,16 +71,16 @@ impl Gate {
                 }
             }
             for key in keys.into_iter().filter(|key| self.memory.knows_key(*key)) {
-                if let Some(gate_key) = self.store.gate_key(key).await? {
+                if let Some(found) = self.store.gate_key(key).await? {
                     let facts = KeyFacts {
                         as_of: feed.up_to,
-                        terms: gate_key.terms(self.grace_seconds),
-                        product: self.products.get(&gate_key.product).cloned(),
+                        terms: found.terms(self.grace_seconds),
+                        product: self.products.get(&found.product).cloned(),
                     };
                     self.memory.update_key(key, facts);
                 }
             }
-            // Only now: a piece of which a part failed is read again.
+            // Only now: if a part of a batch fails, the whole batch is read again.
             *cursor = feed.up_to;
             if !feed.more {
                 return Ok(());
@@ -136,7 +91,5 @@ impl Gate {
 
 const POLL_EVERY: Duration = Duration::from_secs(1);
 const HINT_PAUSE: Duration = Duration::from_millis(100);
-const ROUND_MOST: Duration = Duration::from_secs(3);
-const FEED_PIECE: u32 = 1000;
-const SEEN_EVERY: Duration = Duration::from_secs(3);
-const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(60);
+const ROUND_TIMEOUT: Duration = Duration::from_secs(3);
+const FEED_BATCH: u32 = 1000;

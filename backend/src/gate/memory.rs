@@ -1,11 +1,11 @@
-//! What the gate remembers of credentials and keys, so that it needs no database for what it has seen before.
+//! The gate's memory of credentials and keys: it saves a look-up for each request.
 //!
-//! Owns the memory, its bounds, and the rule of what may be kept. It knows no HTTP and asks no database; the gate
-//! brings what was looked up, and the follower of the feed says what has changed.
+//! Owns the memory, its bounds, and the rule what may be kept. It must not know HTTP or the database: the gate brings
+//! look-ups, and `follow` brings changes.
 //!
-//! The rule against stale entries: a look-up says at which place of the feed it was read. Whoever applies the feed first
-//! raises `applied`, then forgets what the feed names. Whoever brings a look-up checks `applied` while it holds the lock
-//! under which it keeps it. So a look-up that was overtaken by a change is either not kept, or forgotten right after.
+//! The rule against stale entries: a look-up has the cursor at which it was read. `follow` first raises `applied`, then
+//! forgets what the feed names. `remember` compares with `applied` while it holds the lock under which it inserts. So a
+//! look-up that is older than a change is either not kept, or forgotten immediately after.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -17,7 +17,6 @@ use crate::products::Product;
 use els_ledger::rules::KeyTerms;
 use els_ledger::{CredentialState, Cursor, KeyNumber, Lookup};
 
-/// Remembered credentials and keys. Shared by all requests.
 pub(super) struct Memory {
     shards: Vec<RwLock<Shard>>,
     shard_most: usize,
@@ -29,29 +28,28 @@ pub(super) struct Memory {
 pub(super) struct Entry {
     pub(super) token_hash: Sha256Hex,
     pub(super) state: CredentialState,
-    /// The place in the feed at which this was read.
+    /// The cursor at which this was read.
     as_of: Cursor,
     key: Arc<KeyCell>,
-    /// Seconds since 1970 of the last use that was passed on; 0 for none.
+    /// Unix time of the last use that was noted; 0 for none.
     seen: AtomicU32,
 }
 
-/// What a key means for its credentials.
+/// What the gate needs to know of a key.
 #[derive(Clone)]
 pub(super) struct KeyFacts {
-    /// The place in the feed at which this was read.
+    /// The cursor at which this was read.
     pub(super) as_of: Cursor,
-    /// State and dates.
     pub(super) terms: KeyTerms,
-    /// The product, unless the file of products no longer has it.
+    /// `None` if the product is not in the product file any more.
     pub(super) product: Option<Arc<Product>>,
 }
 
-/// One key, shared by all its credentials: to suspend a key with a million machines is one write.
+/// One key, shared by all its credentials: suspending a key with a million machines is one write.
 struct KeyCell(RwLock<KeyFacts>);
 
-/// Two generations. When the recent one is full it becomes the older one, and that is forgotten; what is used again
-/// moves forward. So memory is bounded, and what is forgotten was unused the longest.
+/// Two generations. When the recent one is full, it becomes the older one, and the older one is dropped. A credential that is
+/// used again moves to the recent one. So memory is bounded, and the credentials that were unused longest go first.
 #[derive(Default)]
 struct Shard {
     recent: HashMap<RegistrationId, Entry>,
@@ -59,7 +57,7 @@ struct Shard {
 }
 
 impl Memory {
-    /// An empty memory, true from this place of the feed on, for about `most` credentials (and never twice as many).
+    /// An empty memory at this cursor, for about `most` credentials and always fewer than twice as many.
     pub(super) fn new(applied: Cursor, most: usize) -> Self {
         Memory {
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
@@ -69,7 +67,7 @@ impl Memory {
         }
     }
 
-    /// Looks at a credential, if it is remembered. `look` runs under a lock: it must be short and must not block.
+    /// Calls `look` with a credential, if it is remembered. `look` runs under a lock: it must be short and must not block.
     pub(super) fn recall<R>(&self, id: &RegistrationId, look: impl FnOnce(&Entry, &KeyFacts) -> R) -> Option<R> {
         let shard = read(self.shard(id));
         if let Some(entry) = shard.recent.get(id) {
@@ -87,10 +85,10 @@ impl Memory {
         Some(look(entry, &read(&entry.key.0)))
     }
 
-    /// Keeps what was looked up, unless the feed has overtaken it; says whether it did.
+    /// Keeps a look-up, unless a later change has been applied; returns whether it was kept.
     pub(super) fn remember(&self, id: RegistrationId, lookup: &Lookup, facts: KeyFacts) -> bool {
-        let Some((credential, key)) = &lookup.found else { return false };
-        let key = self.key_cell(key.number, facts);
+        let Some((credential, found)) = &lookup.found else { return false };
+        let key = self.key_cell(found.number, facts);
         let mut shard = write(self.shard(&id));
         if lookup.as_of < self.applied() {
             return false;
@@ -103,44 +101,43 @@ impl Memory {
         true
     }
 
-    /// The place up to which the feed has been applied.
+    /// The cursor up to which the feed has been applied.
     pub(super) fn applied(&self) -> Cursor {
         Cursor(self.applied.load(Ordering::SeqCst))
     }
 
-    /// From now on, nothing that was read before this place is kept. To be called before what the feed names is
-    /// forgotten.
+    /// From now on, no look-up that was read before this cursor is kept. To be called before [`Memory::forget`].
     pub(super) fn apply_up_to(&self, up_to: Cursor) {
         self.applied.fetch_max(up_to.0, Ordering::SeqCst);
     }
 
-    /// One credential has changed at this place of the feed: it is forgotten, unless it was read since. A fresh machine's first
-    /// request comes before the feed tells of it, and need not be looked up twice.
+    /// Forgets a credential that changed at this cursor, unless it was read since. The first request of a new machine often
+    /// comes before the feed names it: it is not looked up twice.
     pub(super) fn forget(&self, id: &RegistrationId, changed: Cursor) {
         if read(self.shard(id)).get(id).is_none_or(|entry| entry.as_of >= changed) {
             return;
         }
         let mut shard = write(self.shard(id));
-        // Between the two locks it may have been read again.
+        // It may have been read again between the two locks: forgetting it costs one look-up.
         shard.recent.remove(id);
         shard.older.remove(id);
     }
 
-    /// Whether any credential of this key is remembered, so that its changes matter.
+    /// Whether any credential of this key is remembered.
     pub(super) fn knows_key(&self, key: KeyNumber) -> bool {
         read(&self.keys).contains_key(&key)
     }
 
-    /// A key has changed: all its remembered credentials are judged by `facts` from now on.
+    /// From now on, all credentials of this key are evaluated with `facts`.
     pub(super) fn update_key(&self, key: KeyNumber, facts: KeyFacts) {
         if let Some(cell) = read(&self.keys).get(&key) {
             cell.update(facts);
         }
     }
 
-    /// Forgets everything: the feed cannot be followed from where this memory stands.
+    /// Forgets everything: the feed does not continue at the cursor of this memory.
     pub(super) fn clear(&self, applied: Cursor) {
-        // Unlike anywhere else this may go backwards: the database is an earlier one (a backup was put back).
+        // Only here the cursor may go back: the database may be older than before (a backup was restored).
         self.applied.store(applied.0, Ordering::SeqCst);
         for shard in &self.shards {
             *write(shard) = Shard::default();
@@ -148,12 +145,11 @@ impl Memory {
         write(&self.keys).clear();
     }
 
-    /// Forgets keys of which no credential is remembered any more.
+    /// Forgets keys that have no credential in memory.
     pub(super) fn sweep_keys(&self) {
         write(&self.keys).retain(|_, cell| Arc::strong_count(cell) > 1);
     }
 
-    /// How many credentials are remembered.
     pub(super) fn len(&self) -> usize {
         self.shards.iter().map(|shard| read(shard)).map(|shard| shard.recent.len() + shard.older.len()).sum()
     }
@@ -175,8 +171,8 @@ impl Memory {
 }
 
 impl Entry {
-    /// Whether a use at `now` is worth passing on: the first one, then one a minute. Answers yes only once.
-    pub(super) fn is_news(&self, now: Timestamp) -> bool {
+    /// Notes a use, the first one and then one a minute; returns whether it was noted.
+    pub(super) fn note_use(&self, now: Timestamp) -> bool {
         let now = u32::try_from(now.unix()).unwrap_or(u32::MAX);
         let seen = self.seen.load(Ordering::Relaxed);
         now.saturating_sub(seen) >= SEEN_EVERY
@@ -209,7 +205,7 @@ impl Shard {
     }
 }
 
-// A panic under these locks cannot leave an entry half written: all changes are single insertions and removals.
+// A panic under these locks leaves no incomplete entry: each change is one insertion or removal.
 fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
 }
@@ -219,7 +215,7 @@ fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
 }
 
 const SHARDS: usize = 64;
-/// Seconds between two uses of one credential that are passed on to the database.
+/// Seconds between two uses of one credential that are written to the database.
 const SEEN_EVERY: u32 = 60;
 
 #[cfg(test)]
@@ -259,7 +255,7 @@ mod tests {
 
     /// Promise: gate-overtaken
     #[test]
-    fn a_lookup_that_a_change_has_overtaken_is_not_kept() {
+    fn a_lookup_that_is_older_than_a_change_is_not_kept() {
         let memory = Memory::new(Cursor(10), 1000);
         assert!(memory.remember(id(1), &lookup(10, CredentialState::Active), facts(10, KeyState::Active)));
         memory.apply_up_to(Cursor(12));
@@ -270,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_after_a_change_is_not_forgotten_for_it() {
+    fn a_credential_that_was_read_after_a_change_is_not_forgotten() {
         let memory = Memory::new(Cursor(10), 1000);
         memory.remember(id(1), &lookup(12, CredentialState::Active), facts(12, KeyState::Active));
         memory.apply_up_to(Cursor(12));
@@ -284,7 +280,7 @@ mod tests {
 
     /// Promise: gate-overtaken
     #[test]
-    fn a_key_is_judged_by_its_newest_facts_whatever_order_they_come_in() {
+    fn the_newest_facts_of_a_key_count_in_any_order() {
         let memory = Memory::new(Cursor(10), 1000);
         memory.remember(id(1), &lookup(10, CredentialState::Active), facts(10, KeyState::Active));
         memory.apply_up_to(Cursor(12));
@@ -296,11 +292,11 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_what_is_used_stays() {
+    fn memory_is_bounded_and_a_used_credential_stays() {
         let memory = Memory::new(Cursor(0), 64 * 10);
         for number in 0..20_000 {
             memory.remember(id(number), &lookup(0, CredentialState::Active), facts(0, KeyState::Active));
-            assert!(key_state(&memory, &id(0)).is_some(), "asked for all the time, forgotten at {number}");
+            assert!(key_state(&memory, &id(0)).is_some(), "used all the time, forgotten at {number}");
         }
         assert!(memory.len() <= 2 * 64 * 10, "{}", memory.len());
         memory.clear(Cursor(0));
@@ -321,17 +317,17 @@ mod tests {
 
     /// Promise: gate-last-seen
     #[test]
-    fn one_use_a_minute_is_news() {
+    fn one_use_a_minute_is_noted() {
         let memory = Memory::new(Cursor(0), 1000);
         memory.remember(id(1), &lookup(0, CredentialState::Active), facts(0, KeyState::Active));
         let now = Timestamp::from_unix(1_800_000_000);
-        let news = |now| memory.recall(&id(1), |entry, _| entry.is_news(now)).unwrap();
-        assert!(news(now));
-        assert!(!news(now));
-        assert!(!news(now.plus_seconds(59)));
-        assert!(news(now.plus_seconds(60)));
-        // Looked up again (its key or its particulars changed): still the same machine.
+        let noted = |now| memory.recall(&id(1), |entry, _| entry.note_use(now)).unwrap();
+        assert!(noted(now));
+        assert!(!noted(now));
+        assert!(!noted(now.plus_seconds(59)));
+        assert!(noted(now.plus_seconds(60)));
+        // Looked up again after a change: it is still the same machine.
         memory.remember(id(1), &lookup(0, CredentialState::Active), facts(0, KeyState::Active));
-        assert!(!news(now.plus_seconds(61)));
+        assert!(!noted(now.plus_seconds(61)));
     }
 }

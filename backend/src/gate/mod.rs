@@ -1,9 +1,8 @@
 //! The gate: who may fetch what from the repositories.
 //!
-//! Owns the order of the questions: is the path fit to be judged, is it open to everybody, is the credential known, is
-//! its key in force, does its product open the path. It answers from memory what it has seen before, and asks the store
-//! for what it does not know before it says no. It knows no HTTP beyond the `Authorization` header: `http` carries
-//! verdicts out.
+//! Owns the order of the rules: is the target accepted, is the path public, is the credential known, is its key in force,
+//! does its product open the path. It answers from memory. For a credential that it does not remember it asks the store
+//! before it refuses. It must not know HTTP: `api` turns verdicts into responses.
 
 mod follow;
 mod memory;
@@ -14,31 +13,32 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use els_protocol::{Code, Timestamp};
-
-use els_server::credential::{Credentials, Presented};
+use els_ledger::rules::{Denied, is_overdue};
+use els_ledger::{Actor, By, CredentialState, GateKey, Lookup, Origin, Store, StoreError};
+use els_protocol::{Sha256Hex, Timestamp};
+use els_server::limits::FailureLimits;
 use els_server::path::RequestPath;
 
 use self::memory::{KeyFacts, Memory};
 use self::seen::Seen;
+use crate::credential::{Credentials, Presented};
 use crate::metrics::Metrics;
 use crate::products::Products;
-use els_ledger::rules::{Denied, SUPERSEDED_SECONDS};
-use els_ledger::{Actor, By, CredentialState, GateKey, Lookup, Origin, Store, StoreError};
-use els_server::limits::FailureLimits;
 
-/// What the gate says to one request.
+/// The gate's answer to one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The path may be fetched.
     Open,
-    /// There is no credential, or it is malformed, unknown, wrong or released: 401.
+    /// The credential is missing, malformed, unknown, wrong or released.
     Unauthenticated(&'static str),
-    /// The credential is good, but its product does not open the path: 403. With what the code alone does not say.
-    Forbidden(Code, Option<&'static str>),
     /// The credential is good, but its key is not in force.
     Denied(Denied),
-    /// It cannot be known now: 503.
+    /// The credential is good, but its product does not open the path.
+    NotCovered,
+    /// The request target is not accepted, whatever the credential.
+    NotAccepted,
+    /// The gate cannot tell now.
     Unknown,
 }
 
@@ -53,22 +53,21 @@ pub struct Gate {
     memory: Memory,
     seen: Seen,
     born: Instant,
-    /// Milliseconds after `born` at which the last round of the feed began that was applied as a whole.
+    /// When the last complete read of the feed began, in milliseconds after `born`.
     synced: AtomicU64,
 }
 
-/// What a gate has to be told.
 pub struct GateOptions {
-    /// Seconds after expiry in which known machines go on.
+    /// Seconds after expiry in which registered machines continue to work.
     pub grace_seconds: i64,
-    /// How long to open for what was known, when the database cannot be reached.
+    /// How long the gate answers from memory while the database is away.
     pub stale: Duration,
-    /// About how many credentials to remember.
+    /// About how many credentials the gate remembers.
     pub remembered: usize,
 }
 
 impl Gate {
-    /// A gate that remembers nothing yet; [`Gate::follow`] keeps it true.
+    /// A gate with an empty memory; [`Gate::follow`] keeps it up to date.
     pub async fn new(
         store: Arc<dyn Store>,
         products: Arc<Products>,
@@ -83,20 +82,17 @@ impl Gate {
         Ok(Gate { store, products, limits, metrics, grace_seconds, stale, memory, seen: Seen::default(), born, synced })
     }
 
-    /// Judges a request for `path`, which is `None` when its target was not fit to be judged. `client` is asked for only
-    /// when the database has to be.
+    /// Evaluates a request for `path`; `None` is a target that was not accepted. `peer` is called only if the database is
+    /// asked.
     pub async fn judge(
         &self,
         now: Timestamp,
         path: Option<RequestPath<'_>>,
         credentials: Credentials,
-        client: impl FnOnce() -> IpAddr,
+        peer: impl FnOnce() -> IpAddr,
     ) -> Verdict {
         let Some(path) = path else {
-            return Verdict::Forbidden(
-                Code::PathNotCovered,
-                Some("The request target is not one that the gate opens."),
-            );
+            return Verdict::NotAccepted;
         };
         if self.products.is_public(path) {
             return Verdict::Open;
@@ -112,21 +108,21 @@ impl Gate {
             return Verdict::Unknown;
         }
         match self.memory.recall(&presented.id, |entry, key| {
-            let weighed = self.weigh(now, &presented, &path, &entry.token_hash, entry.state, key);
-            (weighed, weighed == Weighed::Verdict(Verdict::Open) && entry.is_news(now))
+            let evaluated = self.evaluate(now, &presented, &path, &entry.token_hash, entry.state, key);
+            (evaluated, evaluated == Evaluated::Verdict(Verdict::Open) && entry.note_use(now))
         }) {
-            Some((Weighed::Verdict(verdict), news)) => {
-                if news {
+            Some((Evaluated::Verdict(verdict), noted)) => {
+                if noted {
                     self.seen.note(presented.id, now);
                 }
                 verdict
             }
-            Some((Weighed::Superseded, _)) => self.ask(now, &path, &presented, true, client()).await,
-            None => self.ask(now, &path, &presented, false, client()).await,
+            Some((Evaluated::Superseded, _)) => self.ask(now, &path, &presented, true, peer()).await,
+            None => self.ask(now, &path, &presented, false, peer()).await,
         }
     }
 
-    /// Whether this credential is remembered as a good one: then it need not queue behind the failures of others.
+    /// Whether this credential is remembered as good: then it need not wait behind the failures of others.
     pub fn knows(&self, presented: &Presented) -> bool {
         let good = self.memory.recall(&presented.id, |entry, _| {
             entry.token_hash == presented.token_hash && entry.state != CredentialState::Released
@@ -134,26 +130,36 @@ impl Gate {
         good.unwrap_or(false)
     }
 
-    /// How long ago this node last knew of every change.
+    /// How long ago this node had applied all changes.
     pub fn sync_age(&self) -> Duration {
         self.born.elapsed().saturating_sub(Duration::from_millis(self.synced.load(Ordering::Relaxed)))
     }
 
-    /// Asks the store, as it is not known here what to say: about a credential that is not remembered, or a superseded
-    /// one that is used after its hour.
+    /// Writes the times of last use that wait.
+    pub async fn write_seen(&self) -> Result<(), StoreError> {
+        self.seen.write(self.store.as_ref()).await
+    }
+
+    /// Forgets keys without credentials, and measures the memory.
+    pub fn sweep(&self) {
+        self.memory.sweep_keys();
+        self.metrics.gate_remembered.set(i64::try_from(self.memory.len()).unwrap_or(i64::MAX));
+    }
+
+    /// Asks the store about a credential that is not remembered, or about a superseded one that is used after its hour.
     async fn ask(
         &self,
         now: Timestamp,
         path: &RequestPath<'_>,
         presented: &Presented,
         mut superseded: bool,
-        client: IpAddr,
+        peer: IpAddr,
     ) -> Verdict {
-        let Ok(_admission) = self.limits.admit(client, Instant::now()).await else { return Verdict::Unknown };
-        // Twice at the most: a look-up, and a decision on what it found superseded.
+        let Ok(_admission) = self.limits.admit(peer, Instant::now()).await else { return Verdict::Unknown };
+        // At most twice: a look-up, and the decision about a superseded credential.
         for _ in 0..2 {
             self.metrics.gate_lookups.inc();
-            let question = async {
+            let lookup = async {
                 match superseded {
                     true => {
                         let by = By::new(Actor::Machine, Origin::Gate);
@@ -162,34 +168,34 @@ impl Gate {
                     false => self.store.credential(presented.id).await,
                 }
             };
-            let lookup = match tokio::time::timeout(LOOKUP_MOST, question).await {
+            let lookup = match tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await {
                 Ok(Ok(lookup)) => lookup,
                 Ok(Err(error)) => {
-                    tracing::warn!(error = %error, "the gate could not look up a credential");
+                    tracing::warn!(error = %error, "the look-up of a credential failed");
                     return Verdict::Unknown;
                 }
                 Err(_) => {
-                    tracing::warn!("the gate waited in vain for a credential to be looked up");
+                    tracing::warn!("the look-up of a credential took too long");
                     return Verdict::Unknown;
                 }
             };
             let Some((credential, key)) = &lookup.found else {
-                return self.failed(client, "The registration is not known.");
+                return self.failed(peer, "The registration is unknown.");
             };
             let facts = self.facts(&lookup, key);
-            match self.weigh(now, presented, path, &credential.token_hash, credential.state, &facts) {
-                Weighed::Superseded if superseded => return Verdict::Unknown,
-                Weighed::Superseded => superseded = true,
-                Weighed::Verdict(verdict) => {
+            match self.evaluate(now, presented, path, &credential.token_hash, credential.state, &facts) {
+                Evaluated::Superseded if superseded => return Verdict::Unknown,
+                Evaluated::Superseded => superseded = true,
+                Evaluated::Verdict(verdict) => {
                     self.memory.remember(presented.id, &lookup, facts);
                     if verdict == Verdict::Open {
-                        let news = self.memory.recall(&presented.id, |entry, _| entry.is_news(now));
-                        if news != Some(false) {
+                        let noted = self.memory.recall(&presented.id, |entry, _| entry.note_use(now));
+                        if noted != Some(false) {
                             self.seen.note(presented.id, now);
                         }
                     }
                     if let Verdict::Unauthenticated(why) = verdict {
-                        return self.failed(client, why);
+                        return self.failed(peer, why);
                     }
                     return verdict;
                 }
@@ -198,32 +204,32 @@ impl Gate {
         Verdict::Unknown
     }
 
-    fn weigh(
+    /// Applies the rules to a credential that is known.
+    fn evaluate(
         &self,
         now: Timestamp,
         presented: &Presented,
         path: &RequestPath<'_>,
-        token_hash: &els_protocol::Sha256Hex,
+        token_hash: &Sha256Hex,
         state: CredentialState,
         key: &KeyFacts,
-    ) -> Weighed {
+    ) -> Evaluated {
         if *token_hash != presented.token_hash {
-            return Weighed::Verdict(Verdict::Unauthenticated("The token is not the one of this registration."));
+            return Evaluated::Verdict(Verdict::Unauthenticated("The token does not belong to this registration."));
         }
         if state == CredentialState::Released {
-            return Weighed::Verdict(Verdict::Unauthenticated("The registration has been released."));
+            return Evaluated::Verdict(Verdict::Unauthenticated("The registration has been released."));
         }
         if let Some(denied) = key.terms.denies_credential(now) {
-            return Weighed::Verdict(Verdict::Denied(denied));
+            return Evaluated::Verdict(Verdict::Denied(denied));
         }
-        if let CredentialState::Superseded(since) = state
-            && now >= since.plus_seconds(SUPERSEDED_SECONDS)
-        {
-            return Weighed::Superseded;
+        if !key.product.as_ref().is_some_and(|product| product.opens(*path)) {
+            return Evaluated::Verdict(Verdict::NotCovered);
         }
-        match key.product.as_ref().is_some_and(|product| product.opens(*path)) {
-            true => Weighed::Verdict(Verdict::Open),
-            false => Weighed::Verdict(Verdict::Forbidden(Code::PathNotCovered, None)),
+        // Only a request that would be let through is a use.
+        match state {
+            CredentialState::Superseded(since) if is_overdue(now, since) => Evaluated::Superseded,
+            _ => Evaluated::Verdict(Verdict::Open),
         }
     }
 
@@ -235,20 +241,20 @@ impl Gate {
         }
     }
 
-    /// A credential that may be a guess: it counts against the address. The answer is the same, for web servers know
-    /// none but 401 and 403 from a gate; what a full count costs is a place in the slow lane.
-    fn failed(&self, client: IpAddr, why: &'static str) -> Verdict {
-        let _ = self.limits.failed(client, Instant::now());
+    /// Counts a credential that may be a guess. The answer stays the same: web servers accept only 401 and 403 from a gate. A
+    /// network without budget waits in the slow lane.
+    fn failed(&self, peer: IpAddr, why: &'static str) -> Verdict {
+        let _ = self.limits.failed(peer, Instant::now());
         Verdict::Unauthenticated(why)
     }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Weighed {
+enum Evaluated {
     Verdict(Verdict),
-    /// Used after its hour: the store has to decide.
+    /// A superseded credential is used after its hour: the store has to decide.
     Superseded,
 }
 
-/// The longest wait for an answer of the store: web servers in front give up later.
-const LOOKUP_MOST: Duration = Duration::from_secs(5);
+/// The longest wait for the store: web servers in front wait longer.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,7 +1,7 @@
-//! When credentials were last used: gathered in memory, written in batches.
+//! When credentials were last used: collected in memory, written in batches.
 //!
-//! Owns what waits to be written. No request waits for it, and losing some of it costs nothing but a later time of last
-//! use; so it is bounded, and a database that is away does not make it grow.
+//! Owns the uses that wait to be written. No request waits for them, and a lost one only makes the time of last use
+//! inexact. So the memory is bounded: it does not grow while the database is away.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -26,7 +26,7 @@ impl Seen {
         }
     }
 
-    /// Writes what waits. What could not be written waits on.
+    /// Writes the waiting uses. Those that could not be written keep waiting.
     pub(super) async fn write(&self, store: &dyn Store) -> Result<(), StoreError> {
         let mut batch: Vec<_> = std::mem::take(&mut *self.waiting()).into_iter().collect();
         while !batch.is_empty() {
@@ -57,6 +57,6 @@ impl Seen {
     }
 }
 
-/// Uses written in one transaction: a writer that others wait for is not held for long.
+/// Uses in one transaction: others wait for the same writer.
 const BATCH: usize = 1000;
 const WAITING_MOST: usize = 1_000_000;

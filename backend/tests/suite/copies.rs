@@ -8,7 +8,7 @@ use els_testkit::site::Site;
 
 /// Promise: copy-moves-all
 #[test]
-fn the_command_moves_a_site_once_nothing_serves_it_any_more() {
+fn the_copy_command_moves_a_site_that_is_not_served() {
     let from = Site::new();
     let (_, key) = from.key(5);
     let served = from.serve();
@@ -19,7 +19,7 @@ fn the_command_moves_a_site_once_nothing_serves_it_any_more() {
     let copy = || from.command(["copy", "--to", &to.url()]).output().unwrap();
     let refused = copy();
     assert_eq!(refused.status.code(), Some(1));
-    assert!(text(&refused).contains("end `els-backend serve` first"), "{}", text(&refused));
+    assert!(text(&refused).contains("stop `els-backend serve` first"), "{}", text(&refused));
     assert!(served.stop().success());
     let done = copy();
     assert!(done.status.success() && text(&done).contains("1 registrations"), "{}", text(&done));

@@ -19,7 +19,7 @@ use els_testkit::sweep::soak;
 
 /// Promise: seat-outcome-unknown
 #[test]
-fn a_full_disk_is_unavailable_and_no_lie_and_ends_with_the_shortage() {
+fn a_full_disk_is_answered_with_503_and_ends_when_there_is_space() {
     let disk = SmallDisk::new();
     let create = ["key", "create", "--json", "--expires", "2099-12-31", "--seats", "100000"];
     let (_, key) = made_key(&mut disk.command(&create));

@@ -17,7 +17,7 @@ use els_testkit::sweep::{Dice, soak};
 /// Promise: seat-limit-crashes
 /// Promise: seat-durable
 #[test]
-fn what_was_answered_outlives_the_process_and_no_seat_is_lost_or_counted_twice() {
+fn answered_changes_survive_a_kill_and_no_seat_is_lost_or_counted_twice() {
     let kills = if soak() { 300 } else { 20 };
     let site = Site::new();
     // One key that is always full, one that is never.

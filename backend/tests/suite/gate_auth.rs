@@ -34,7 +34,7 @@ fn a_credential_opens_its_products_paths_and_no_others() {
 
 /// Promise: gate-public
 #[test]
-fn public_paths_need_no_credential_and_mind_no_bad_one() {
+fn public_paths_need_no_credential_and_accept_a_bad_one() {
     let world = World::new();
     for authorization in [None, Some("Basic nonsense"), Some("Basic")] {
         assert_eq!(world.gate("/repo/gpg/RPM-GPG-KEY-ELS", authorization).status, 204);
@@ -118,7 +118,7 @@ fn without_a_good_credential_the_client_is_asked_for_one() {
 
 /// Promise: gate-whole-credential
 #[test]
-fn a_fresh_credential_opens_at_once_also_when_it_was_refused_before() {
+fn a_new_credential_opens_at_once_even_if_it_was_refused_before() {
     let world = World::new();
     let key = world.key("a", 1);
     let machine = Machine::new(1);
@@ -129,7 +129,7 @@ fn a_fresh_credential_opens_at_once_also_when_it_was_refused_before() {
 
 /// Promise: gate-five-seconds
 #[test]
-fn what_the_vendor_changes_reaches_a_gate_that_knew_better_within_five_seconds() {
+fn a_change_by_the_vendor_reaches_the_gate_within_five_seconds() {
     let world = World::new();
     let key = world.key("a", 2);
     let machine = world.registered(&key, 1);
@@ -154,7 +154,7 @@ fn what_the_vendor_changes_reaches_a_gate_that_knew_better_within_five_seconds()
 
 /// Promise: gate-five-seconds
 #[test]
-fn a_released_credential_is_shut_out_within_five_seconds_and_for_good() {
+fn a_released_credential_is_refused_within_five_seconds_and_for_ever() {
     let world = World::new();
     let key = world.key("a", 2);
     let machine = world.registered(&key, 1);
@@ -182,7 +182,7 @@ fn expiry_and_grace_go_by_the_clock() {
 
 /// Promise: gate-repo-url
 #[test]
-fn the_path_of_the_repositories_own_url_is_cut_off() {
+fn the_path_of_the_repo_url_is_cut_off() {
     let world = World::with(|options| options.repo_url = Some("https://repo.example.com/els/v1/".into()));
     let own = world.registered(&world.key("a", 1), 1).basic();
     assert_eq!(world.gate("/els/v1/almalinux/9/x", Some(&own)).status, 204);

@@ -63,7 +63,7 @@ fn files_are_sent_under_the_gate() {
 
 /// Promise: gate-repo-root
 #[test]
-fn without_leave_there_is_no_telling_what_is_there() {
+fn without_permission_existing_and_missing_files_look_the_same() {
     let site = site();
     for path in ["/repo/almalinux/9/updates/repomd.xml", "/repo/almalinux/9/none", "/repo/almalinux/8/secret", "/repo/"]
     {

@@ -18,7 +18,7 @@ use els_testkit::sweep::{Ending, open_files, soak, within_a_minute};
 
 /// Promise: serve-slow-clients
 #[test]
-fn thousands_of_idle_connections_keep_no_good_request_out() {
+fn thousands_of_idle_connections_do_not_block_good_requests() {
     let count = if soak() { 10_000 } else { 1_000 };
     open_files(count + 1000);
     let site = Site::new();
@@ -38,7 +38,7 @@ fn thousands_of_idle_connections_keep_no_good_request_out() {
 
 /// Promise: serve-slow-clients
 #[test]
-fn more_connections_than_there_are_places_for_give_way_to_good_requests() {
+fn more_connections_than_slots_give_way_to_good_requests() {
     let site = Site::new();
     let (_, key) = site.key(100_000);
     // 214 files: 86 connections.
@@ -61,7 +61,7 @@ fn more_connections_than_there_are_places_for_give_way_to_good_requests() {
 
 /// Promise: serve-slow-clients
 #[test]
-fn a_body_that_drips_ends_its_connection() {
+fn a_body_that_arrives_too_slowly_ends_its_connection() {
     let site = Site::new();
     let served = site.serve();
     let head = format!("PUT {} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{", Registrant::new(1, 1).path());
@@ -77,7 +77,7 @@ fn a_body_that_drips_ends_its_connection() {
 
 /// Promise: serve-not-http
 #[test]
-fn a_crowd_of_nonsense_slows_nobody_down_for_long() {
+fn malformed_requests_in_large_numbers_do_not_slow_good_ones_for_long() {
     let site = Site::new();
     let (_, key) = site.key(100_000);
     let served = site.serve();

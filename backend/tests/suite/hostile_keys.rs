@@ -14,7 +14,7 @@ use els_testkit::sweep::{Ending, open_files, soak, within_a_minute};
 
 /// Promise: limit-good-credential
 #[test]
-fn guessing_never_locks_out_a_good_key_behind_the_same_address() {
+fn guessing_does_not_lock_out_a_good_key_behind_the_same_address() {
     let site = Site::new();
     let (_, key) = site.key(100_000);
     let served = site.serve();
@@ -63,7 +63,7 @@ fn guessing_never_locks_out_a_good_key_behind_the_same_address() {
 
 /// Promise: limit-queues
 #[test]
-fn who_comes_last_with_another_key_does_not_wait_for_a_crowd_with_one() {
+fn a_late_request_with_another_key_does_not_wait_for_a_full_queue() {
     open_files(2 * CROWD as usize + 400);
     let site = Site::new();
     let (storming, quiet) = (site.key(100_000).1, site.key(100_000).1);
@@ -90,7 +90,7 @@ fn who_comes_last_with_another_key_does_not_wait_for_a_crowd_with_one() {
 
 /// Promise: limit-queues
 #[test]
-fn a_storm_on_one_key_does_not_slow_another_down() {
+fn many_requests_for_one_key_do_not_slow_another_key() {
     let site = Site::new();
     let (storming, quiet) = (site.key(3).1, site.key(100_000).1);
     let served = site.serve();

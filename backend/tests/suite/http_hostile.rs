@@ -10,7 +10,7 @@ use els_testkit::http::*;
 
 /// Promise: seat-client-gone
 #[test]
-fn a_registration_is_carried_out_though_the_client_goes_away() {
+fn a_registration_is_carried_out_although_the_client_closes_the_connection() {
     let world = World::new();
     let key = world.key("a", 1);
     let machine = Machine::new(1);
@@ -62,7 +62,7 @@ fn large_bodies_are_refused_however_they_come() {
 
 /// Promise: wire-not-json
 #[test]
-fn bodies_that_are_no_json_are_refused() {
+fn bodies_that_are_not_json_are_refused() {
     let world = World::new();
     let path = Machine::new(1).path();
     let nested = "[".repeat(4000);
@@ -93,7 +93,7 @@ fn bodies_that_are_no_json_are_refused() {
 
 /// Promise: serve-not-http
 #[test]
-fn a_head_without_end_is_refused() {
+fn a_request_head_that_is_too_long_is_refused() {
     let world = World::new();
     let large = format!("GET /openapi.json HTTP/1.1\r\nHost: x\r\nX-Large: {}\r\n\r\n", "x".repeat(100_000));
     assert_eq!(raw(world.listen, large.as_bytes()).status, 431);
@@ -107,7 +107,7 @@ fn a_head_without_end_is_refused() {
 
 /// Promise: serve-not-http
 #[test]
-fn doubled_lengths_do_not_smuggle_a_second_request() {
+fn two_content_lengths_do_not_smuggle_a_second_request() {
     let world = World::new();
     for lengths in [
         "Content-Length: 5\r\nContent-Length: 6",
@@ -125,7 +125,7 @@ fn doubled_lengths_do_not_smuggle_a_second_request() {
 
 /// Promise: serve-sigterm
 #[test]
-fn what_is_under_way_is_answered_when_the_backend_ends() {
+fn requests_under_way_are_answered_when_the_backend_stops() {
     let mut world = World::new();
     let key = world.key("a", 1);
     let machine = Machine::new(1);

@@ -75,7 +75,7 @@ fn a_known_key_does_not_queue_behind_the_failures_of_others() {
 
 /// Promise: gate-statuses
 #[test]
-fn a_gate_never_answers_what_web_servers_do_not_know() {
+fn the_gate_answers_only_what_web_servers_know() {
     let world = World::new();
     let key = world.key("a", 1);
     let machine = world.registered(&key, 1);
@@ -88,7 +88,7 @@ fn a_gate_never_answers_what_web_servers_do_not_know() {
 
 /// Promise: gate-malformed
 #[test]
-fn what_unprivileged_users_send_is_no_attack_and_costs_no_look_up() {
+fn malformed_credentials_are_not_counted_and_not_looked_up() {
     let world = World::new();
     let key = world.key("a", 1);
     let machine = world.registered(&key, 1);

@@ -58,7 +58,7 @@ fn tls_world(folder: &std::path::Path, (cert, key): &(String, String)) -> World 
 
 /// Promise: serve-certificates
 #[test]
-fn tls_is_spoken_and_a_renewed_certificate_is_taken_up() {
+fn tls_works_and_a_renewed_certificate_is_used() {
     let folder = tempfile::tempdir().unwrap();
     let (first, second) = (Authority::new(), Authority::new());
     let world = tls_world(folder.path(), &first.issue());
@@ -72,7 +72,7 @@ fn tls_is_spoken_and_a_renewed_certificate_is_taken_up() {
 
 /// Promise: serve-whole-service
 #[test]
-fn machines_are_told_https_where_tls_is_spoken() {
+fn machines_get_an_https_url_if_the_backend_has_tls() {
     let folder = tempfile::tempdir().unwrap();
     let world = tls_world(folder.path(), &Authority::new().issue());
     assert!(world.log().contains(&format!("\"repo_url\":\"https://{}/repo\"", world.listen)), "{}", world.log());
@@ -101,7 +101,7 @@ fn refused(change: impl FnOnce(&mut Options)) -> String {
 
 /// Promise: serve-plain-http
 #[test]
-fn plain_http_beyond_loopback_has_to_be_asked_for() {
+fn plain_http_beyond_loopback_needs_an_option() {
     let any = "0.0.0.0:0".parse().unwrap();
     assert!(refused(|options| options.listen = any).contains("--plain-http"));
     assert!(refused(|options| options.admin_listen = any).contains("--plain-http"));
@@ -120,7 +120,7 @@ fn plain_http_beyond_loopback_has_to_be_asked_for() {
 
 /// Promise: serve-plain-http
 #[test]
-fn what_no_machine_would_accept_is_refused_at_the_start() {
+fn a_repo_url_that_no_machine_accepts_is_refused_at_the_start() {
     let why = refused(|options| options.repo_url = Some("http://repo.example.com".into()));
     assert!(why.starts_with("--repo-url: http://repo.example.com: ") && why.contains("https"), "{why}");
     let why = refused(|options| options.repo_root = Some("/nonexistent".into()));

@@ -1,6 +1,8 @@
 //! Every call of docs/protocol.md, with its exact answers.
 
 use els_ledger::rules::KeyState;
+use els_ledger::{Administration, Cursor, EventFilter, Scope};
+use els_protocol::wire;
 use serde_json::json;
 
 use super::http_store::Trouble;
@@ -12,7 +14,7 @@ use els_testkit::http::*;
 /// Promise: wire-delete
 /// Promise: seat-gone
 #[test]
-fn a_machine_takes_a_seat_asks_for_it_and_gives_it_back() {
+fn a_machine_takes_a_seat_reads_it_and_releases_it() {
     let world = World::new();
     let key = world.key("a", 2);
     let machine = Machine::new(1);
@@ -21,6 +23,7 @@ fn a_machine_takes_a_seat_asks_for_it_and_gives_it_back() {
     assert_eq!(answer.header("content-type"), Some("application/json"));
     let registration = json!({
         "registration": machine.id,
+        "state": "active",
         "key_id": "a",
         "contract": "contract-a",
         "product": {"id": "almalinux-9-els", "name": "Extended Lifecycle Support for AlmaLinux 9"},
@@ -88,7 +91,7 @@ fn every_refusal_of_a_put_has_its_code() {
 /// Promise: wire-unknown-members
 /// Promise: wire-forms
 #[test]
-fn members_that_are_not_known_are_ignored_and_others_are_checked() {
+fn unknown_members_are_ignored_and_known_ones_are_checked() {
     let world = World::new();
     let key = world.key("a", 5);
     let machine = Machine::new(1);
@@ -128,7 +131,7 @@ fn members_that_are_not_known_are_ignored_and_others_are_checked() {
 /// Promise: wire-get
 /// Promise: wire-delete
 #[test]
-fn a_credential_opens_its_own_registration_alone() {
+fn a_credential_opens_only_its_own_registration() {
     let world = World::new();
     let key = world.key("a", 5);
     let (one, other) = (world.registered(&key, 1), world.registered(&key, 2));
@@ -151,7 +154,7 @@ fn a_credential_opens_its_own_registration_alone() {
 /// Promise: wire-get
 /// Promise: seat-early-release
 #[test]
-fn an_id_that_nobody_has_seen_is_gone_and_stays_gone() {
+fn an_early_release_stays_released() {
     let world = World::new();
     let key = world.key("a", 5);
     let machine = Machine::new(1);
@@ -204,7 +207,7 @@ fn a_key_lists_its_seats_page_by_page_and_frees_them() {
 
 /// Promise: wire-seat-list
 #[test]
-fn a_seat_list_needs_a_key_and_a_sane_page() {
+fn a_seat_list_needs_a_key_and_a_valid_page() {
     let world = World::new();
     let key = world.key("a", 1);
     let machine = world.registered(&key, 1);
@@ -223,9 +226,34 @@ fn a_seat_list_needs_a_key_and_a_sane_page() {
     assert_eq!(most.status, 200);
 }
 
+/// Promise: seat-audit-log
+#[test]
+fn the_audit_log_says_who_caused_a_change_and_by_which_request() {
+    let world = World::new();
+    let key = world.key("a", 2);
+    let (one, other) = (Machine::new(1), Machine::new(2));
+    let taken = world.put(&one, &one.body(&key));
+    world.put(&other, &other.body(&key));
+    let own = world.ask("DELETE", &one.path(), &[("Authorization", &one.basic())], "");
+    let by_key =
+        world.ask("DELETE", &wire::seat_path(&other.id), &[("Authorization", &format!("Bearer {}", key.expose()))], "");
+    assert_eq!((own.status, by_key.status), (204, 204));
+    let filter = EventFilter::default();
+    let events = world.block_on(world.store.events(world.now(), Scope::Vendor, filter, Cursor(0), 100)).unwrap();
+    for (kind, id, actor, answer) in [
+        ("seat-taken", one.id, "machine", &taken),
+        ("released", one.id, "machine", &own),
+        ("released", other.id, "key-holder", &by_key),
+    ] {
+        let event = events.iter().find(|event| event.event == kind && event.registration == Some(id)).unwrap();
+        assert_eq!((event.actor.as_deref(), event.origin.as_deref()), (Some(actor), Some("api")), "{event:?}");
+        assert_eq!(event.request.as_deref(), answer.header("x-request-id"), "{event:?}");
+    }
+}
+
 /// Promise: wire-headers
 #[test]
-fn every_answer_says_which_protocol_and_which_request() {
+fn every_response_names_the_protocol_and_the_request() {
     let world = World::new();
     let key = world.key("a", 1);
     let machine = world.registered(&key, 1);
@@ -264,7 +292,7 @@ fn every_answer_says_which_protocol_and_which_request() {
 /// Promise: wire-unknown-requests
 /// Promise: admin-listener
 #[test]
-fn what_the_protocol_does_not_know_is_an_invalid_request_and_never_404() {
+fn unknown_paths_and_methods_are_invalid_requests_and_not_404() {
     let world = World::new();
     for (method, path, allowed) in [
         ("GET", "/", None),
@@ -301,7 +329,7 @@ fn the_description_is_served_as_it_is_committed() {
 
 /// Promise: admin-listener
 #[test]
-fn the_operator_asks_elsewhere() {
+fn the_admin_listener_has_health_and_metrics() {
     let world = World::new();
     let key = world.key("a", 1);
     let machine = world.registered(&key, 1);
@@ -325,7 +353,7 @@ fn the_operator_asks_elsewhere() {
 
 /// Promise: wire-database-down
 #[test]
-fn when_the_database_is_away_every_call_says_so() {
+fn without_a_database_every_call_answers_503() {
     let world = World::new();
     let key = world.key("a", 2);
     let machine = world.registered(&key, 1);
@@ -343,7 +371,7 @@ fn when_the_database_is_away_every_call_says_so() {
 /// Promise: wire-internal-error
 /// Promise: limit-queues
 #[test]
-fn what_fails_inside_is_answered_without_a_word_of_it() {
+fn an_internal_error_is_answered_without_details() {
     let world = World::new();
     let key = world.key("a", 2);
     let machine = Machine::new(1);

@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn overlapping_calls_may_have_come_in_either_order_and_others_in_theirs_alone() {
+    fn overlapping_calls_may_be_in_either_order_and_others_only_in_theirs() {
         let taken = |sent, answered| call(put(1, 1), Seen::Registration(201, (1, 1)), sent, answered);
         let full = |sent, answered| call(put(2, 2), Seen::Full((1, 1)), sent, answered);
         assert!(right(1, &[taken(0, 10), full(5, 15)]));
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_answered_is_not_forgotten() {
+    fn an_answered_registration_is_not_forgotten() {
         let taken = call(put(1, 1), Seen::Registration(201, (2, 1)), 0, 1);
         let unknown = call(Op::Get { id: 1 }, Seen::Refused(Code::UnknownRegistration), 2, 3);
         assert!(!right(2, &[taken.clone(), unknown.clone()]), "a seat that was answered is lost");
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspended_key_gives_nothing_from_then_on() {
+    fn a_suspended_key_gives_nothing() {
         let stop = call(Op::Suspend { suspended: true }, Seen::Key((2, 0), BTreeSet::new()), 0, 1);
         let given = |sent, answered| call(put(1, 1), Seen::Registration(201, (2, 1)), sent, answered);
         assert!(!right(2, &[stop.clone(), given(2, 3)]));

@@ -20,7 +20,7 @@ use super::linear_model::{Id, Model, Op, Seats, Seen};
 use els_testkit::cluster::Cluster;
 use els_testkit::http::{Answer, Client, Registrant, bearer};
 use els_testkit::site::{Served, Site};
-use els_testkit::store::policy;
+use els_testkit::store::{policy, state_set, updated};
 use els_testkit::sweep::{Dice, soak};
 
 /// Promise: seat-limit
@@ -42,7 +42,9 @@ fn histories_are_linearizable(site: &Site, nodes: usize, histories: u32) -> Stri
     let mut clients: Vec<Client> = (0..CLIENTS).map(|client| Client::new(served[client % nodes].listen)).collect();
     let administrator = Administrator::new(site);
     let (mut calls, mut overlapping, mut kinds) = (0, 0, HashSet::new());
-    for number in 0..histories {
+    let mut number = 0;
+    // Which answers occur depends on who comes first: under load some need more histories.
+    while number < histories || (number < histories * MORE && EXPECTED.iter().any(|kind| !kinds.contains(kind))) {
         let history = History::new(number, &administrator);
         let recorded = history.record(&mut clients, &administrator);
         calls += recorded.len();
@@ -55,29 +57,15 @@ fn histories_are_linearizable(site: &Site, nodes: usize, histories: u32) -> Stri
             });
             panic!("history {number} has no order:\n{}", lines.join("\n"));
         }
+        number += 1;
     }
     site.check();
     drop(served);
-    // The histories went everywhere.
-    for kind in [
-        ("put", "201"),
-        ("put", "200"),
-        ("put", "no-free-seat"),
-        ("put", "registration-conflict"),
-        ("put", "registration-released"),
-        ("put", "key-suspended"),
-        ("get", "200"),
-        ("get", "unknown-registration"),
-        ("get", "registration-released"),
-        ("get", "key-suspended"),
-        ("delete", "204"),
-        ("release", "204"),
-        ("release", "unknown-registration"),
-    ] {
-        assert!(kinds.contains(&kind), "{kind:?}");
+    for kind in EXPECTED {
+        assert!(kinds.contains(kind), "{kind:?} is in none of {number} histories");
     }
     assert!(overlapping * 4 > calls, "clients meet: {overlapping} of {calls}");
-    format!("histories: {histories}, calls: {calls}, of these at the same time: {overlapping}, without an order: 0")
+    format!("histories: {number}, calls: {calls}, of these at the same time: {overlapping}, without an order: 0")
 }
 
 fn overlaps(call: &Call, others: &[Call]) -> bool {
@@ -276,23 +264,11 @@ impl Administrator {
         let record = match op {
             Op::Resize { seats } => {
                 let change = KeyChange { seats: Some(seats), ..KeyChange::default() };
-                super::store::updated(self.runtime.block_on(self.store.update_key(
-                    now,
-                    Scope::Vendor,
-                    By::vendor(),
-                    key,
-                    change,
-                )))
+                updated(self.runtime.block_on(self.store.update_key(now, Scope::Vendor, By::vendor(), key, change)))
             }
             Op::Suspend { suspended } => {
                 let state = if suspended { KeyState::Suspended } else { KeyState::Active };
-                super::store::state_set(self.runtime.block_on(self.store.set_key_state(
-                    now,
-                    Scope::Vendor,
-                    By::vendor(),
-                    key,
-                    state,
-                )))
+                state_set(self.runtime.block_on(self.store.set_key_state(now, Scope::Vendor, By::vendor(), key, state)))
             }
             _ => panic!("a client's"),
         };
@@ -300,6 +276,24 @@ impl Administrator {
     }
 }
 
+/// Kinds of calls that must be among the histories.
+const EXPECTED: &[(&str, &str)] = &[
+    ("put", "201"),
+    ("put", "200"),
+    ("put", "no-free-seat"),
+    ("put", "registration-conflict"),
+    ("put", "registration-released"),
+    ("put", "key-suspended"),
+    ("get", "200"),
+    ("get", "unknown-registration"),
+    ("get", "registration-released"),
+    ("get", "key-suspended"),
+    ("delete", "204"),
+    ("release", "204"),
+    ("release", "unknown-registration"),
+];
+/// The limit of histories, as a multiple of those that were asked for.
+const MORE: u32 = 20;
 const CLIENTS: usize = 5;
 /// Calls of one client in a history.
 const CALLS: usize = 8;

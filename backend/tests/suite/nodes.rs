@@ -14,7 +14,7 @@ use els_testkit::sweep::{Ending, within_a_minute};
 
 /// Promise: nodes-new-credential
 #[test]
-fn a_credential_that_was_answered_opens_every_node_from_that_moment() {
+fn a_credential_opens_at_every_node_from_the_moment_of_its_answer() {
     let (site, nodes) = two_nodes(Cluster::shared());
     let (_, key) = site.key(100);
     for number in 0..40 {
@@ -30,7 +30,7 @@ fn a_credential_that_was_answered_opens_every_node_from_that_moment() {
 
 /// Promise: nodes-five-seconds
 #[test]
-fn what_the_vendor_types_reaches_every_node_within_five_seconds_also_without_notifications() {
+fn a_command_reaches_every_node_within_five_seconds_also_without_notifications() {
     let cluster = Cluster::with(&[]);
     let (site, nodes) = two_nodes(&cluster);
     let (key_id, key) = site.key(100);
@@ -83,7 +83,7 @@ fn what_the_vendor_types_reaches_every_node_within_five_seconds_also_without_not
 
 /// Promise: nodes-cut-off
 #[test]
-fn nodes_that_are_cut_off_open_for_what_they_knew_and_say_that_they_cannot_know_the_rest() {
+fn nodes_without_database_open_from_memory_and_answer_503_for_the_rest() {
     let mut cluster = Cluster::with(&[]);
     let (site, nodes) = two_nodes(&cluster);
     let (_, key) = site.key(100);
@@ -153,7 +153,7 @@ fn a_new_node_beside_an_old_one_takes_over_without_a_failed_request() {
 }
 
 #[test]
-fn a_node_ends_at_once_and_in_order_although_its_clients_have_gone() {
+fn a_node_stops_at_once_and_in_order_after_its_clients_have_gone() {
     let site = Site::on_postgres(Cluster::shared().database());
     let (_, key) = site.key(10_000);
     let served = site.serve();
@@ -183,7 +183,7 @@ fn a_node_ends_at_once_and_in_order_although_its_clients_have_gone() {
 
 /// Promise: nodes-start-checks
 #[test]
-fn a_node_does_not_start_on_a_database_that_it_could_not_keep_its_word_on() {
+fn a_node_does_not_start_on_a_database_that_cannot_keep_its_promises() {
     let url = Cluster::shared().database();
     let database = name(&url).to_owned();
     let words = |site: &Site| Served::spawn(site.command(els_testkit::site::SERVE)).ready_or_log().err().unwrap();
@@ -194,7 +194,7 @@ fn a_node_does_not_start_on_a_database_that_it_could_not_keep_its_word_on() {
     sql(&format!("ALTER DATABASE {database} SET synchronous_commit = off"));
     assert!(words(&site).contains("synchronous_commit is off there"), "{}", words(&site));
     sql(&format!("ALTER DATABASE {database} RESET synchronous_commit"));
-    sql("UPDATE els_schema SET version = 99");
+    sql("UPDATE els_schema SET version = 99, oldest = 99");
     assert!(words(&site).contains("has schema 99") && words(&site).contains("use the newer els-backend"));
     sql("DROP TABLE els_schema");
     assert!(words(&site).contains("is another program's"), "{}", words(&site));

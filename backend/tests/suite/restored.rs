@@ -51,7 +51,7 @@ impl Since {
 
 /// Promise: restore
 #[test]
-fn a_restored_file_knows_what_the_backup_knew() {
+fn a_restored_file_has_what_the_backup_has() {
     let site = Site::new();
     let node = site.serve();
     let backup = site.folder().join("backup.db");
@@ -80,7 +80,7 @@ fn a_backup_of_a_postgresql_is_copied_back_into_a_new_database() {
 
 /// Promise: restore-running-node
 #[test]
-fn a_node_that_lives_on_while_its_postgresql_is_restored_forgets_what_it_knew() {
+fn a_node_that_runs_while_its_postgresql_is_restored_forgets_its_memory() {
     let cluster = Cluster::with(&[]);
     let site = Site::on_postgres(cluster.database());
     let database = name(&site.url()).to_owned();

@@ -38,7 +38,7 @@ fn gate(serving: &Served, machine: &Machine) -> (u16, String) {
 /// Promise: key-rotate
 /// Promise: commands-beside-serve
 #[test]
-fn what_is_typed_beside_a_running_serve_reaches_it_within_five_seconds() {
+fn a_command_beside_a_running_serve_takes_effect_within_five_seconds() {
     let site = Site::new();
     let serving = site.serve();
     let (id, key) = site.key(2);
@@ -76,7 +76,7 @@ fn what_is_typed_beside_a_running_serve_reaches_it_within_five_seconds() {
 /// Promise: no-secret-logged
 /// Promise: serve-sigterm
 #[test]
-fn sigterm_ends_it_in_order_and_the_log_tells_no_secret() {
+fn sigterm_stops_serve_in_order_and_the_log_has_no_secret() {
     let site = Site::new();
     let (_, key) = site.key(2);
     let serving = site.serve();
@@ -98,7 +98,7 @@ fn sigterm_ends_it_in_order_and_the_log_tells_no_secret() {
     for secret in [&key.expose()[4..], machine.token.expose(), &machine.id.to_string()] {
         assert!(!log.contains(secret), "{log}");
     }
-    assert!(log.contains("\"ended\""), "{log}");
+    assert!(log.contains("\"stopped\""), "{log}");
     // Nothing that SQLite needs beside the file is left: all of it is in there.
     let left: Vec<_> = std::fs::read_dir(site.data()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["els.db"]);
@@ -106,7 +106,7 @@ fn sigterm_ends_it_in_order_and_the_log_tells_no_secret() {
 
 /// Promise: backup-sqlite
 #[test]
-fn it_starts_from_a_backup_with_what_the_backup_knew() {
+fn serve_starts_from_a_backup_with_what_the_backup_has() {
     let site = Site::new();
     let (_, key) = site.key(2);
     let serving = site.serve();
@@ -141,7 +141,7 @@ fn a_database_that_cannot_be_used_is_named_and_nothing_is_served() {
 
 /// Promise: serve-start-errors
 #[test]
-fn an_address_that_cannot_be_had_is_named_with_the_remedy() {
+fn an_address_that_cannot_be_used_is_named_with_the_remedy() {
     let site = Site::new();
     let serving = site.serve();
     let words = site.line(&format!("serve --admin-listen 127.0.0.1:0 --listen {}", serving.listen)).exits(1).stderr;

@@ -196,7 +196,7 @@ const TABLES: &[Table] = &[
             column("last_seen_at", Kind::Number),
             column("ended_at", Kind::Number),
             column("successor", Kind::Id),
-            column("match_rule", Kind::Text),
+            column("likeness", Kind::Text),
         ],
     },
     Table {

@@ -256,17 +256,17 @@ fn event_values<'a>(events: &[(&'a By, &'a Entry)]) -> Values<'a> {
 
 // `= ANY ($1)` repeats what the join says, so that the rows are found by their index whatever the plan.
 const RELEASE: &str =
-    "UPDATE registrations r SET state = 'released', ended_at = x.at, successor = NULL, match_rule = NULL
+    "UPDATE registrations r SET state = 'released', ended_at = x.at, successor = NULL, likeness = NULL
     FROM unnest($1::uuid[], $2::int8[]) AS x (id, at) WHERE r.id = x.id AND r.id = ANY ($1)";
 const FOLLOW: &str = "UPDATE registrations r SET successor = x.successor
     FROM unnest($1::uuid[], $2::uuid[]) AS x (holder, successor)
     WHERE r.successor = x.holder AND r.successor = ANY ($1) AND r.state = 'superseded' AND r.successor IS NOT NULL";
 const SUPERSEDE: &str = "UPDATE registrations r
-    SET state = 'superseded', ended_at = x.at, successor = x.successor, match_rule = x.match_rule
+    SET state = 'superseded', ended_at = x.at, successor = x.successor, likeness = x.match_rule
     FROM unnest($1::uuid[], $2::int8[], $3::uuid[], $4::text[]) AS x (id, at, successor, match_rule)
     WHERE r.id = x.id AND r.id = ANY ($1)";
 const REACTIVATE: &str = "UPDATE registrations
-    SET state = 'active', ended_at = NULL, successor = NULL, match_rule = NULL WHERE id = ANY ($1::uuid[])";
+    SET state = 'active', ended_at = NULL, successor = NULL, likeness = NULL WHERE id = ANY ($1::uuid[])";
 const INSERT: &str = "INSERT INTO registrations
     (id, key, token_hash, state, machine, hardware, os, os_version, arch, label, registered_at)
     SELECT id, key, token_hash, 'active', machine, hardware, os, os_version, arch, label, registered_at

@@ -22,7 +22,7 @@ macro_rules! key_columns {
 macro_rules! registration_columns {
     () => {
         "r.id, r.key, r.token_hash, r.state, r.machine, r.hardware, r.os, r.os_version, r.arch, r.label,
-         r.registered_at, r.ended_at, r.successor, r.match_rule"
+         r.registered_at, r.ended_at, r.successor, r.likeness"
     };
 }
 pub(super) use {key_columns, registration_columns};

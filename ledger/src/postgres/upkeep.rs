@@ -13,7 +13,8 @@ use super::holders::{key_by_number, pauses};
 use super::row::{Columns, bigint, registration, registration_columns, uuid};
 use crate::by::By;
 use crate::rows::{
-    ERASE_SECONDS, GAP_SECONDS, REMEMBERED_SECONDS, SEARCH_SECONDS, UPKEEP_BATCH, unseen_since as unseen_since_rows,
+    ERASE_SECONDS, GAP_SECONDS, REMEMBERED_SECONDS, SEARCH_SECONDS, UPKEEP_BATCH, lease_seconds,
+    unseen_since as unseen_since_rows,
 };
 use crate::rules::{UNUSED_SECONDS, unused_until};
 use crate::steps::Unused;
@@ -21,7 +22,7 @@ use crate::{Policy, seats};
 
 /// Takes or renews a lease, by the server's clock; says whether `holder` has it.
 pub(super) async fn take_lease(db: &impl Statements, job: &str, holder: &str, seconds: u32) -> Result<bool, Failed> {
-    let values: Values<'_> = vec![Box::new(job), Box::new(holder), Box::new(i64::from(seconds))];
+    let values: Values<'_> = vec![Box::new(job), Box::new(holder), Box::new(lease_seconds(seconds))];
     Ok(db.run(TAKE_LEASE, values).await? == 1)
 }
 

@@ -28,14 +28,14 @@ fn one(connection: &Connection, by: &By, change: &Change) -> rusqlite::Result<()
         Change::Update(particulars) => update(connection, particulars),
         Change::Release { id, at } => connection
             .prepare_cached(
-                "UPDATE registrations SET state = 'released', ended_at = ?2, successor = NULL, match_rule = NULL
+                "UPDATE registrations SET state = 'released', ended_at = ?2, successor = NULL, likeness = NULL
                  WHERE id = ?1",
             )?
             .execute(params![id.as_bytes(), at.unix()])
             .map(drop),
         Change::Supersede { id, at, successor, rule } => connection
             .prepare_cached(
-                "UPDATE registrations SET state = 'superseded', ended_at = ?2, successor = ?3, match_rule = ?4
+                "UPDATE registrations SET state = 'superseded', ended_at = ?2, successor = ?3, likeness = ?4
                  WHERE id = ?1",
             )?
             .execute(params![id.as_bytes(), at.unix(), successor.as_bytes(), match_rule_text(*rule)])
@@ -46,7 +46,7 @@ fn one(connection: &Connection, by: &By, change: &Change) -> rusqlite::Result<()
             .map(drop),
         Change::Reactivate { id } => connection
             .prepare_cached(
-                "UPDATE registrations SET state = 'active', ended_at = NULL, successor = NULL, match_rule = NULL
+                "UPDATE registrations SET state = 'active', ended_at = NULL, successor = NULL, likeness = NULL
                  WHERE id = ?1",
             )?
             .execute([id.as_bytes()])

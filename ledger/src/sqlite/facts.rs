@@ -124,7 +124,7 @@ pub(super) fn registration_row(row: &Row<'_>) -> rusqlite::Result<RegistrationRo
 /// The columns that [`registration_row`] reads, of `registrations` by the name `r`.
 pub(super) const REGISTRATION: &str =
     "r.id, r.key, r.token_hash, r.state, r.machine, r.hardware, r.os, r.os_version, r.arch,
-    r.label, r.registered_at, r.ended_at, r.successor, r.match_rule";
+    r.label, r.registered_at, r.ended_at, r.successor, r.likeness";
 /// The columns that [`key`] reads, of `keys` by the name `k`.
 const KEY: &str =
     "k.number, k.id, k.product, k.contract, k.seats, k.used, k.self_release, k.state, k.starts, k.expires";

@@ -24,7 +24,7 @@ pub(super) fn take_lease(connection: &Connection, job: &str, holder: &str, secon
              ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
              WHERE holder = excluded.holder OR until < unixepoch()",
         )?
-        .execute(params![job, holder, seconds])
+        .execute(params![job, holder, rows::lease_seconds(seconds)])
         .map(|rows| rows == 1)
 }
 
