@@ -50,5 +50,7 @@ pub(super) fn store_failed(error: StoreError) -> ProblemResponse {
     }
 }
 
-const DISTRUSTED: &str = "Several machines have the same machine or hardware id as this one. So it needs a seat of its own.";
-const MOVED_TOO_OFTEN: &str = "Many machines with the same ids have registered within the hour, and no seat is free for this one.";
+const DISTRUSTED: &str =
+    "Several machines have the same machine or hardware id as this one. So it needs a seat of its own.";
+const MOVED_TOO_OFTEN: &str =
+    "Many machines with the same ids have registered within the hour, and no seat is free for this one.";

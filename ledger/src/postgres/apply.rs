@@ -291,20 +291,20 @@ const SET_KEY_STATE: &str = "UPDATE keys SET state = $2 WHERE number = $1";
 /// A secret that ends earlier still does.
 const END_SECRETS: &str = "UPDATE secrets SET until = least(until, $2) WHERE key = $1 AND (key > 0) IS TRUE";
 const ADD_SECRET: &str = "INSERT INTO secrets (hash, key) VALUES ($1, $2)";
-/// Each condition is that of one index.
+/// Each condition is that of one index. OFFSET 0 keeps the planner from reading all of an index into a table of hashes.
 const FORGET_DISTRUST: &str =
     "DELETE FROM distrusted d USING unnest($1::int8[], $2::text[], $3::uuid[]) AS x (key, kind, id)
     WHERE d.key = x.key AND d.kind = x.kind AND d.id = x.id AND NOT CASE x.kind
         WHEN 'machine' THEN
             EXISTS (SELECT 1 FROM registrations r WHERE r.key = x.key AND r.machine = x.id
-                    AND r.state = 'active' AND r.machine IS NOT NULL)
+                    AND r.state = 'active' AND r.machine IS NOT NULL OFFSET 0)
             OR EXISTS (SELECT 1 FROM registrations r WHERE r.key = x.key AND r.machine = x.id
-                       AND r.state = 'superseded' AND r.machine IS NOT NULL)
+                       AND r.state = 'superseded' AND r.machine IS NOT NULL OFFSET 0)
         ELSE
             EXISTS (SELECT 1 FROM registrations r WHERE r.key = x.key AND r.hardware = x.id
-                    AND r.state = 'active' AND r.hardware IS NOT NULL)
+                    AND r.state = 'active' AND r.hardware IS NOT NULL OFFSET 0)
             OR EXISTS (SELECT 1 FROM registrations r WHERE r.key = x.key AND r.hardware = x.id
-                       AND r.state = 'superseded' AND r.hardware IS NOT NULL) END";
+                       AND r.state = 'superseded' AND r.hardware IS NOT NULL OFFSET 0) END";
 const REFUSE: &str = "INSERT INTO refusals (key, reason, since, until) VALUES ($1, $2, $3, $4)
     ON CONFLICT (key, reason, since) DO UPDATE SET until = excluded.until";
 const END_REFUSAL: &str = "UPDATE refusals SET until = $2 WHERE key = $1 AND until IS NULL";

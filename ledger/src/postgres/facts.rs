@@ -281,8 +281,8 @@ macro_rules! sharing {
         concat!(
             "SELECT ",
             registration_columns!(),
-            ", EXISTS (SELECT 1 FROM distrusted d WHERE d.key = r.key AND d.kind = 'machine' AND d.id = r.machine),
-               EXISTS (SELECT 1 FROM distrusted d WHERE d.key = r.key AND d.kind = 'hardware' AND d.id = r.hardware)
+            ", EXISTS (SELECT 1 FROM distrusted d WHERE d.key = r.key AND d.kind = 'machine' AND d.id = r.machine OFFSET 0),
+               EXISTS (SELECT 1 FROM distrusted d WHERE d.key = r.key AND d.kind = 'hardware' AND d.id = r.hardware OFFSET 0)
              FROM registrations r WHERE r.key = $1 AND r.state = 'superseded' AND ",
             $condition
         )
@@ -320,7 +320,7 @@ macro_rules! candidates {
     ($query:literal, $($kinds:expr),*) => {
         concat!(
             "SELECT q.place, c.id, c.machine, c.hardware, c.label, c.registered_at,
-                EXISTS (SELECT 1 FROM distrusted d WHERE d.key = s.key AND d.kind = 'hardware' AND d.id = c.hardware),
+                EXISTS (SELECT 1 FROM distrusted d WHERE d.key = s.key AND d.kind = 'hardware' AND d.id = c.hardware OFFSET 0),
                 (SELECT count(*) FROM registrations o
                  WHERE o.state = 'superseded' AND o.successor = c.id AND o.successor IS NOT NULL),
                 t.id, t.ended_at, t.machine, t.hardware

@@ -181,7 +181,7 @@ fn in_every_small_case_the_same_machine_is_who_the_table_says() {
         }
     }
     assert_eq!(cases, 16 * (1 + 6 + 36 + 216 + 1296));
-    assert!(found.iter().all(|count| *count > 300), "each outcome is among them: {found:?}");
+    assert!(found.iter().all(|count| *count > 100), "each outcome is among them: {found:?}");
     println!("same machine: {cases} cases, {found:?} by no rule and by each of the four, failures 0");
 }
 
