@@ -3,6 +3,7 @@
 mod administration;
 mod feed;
 mod histories;
+mod life;
 mod match_rules;
 mod postgres;
 mod postgres_way;
@@ -54,6 +55,7 @@ macro_rules! store_tests {
             match_rules::an_id_is_distrusted_until_its_last_registration_ends,
             match_rules::the_older_one_takes_a_free_seat_when_the_newer_has_released_its_own,
             match_rules::a_key_that_refuses_decides_nothing,
+            life::the_whole_life_of_a_key_is_as_in_the_model,
             match_rules::machines_of_another_key_never_match,
             histories::whatever_happens_seats_and_credentials_agree,
             feed::a_look_up_tells_credential_and_key_of_one_moment,
