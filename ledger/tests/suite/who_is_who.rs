@@ -91,7 +91,7 @@ fn expected(hardware: Option<u8>, moved: bool, distrust: Distrust, others: &[Kin
         let other = &others[**place];
         compare(machine_id(1), machine_id(other.0)) == Ids::Equal && hardware_id(hardware) == hardware_id(other.1)
     };
-    fitting.iter().filter(equal).next_back().map(|place| (*place, *first))
+    fitting.iter().rfind(equal).map(|place| (*place, *first))
 }
 
 fn command(hardware: Option<u8>, moved: bool) -> RegisterCommand {
