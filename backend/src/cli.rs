@@ -193,11 +193,20 @@ pub enum SeatAction {
         #[command(flatten)]
         output: Output,
     },
-    /// Release the seat of a registration
+    /// Release the seat of a registration, or all that a key has given since a time
     Release {
         /// The registration's id
-        #[arg(value_parser = registration_id)]
-        registration: RegistrationId,
+        #[arg(value_parser = registration_id, required_unless_present = "key", conflicts_with = "key")]
+        registration: Option<RegistrationId>,
+        /// All registrations of this key since --registered-since: after a key was stolen and rotated
+        #[arg(long, value_name = "KEY-ID", value_parser = key_id, requires = "registered_since")]
+        key: Option<KeyId>,
+        /// Since this time; only lists them, unless --yes is given
+        #[arg(long, value_name = "DATE", requires = "key")]
+        registered_since: Option<String>,
+        /// Release them
+        #[arg(long, requires = "key")]
+        yes: bool,
     },
 }
 

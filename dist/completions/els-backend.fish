@@ -153,7 +153,7 @@ complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and not __
 complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and not __fish_seen_subcommand_from list release help" -l time-zone -d 'Time zone of a DATE without a time' -r -f
 complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and not __fish_seen_subcommand_from list release help" -s h -l help -d 'Print help'
 complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and not __fish_seen_subcommand_from list release help" -f -a "list" -d 'List the registrations of a key'
-complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and not __fish_seen_subcommand_from list release help" -f -a "release" -d 'Release the seat of a registration'
+complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and not __fish_seen_subcommand_from list release help" -f -a "release" -d 'Release the seat of a registration, or all that a key has given since a time'
 complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and not __fish_seen_subcommand_from list release help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and __fish_seen_subcommand_from list" -l database -d 'The database: sqlite:///PATH, or postgres://USER@HOST/NAME for several nodes' -r -f
 complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and __fish_seen_subcommand_from list" -l database-file -d 'Read the database\'s URL from FILE: a URL may contain a password, and other users can see arguments' -r -F
@@ -161,13 +161,16 @@ complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and __fish
 complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and __fish_seen_subcommand_from list" -l time-zone -d 'Time zone of a DATE without a time' -r -f
 complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and __fish_seen_subcommand_from list" -l json -d 'Print one JSON document'
 complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and __fish_seen_subcommand_from release" -l key -d 'All registrations of this key since --registered-since: after a key was stolen and rotated' -r -f
+complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and __fish_seen_subcommand_from release" -l registered-since -d 'Since this time; only lists them, unless --yes is given' -r -f
 complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and __fish_seen_subcommand_from release" -l database -d 'The database: sqlite:///PATH, or postgres://USER@HOST/NAME for several nodes' -r -f
 complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and __fish_seen_subcommand_from release" -l database-file -d 'Read the database\'s URL from FILE: a URL may contain a password, and other users can see arguments' -r -F
 complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and __fish_seen_subcommand_from release" -l products -d 'Read the products from FILE instead of the built-in ones' -r -F
 complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and __fish_seen_subcommand_from release" -l time-zone -d 'Time zone of a DATE without a time' -r -f
+complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and __fish_seen_subcommand_from release" -l yes -d 'Release them'
 complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and __fish_seen_subcommand_from release" -s h -l help -d 'Print help'
 complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the registrations of a key'
-complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and __fish_seen_subcommand_from help" -f -a "release" -d 'Release the seat of a registration'
+complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and __fish_seen_subcommand_from help" -f -a "release" -d 'Release the seat of a registration, or all that a key has given since a time'
 complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c els-backend -n "__fish_els_backend_using_subcommand find" -l database -d 'The database: sqlite:///PATH, or postgres://USER@HOST/NAME for several nodes' -r -f
 complete -c els-backend -n "__fish_els_backend_using_subcommand find" -l database-file -d 'Read the database\'s URL from FILE: a URL may contain a password, and other users can see arguments' -r -F
@@ -228,4 +231,4 @@ complete -c els-backend -n "__fish_els_backend_using_subcommand help; and __fish
 complete -c els-backend -n "__fish_els_backend_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "revoke" -d 'Refuse the machines of a key for ever'
 complete -c els-backend -n "__fish_els_backend_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "rotate" -d 'Replace a key by a new one for the same seats; registrations stay'
 complete -c els-backend -n "__fish_els_backend_using_subcommand help; and __fish_seen_subcommand_from seat" -f -a "list" -d 'List the registrations of a key'
-complete -c els-backend -n "__fish_els_backend_using_subcommand help; and __fish_seen_subcommand_from seat" -f -a "release" -d 'Release the seat of a registration'
+complete -c els-backend -n "__fish_els_backend_using_subcommand help; and __fish_seen_subcommand_from seat" -f -a "release" -d 'Release the seat of a registration, or all that a key has given since a time'

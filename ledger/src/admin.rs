@@ -10,7 +10,7 @@ use els_protocol::{Label, MachineId, RegistrationId, Timestamp};
 use serde::Serialize;
 
 use super::gate::{Cursor, KeyNumber};
-use crate::rules::{KeyState, RegistrationState};
+use crate::rules::{KeyState, Pause, RegistrationState, unused_until};
 
 /// The id of a key: what people call it by. It is no secret.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -165,9 +165,20 @@ pub struct Holder {
     /// When its credential was last used at the gate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_seen_at: Option<Timestamp>,
-    /// When its seat went elsewhere, or was freed.
+    /// When it was superseded or released.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
+    /// When it ends by itself if it is not used: only of a superseded registration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+impl Holder {
+    /// Notes when it ends by itself, if it is superseded. `pauses` are the times that do not count.
+    pub(crate) fn set_until(&mut self, now: Timestamp, pauses: &[Pause]) {
+        let since = self.ended_at.filter(|_| self.state == RegistrationState::Superseded);
+        self.until = since.map(|since| unused_until(now, since, pauses));
+    }
 }
 
 /// What [`super::Store::find`] found.

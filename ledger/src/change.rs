@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use els_protocol::wire::Os;
 use els_protocol::{Label, MachineId, RegistrationId, Sha256Hex, Timestamp};
 
-use crate::rows::IdKind;
+use crate::rows::{IdKind, RefusalReason};
 use crate::rules::{KeyState, MatchRule};
 use crate::{EventKind, KeyNumber, KeyRecord};
 
@@ -39,12 +39,15 @@ pub(super) enum Change {
     Release { id: RegistrationId, at: Timestamp },
     /// An active registration's seat goes to `successor`.
     Supersede { id: RegistrationId, at: Timestamp, successor: RegistrationId, rule: MatchRule },
-    /// A superseded registration is superseded by `successor` from now on.
-    Follow { id: RegistrationId, successor: RegistrationId },
+    /// All registrations that are superseded by `from` are superseded by `successor` from now on.
+    FollowAll { from: RegistrationId, successor: RegistrationId },
     /// A superseded registration is active again.
     Reactivate { id: RegistrationId },
     /// An id that no longer identifies one machine of this key.
     Distrust { key: KeyNumber, kind: IdKind, id: MachineId, since: Timestamp },
+    /// An id is no longer distrusted if no active or superseded registration of the key has it. Takes effect after all changes of
+    /// registrations.
+    ForgetDistrust { key: KeyNumber, kind: IdKind, id: MachineId },
     /// An early release.
     RememberEarly { id: RegistrationId, token_hash: Sha256Hex, client: String, at: Timestamp },
     /// A free seat is used. Carried out only while one is free, so that not even a fault in the rules oversells.
@@ -55,6 +58,10 @@ pub(super) enum Change {
     UpdateKey(KeyRecord),
     /// A key is suspended, resumed or revoked.
     SetKeyState { key: KeyNumber, state: KeyState },
+    /// A key denied its machines from `since` on: until `until`, or it does still.
+    Refuse { key: KeyNumber, reason: RefusalReason, since: Timestamp, until: Option<Timestamp> },
+    /// A key that is suspended serves its machines again.
+    EndRefusal { key: KeyNumber, until: Timestamp },
     /// Every secret of a key ends then, unless it ends earlier.
     EndSecrets { key: KeyNumber, until: Timestamp },
     /// A key has one more secret.

@@ -8,6 +8,7 @@ use els_protocol::{Sha256Hex, Timestamp};
 
 use crate::change::{Change, Decided, Entry};
 use crate::outcome::{Created, KeyUpdate, Rotation, StateChange};
+use crate::rows::RefusalReason;
 use crate::rules::KeyState;
 use crate::{EventKind, KeyChange, KeyId, KeyNumber, KeyRecord, NewKey};
 
@@ -60,6 +61,10 @@ pub(crate) fn update(
     let told = differences_told(before, &after);
     if !told.is_empty() {
         changes.push(Change::UpdateKey(after.clone()));
+        if before.expires != after.expires && before.expires < now {
+            let (reason, since) = (RefusalReason::Expired, before.expires);
+            changes.push(Change::Refuse { key: before.number, reason, since, until: Some(now) });
+        }
         let entry = Entry::of_key(now, EventKind::KeyUpdated, before.number);
         changes.push(Change::Event(entry.because(told.join(", "))));
     }
@@ -80,7 +85,15 @@ pub(crate) fn set_state(now: Timestamp, before: KeyRecord, state: KeyState) -> D
         KeyState::Revoked => EventKind::KeyRevoked,
     };
     let key = before.number;
-    let changes = vec![Change::SetKeyState { key, state }, Change::Event(Entry::of_key(now, kind, key))];
+    let mut changes = vec![Change::SetKeyState { key, state }, Change::Event(Entry::of_key(now, kind, key))];
+    match state {
+        KeyState::Active => changes.push(Change::EndRefusal { key, until: now }),
+        KeyState::Suspended => {
+            changes.push(Change::Refuse { key, reason: RefusalReason::Suspended, since: now, until: None });
+        }
+        // It is final: nothing of this key counts any more.
+        KeyState::Revoked => {}
+    }
     Decided { outcome: StateChange::Done(KeyRecord { state, ..before }), changes }
 }
 

@@ -2,10 +2,10 @@
 //!
 //! Owns the shapes alone: one flat type for each call that can end in several ways.
 
-use els_protocol::wire::{SeatHolder, Seats};
+use els_protocol::wire::Seats;
 use els_protocol::{RegistrationId, Timestamp};
 
-use crate::{KeyId, KeyRecord};
+use crate::{Holder, KeyId, KeyRecord};
 
 /// A registration that was carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct Registered {
     pub view: RegistrationView,
     /// What became of the seat.
     pub how: How,
+    /// The registration whose seat moved here; it is superseded now.
+    pub moved_from: Option<RegistrationId>,
 }
 
 /// What a registration did to seats.
@@ -42,6 +44,8 @@ pub struct RegistrationView {
     pub expires: Timestamp,
     /// When this registration took the seat.
     pub registered_at: Timestamp,
+    /// When it ends by itself if it is not used: only of a superseded registration.
+    pub until: Option<Timestamp>,
     /// The key's seats, this registration's among the used ones.
     pub seats: Seats,
 }
@@ -68,8 +72,8 @@ pub struct SeatPage {
     pub expires: Timestamp,
     /// The key's seats.
     pub seats: Seats,
-    /// The active registrations after the one asked for, in the order of their ids.
-    pub registrations: Vec<SeatHolder>,
+    /// The active and superseded registrations after the one asked for, in the order of their ids.
+    pub registrations: Vec<Holder>,
     /// The value of `after` for the next page; `None` on the last one.
     pub next: Option<RegistrationId>,
 }

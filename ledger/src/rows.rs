@@ -4,12 +4,14 @@
 
 use std::net::IpAddr;
 
-use els_protocol::wire::{Os, SeatHolder, Seats};
+use els_protocol::wire::{Os, Seats};
 use els_protocol::{Label, MachineId, RegistrationId, Sha256Hex, Timestamp};
 
 use crate::outcome::{RegistrationView, SeatPage};
-use crate::rules::{Candidate, KeyState, KeyTerms, MatchRule, RegistrationState, SUPERSEDED_SECONDS};
-use crate::{CredentialState, KeyId, KeyNumber, Policy};
+use crate::rules::{
+    Candidate, KeyState, KeyTerms, MatchRule, Pause, RegistrationState, SUPERSEDED_IDS, SUPERSEDED_SECONDS,
+};
+use crate::{CredentialState, Holder, KeyId, KeyNumber, Policy};
 
 /// A key, as far as seats depend on it.
 #[derive(Debug, Clone)]
@@ -36,7 +38,7 @@ impl KeyRow {
     }
 
     /// One page of the key's seats, out of `found`, which has one more than `limit` where there is another page.
-    pub(super) fn page(self, mut found: Vec<SeatHolder>, limit: u32) -> SeatPage {
+    pub(super) fn page(self, mut found: Vec<Holder>, limit: u32) -> SeatPage {
         let next = if found.len() > limit as usize {
             found.truncate(limit as usize);
             found.last().map(|last| last.registration)
@@ -57,6 +59,7 @@ impl KeyRow {
             product: self.product.clone(),
             expires: self.expires(),
             registered_at,
+            until: None,
             seats: self.seats,
         }
     }
@@ -81,20 +84,108 @@ pub(super) struct RegistrationRow {
 }
 
 impl RegistrationRow {
-    /// Superseded, and past its hour: its next use has to be decided.
-    pub(super) fn is_overdue(&self, now: Timestamp) -> bool {
-        self.state == RegistrationState::Superseded
-            && self.ended_at.is_some_and(|since| now >= since.plus_seconds(SUPERSEDED_SECONDS))
+    /// When it was superseded, if it is.
+    pub(super) fn superseded_at(&self) -> Option<Timestamp> {
+        self.ended_at.filter(|_| self.state == RegistrationState::Superseded)
     }
 }
 
 /// An active registration that could be the same machine, and what goes with its seat.
 #[derive(Debug, Clone)]
 pub(super) struct CandidateRow {
-    pub(super) candidate: Candidate,
+    pub(super) id: RegistrationId,
+    pub(super) machine: MachineId,
+    pub(super) hardware: Option<MachineId>,
+    pub(super) hardware_distrusted: bool,
+    pub(super) registered_at: Timestamp,
     pub(super) label: Option<Label>,
-    /// The registration that it has superseded.
-    pub(super) superseded: Option<RegistrationId>,
+    /// How many registrations it has superseded.
+    pub(super) superseded: usize,
+    /// Of these, the one that was superseded first.
+    pub(super) oldest: Option<OldestSuperseded>,
+}
+
+/// The registration of a seat that was superseded first.
+#[derive(Debug, Clone)]
+pub(super) struct OldestSuperseded {
+    pub(super) id: RegistrationId,
+    pub(super) since: Timestamp,
+    pub(super) machine: Option<MachineId>,
+    pub(super) hardware: Option<MachineId>,
+}
+
+impl CandidateRow {
+    /// As the rules compare it.
+    pub(super) fn candidate(&self, now: Timestamp) -> Candidate {
+        // Where the oldest is within its hour, all are.
+        let hour_ends = self.oldest.as_ref().map(|oldest| oldest.since.plus_seconds(SUPERSEDED_SECONDS));
+        Candidate {
+            id: self.id,
+            machine: self.machine,
+            hardware: self.hardware,
+            hardware_distrusted: self.hardware_distrusted,
+            registered_at: self.registered_at,
+            room_at: hour_ends.filter(|ends| self.superseded >= SUPERSEDED_IDS && now < *ends),
+        }
+    }
+}
+
+/// A superseded registration that shares an id with another one, and which of its ids the key distrusts already.
+#[derive(Debug, Clone)]
+pub(super) struct SupersededRow {
+    pub(super) row: RegistrationRow,
+    pub(super) machine_distrusted: bool,
+    pub(super) hardware_distrusted: bool,
+}
+
+/// Each of `found` once, the oldest first.
+pub(super) fn oldest_first(mut found: Vec<SupersededRow>) -> Vec<SupersededRow> {
+    found.sort_by_key(|one| (one.row.registered_at, one.row.id));
+    found.dedup_by_key(|one| one.row.id);
+    found
+}
+
+/// A time in which a key denied its machines.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refusal {
+    pub(super) reason: RefusalReason,
+    pub(super) since: Timestamp,
+    /// `None` while it lasts.
+    pub(super) until: Option<Timestamp>,
+}
+
+/// Why a key denied its machines for a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RefusalReason {
+    Suspended,
+    /// Its grace, which is the site's, comes on top of `since`.
+    Expired,
+}
+
+impl RefusalReason {
+    /// As it is stored.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            RefusalReason::Suspended => "suspended",
+            RefusalReason::Expired => "expired",
+        }
+    }
+
+    /// Reads what [`RefusalReason::as_str`] wrote.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        [RefusalReason::Suspended, RefusalReason::Expired].into_iter().find(|one| one.as_str() == text)
+    }
+}
+
+/// The times until now in which a superseded credential could not be used: the gate was down (`downs`), or the key denied its
+/// machines.
+pub(super) fn pauses(now: Timestamp, terms: &KeyTerms, downs: &[Pause], refusals: &[Refusal]) -> Vec<Pause> {
+    let expired = Refusal { reason: RefusalReason::Expired, since: terms.expires, until: None };
+    let refused = refusals.iter().chain([&expired]).map(|refusal| {
+        let grace = if refusal.reason == RefusalReason::Expired { terms.grace_seconds } else { 0 };
+        (refusal.since.plus_seconds(grace), refusal.until.unwrap_or(now))
+    });
+    downs.iter().copied().chain(refused).filter(|(since, until)| since < until).collect()
 }
 
 /// Which kind of id a key distrusts.

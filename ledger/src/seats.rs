@@ -6,17 +6,17 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use els_protocol::{RegistrationId, Sha256Hex, Timestamp};
+use els_protocol::{MachineId, RegistrationId, Sha256Hex, Timestamp};
 
 use crate::change::{Change, Decided, Entry, NewRegistration, Particulars};
 use crate::outcome::{How, Registered, RegistrationView, ReleaseOutcome};
-use crate::rows::{CandidateRow, IdKind, KeyRow, RegistrationRow, client_group, match_rule_text};
+use crate::rows::{CandidateRow, IdKind, KeyRow, RegistrationRow, SupersededRow, client_group, match_rule_text};
 use crate::rules::{
-    Candidate, Decision, Denied, Distrust, Judged, KnownId, RegisterCommand, RegisterFacts, RegistrationState,
-    ReleaseDecision, SupersededUse, distrusted_after, judge_register, judge_release, judge_superseded_use,
-    judge_unregister,
+    Candidate, Decision, Denied, Distrust, Judged, KnownId, Pause, RegisterCommand, RegisterFacts, RegistrationState,
+    ReleaseDecision, SUPERSEDED_IDS, UseFacts, Used, is_overdue, is_void, judge_register, judge_release,
+    judge_superseded_use, judge_unregister, matched_by, unused_until,
 };
-use crate::{EventKind, Policy};
+use crate::{EventKind, KeyNumber, Policy};
 
 /// What a database has read for a registration, besides the key.
 pub(super) struct RegisterRows {
@@ -30,6 +30,15 @@ pub(super) struct RegisterRows {
     pub(super) distrust: Distrust,
 }
 
+/// How one try to register ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// It was judged.
+    Judged(Judged<Registered>),
+    /// The id is superseded and its hour is over: the use has to be decided first.
+    DecideUseFirst,
+}
+
 /// Registers a machine.
 pub(super) fn register(
     policy: &Policy,
@@ -37,8 +46,8 @@ pub(super) fn register(
     key: &KeyRow,
     command: &RegisterCommand,
     rows: &RegisterRows,
-) -> Decided<Judged<Registered>> {
-    let candidates: Vec<Candidate> = rows.candidates.iter().map(|row| row.candidate).collect();
+) -> Decided<Attempt> {
+    let candidates: Vec<Candidate> = rows.candidates.iter().map(|row| row.candidate(now)).collect();
     let facts = RegisterFacts {
         terms: key.terms(policy),
         covered: (policy.covers)(&key.product, &command.os, &command.arch),
@@ -49,11 +58,19 @@ pub(super) fn register(
     };
     let decision = match judge_register(now, command, &facts) {
         Ok(decision) => decision,
-        Err(denied) => return Decided::unchanged(Err(denied)),
+        Err(denied) => return Decided::unchanged(Attempt::Judged(Err(denied))),
     };
     let mut changes = Vec::new();
     let mut view = key.view(command.id, now);
+    let mut moved_from = None;
     let how = match decision {
+        Decision::DecideUseFirst => return Decided::unchanged(Attempt::DecideUseFirst),
+        Decision::ConfirmSuperseded => {
+            if let Some(present) = &rows.present {
+                view = own(key, present, now, &[]);
+            }
+            How::Confirmed
+        }
         Decision::Confirm => {
             if let Some(present) = &rows.present {
                 view.registered_at = present.registered_at;
@@ -62,54 +79,53 @@ pub(super) fn register(
             How::Confirmed
         }
         Decision::Move { from, rule } => {
-            let row = rows.candidates.iter().find(|row| row.candidate.id == from);
-            let (label, superseded) = row.map_or((None, None), |row| (row.label.clone(), row.superseded));
+            let row = rows.candidates.iter().find(|row| row.id == from);
             let why = match_rule_text(rule);
-            if rule.is_certain() {
-                // The registration that the old id had superseded follows the seat.
-                changes.extend(superseded.map(|id| Change::Follow { id, successor: command.id }));
-                changes.push(Change::Release { id: from, at: now });
-                let entry = Entry::of(now, EventKind::Released, key.number, from);
-                changes.push(Change::Event(entry.with(Some(command.id)).because(why)));
-            } else {
-                // A seat has at most one superseded id: the one before ends.
-                if let Some(before) = superseded {
-                    changes.push(Change::Release { id: before, at: now });
-                    let entry = Entry::of(now, EventKind::Released, key.number, before).with(Some(from));
-                    changes.push(Change::Event(entry.because("another id of the seat is superseded")));
-                }
-                changes.push(Change::Supersede { id: from, at: now, successor: command.id, rule });
-                let entry = Entry::of(now, EventKind::Superseded, key.number, from);
-                changes.push(Change::Event(entry.with(Some(command.id)).because(why)));
+            if let Some(oldest) = row.filter(|row| row.superseded >= SUPERSEDED_IDS).and_then(|row| row.oldest.as_ref())
+            {
+                changes.push(Change::Release { id: oldest.id, at: now });
+                let entry = Entry::of(now, EventKind::Released, key.number, oldest.id).with(Some(from));
+                changes.push(Change::Event(entry.because("the seat has too many superseded ids")));
+                forget_distrust(key.number, oldest.machine, oldest.hardware, &mut changes);
             }
+            if row.is_some_and(|row| row.superseded != 0) {
+                changes.push(Change::FollowAll { from, successor: command.id });
+            }
+            changes.push(Change::Supersede { id: from, at: now, successor: command.id, rule });
+            let entry = Entry::of(now, EventKind::Superseded, key.number, from);
+            changes.push(Change::Event(entry.with(Some(command.id)).because(why)));
             // The label stays with the machine.
             let mut new = new_registration(now, key, command);
-            new.label = new.label.or(label);
+            new.label = new.label.or_else(|| row.and_then(|row| row.label.clone()));
             changes.push(Change::Insert(new));
-            let entry = entry(now, EventKind::SeatMoved, key, command);
+            let entry = Entry::of(now, EventKind::SeatMoved, key.number, command.id);
+            let entry = entry.ids(Some(command.machine), command.hardware);
             changes.push(Change::Event(entry.with(Some(from)).because(why)));
+            moved_from = Some(from);
             How::Moved
         }
         Decision::Take => {
             view.seats.used += 1;
             changes.push(Change::UseSeat(key.number));
             changes.push(Change::Insert(new_registration(now, key, command)));
-            changes.push(Change::Event(entry(now, EventKind::SeatTaken, key, command)));
+            let entry = Entry::of(now, EventKind::SeatTaken, key.number, command.id);
+            changes.push(Change::Event(entry.ids(Some(command.machine), command.hardware)));
             How::Created
         }
     };
-    Decided { outcome: Ok(Registered { view, how }), changes }
+    Decided { outcome: Attempt::Judged(Ok(Registered { view, how, moved_from })), changes }
 }
 
 /// What a machine's own credential stands for, and whether that has to be decided first, since it was superseded and its
 /// hour is over. `found` is the registration with this id and its key; `released_early` says, where there is none, whether
-/// there was an early release of id and token.
+/// there was an early release of id and token. `pauses` are the times that do not count for a superseded one.
 pub(super) fn own_view(
     policy: &Policy,
     now: Timestamp,
     token_hash: Sha256Hex,
     found: Option<(&RegistrationRow, &KeyRow)>,
     released_early: bool,
+    pauses: &[Pause],
 ) -> (Judged<RegistrationView>, bool) {
     let denied = |denied: Denied| (Err(denied), false);
     let Some((held, key)) = found else {
@@ -124,7 +140,7 @@ pub(super) fn own_view(
     if let Some(why) = key.terms(policy).denies_credential(now) {
         return denied(why);
     }
-    (Ok(key.view(held.id, held.registered_at)), held.is_overdue(now))
+    (Ok(own(key, held, now, pauses)), held.superseded_at().is_some_and(|since| is_overdue(now, since)))
 }
 
 /// The machine itself releases its seat.
@@ -173,58 +189,97 @@ pub(super) fn release_unseen(now: Timestamp, row: &RegistrationRow, days: i64) -
     ended(now, Some(row), ReleaseDecision::FreeSeat, why).changes
 }
 
-/// The use of a superseded credential. `newer` is the registration that has its seat, if it is still active.
+/// Releases a superseded registration that was not used for so long that it ends by itself.
+pub(super) fn release_unused(now: Timestamp, row: &RegistrationRow) -> Vec<Change> {
+    ended(now, Some(row), ReleaseDecision::EndSuperseded, "superseded, and not used for 35 days").changes
+}
+
+/// The use of a superseded credential. `holder` is the registration that has its seat; `sharing` are the superseded registrations
+/// of the key that share an id with it, itself among them, the oldest first.
 pub(super) fn superseded_used(
     policy: &Policy,
     now: Timestamp,
     key: &KeyRow,
     old: &RegistrationRow,
-    newer: Option<&RegistrationRow>,
+    holder: Option<&RegistrationRow>,
+    sharing: &[SupersededRow],
 ) -> Vec<Change> {
     let mut changes = Vec::new();
-    let (RegistrationState::Superseded, Some(since)) = (old.state, old.ended_at) else { return changes };
-    let newer = newer.filter(|newer| newer.state == RegistrationState::Active);
-    let decision = judge_superseded_use(now, since, &key.terms(policy), key.seats, newer.is_some());
-    if decision == SupersededUse::Nothing {
-        return changes;
+    let (Some(since), Some(rule)) = (old.superseded_at(), old.rule) else { return changes };
+    let holder = holder.filter(|holder| holder.state == RegistrationState::Active);
+    let (by_machine, by_hardware) = matched_by(rule);
+    let (machine, hardware) = (old.machine.filter(|_| by_machine), old.hardware.filter(|_| by_hardware));
+    let is_distrusted = |id: Option<_>, shared: Option<_>, before| before || (id.is_some() && id == shared);
+    let void: Vec<&RegistrationRow> = sharing
+        .iter()
+        .filter(|one| {
+            let of_machine = is_distrusted(one.row.machine, machine, one.machine_distrusted);
+            let of_hardware = is_distrusted(one.row.hardware, hardware, one.hardware_distrusted);
+            one.row.rule.is_some_and(|rule| is_void(rule, of_machine, of_hardware))
+        })
+        .map(|one| &one.row)
+        .collect();
+    let facts = UseFacts {
+        terms: key.terms(policy),
+        seats: key.seats,
+        since,
+        registered_at: old.registered_at,
+        holder: holder.map(|holder| holder.registered_at),
+        sharing: void.len(),
+        before: void.iter().take_while(|one| one.id != old.id).count(),
+    };
+    let Some(decision) = judge_superseded_use(now, &facts) else { return changes };
+
+    for (kind, id) in [(IdKind::Machine, machine), (IdKind::Hardware, hardware)] {
+        changes.extend(id.map(|id| Change::Distrust { key: key.number, kind, id, since: now }));
     }
-    distrust_what_matched(now, old, newer, &mut changes);
-    let other = newer.map(|newer| newer.id);
-    match decision {
-        SupersededUse::Nothing => {}
-        SupersededUse::Split => {
-            changes.push(Change::UseSeat(key.number));
-            return_seat_to(now, old, other, &mut changes);
-            if let Some(newer) = newer {
-                let entry = Entry::of(now, EventKind::SeatSplit, key.number, newer.id).with(Some(old.id));
-                changes.push(Change::Event(entry));
-            }
+    let entry = Entry::of(now, EventKind::Distrusted, key.number, old.id).with(holder.map(|holder| holder.id));
+    changes.push(Change::Event(entry.ids(machine, hardware).because("two machines share them")));
+    for one in void.iter().take(decision.seats) {
+        changes.push(Change::UseSeat(key.number));
+        let why = match one.id == old.id {
+            true => "its credential was used after its hour",
+            false => "it was superseded by the same ids",
+        };
+        return_seat_to(now, one, one.successor, why, &mut changes);
+    }
+    match (decision.used, holder) {
+        (Used::OwnSeat, Some(holder)) => {
+            let entry = Entry::of(now, EventKind::SeatSplit, key.number, holder.id).with(Some(old.id));
+            changes.push(Change::Event(entry));
         }
-        SupersededUse::ReleaseNewer => {
+        (Used::HoldersSeat, Some(holder)) => {
             // The seat goes from one to the other and is never free: seats may have been lowered meanwhile.
-            if let Some(newer) = newer {
-                end(now, newer, "the older machine is alive, and no seat was free", &mut changes);
-            }
-            return_seat_to(now, old, other, &mut changes);
+            end(now, holder, "the machine that registered first is alive, and no seat was free", &mut changes);
+            return_seat_to(now, old, Some(holder.id), "its credential was used within a day", &mut changes);
+            changes.push(Change::FollowAll { from: holder.id, successor: old.id });
         }
-        SupersededUse::TakeFreeSeat => {
-            changes.push(Change::UseSeat(key.number));
-            return_seat_to(now, old, other, &mut changes);
+        (Used::OwnSeat, None) => {}
+        (Used::HoldersSeat | Used::Released, _) => {
+            end(now, old, "used after its hour, and no seat was free", &mut changes);
         }
-        SupersededUse::ReleaseOlder => end(now, old, "used after its hour, and no seat was free", &mut changes),
     }
     changes
 }
 
 fn known_id(key: &KeyRow, rows: &RegisterRows) -> KnownId {
     match &rows.present {
-        Some(RegistrationRow {
-            state: RegistrationState::Active, machine: Some(machine), key: of, token_hash, ..
-        }) => KnownId::Active { same_key: *of == key.number, token_hash: *token_hash, machine: *machine },
-        Some(_) => KnownId::Ended,
+        Some(row @ RegistrationRow { state: RegistrationState::Active | RegistrationState::Superseded, .. }) => {
+            // Only the ids of released registrations are erased.
+            let Some(machine) = row.machine else { return KnownId::Released };
+            let (same_key, token_hash) = (row.key == key.number, row.token_hash);
+            KnownId::Held { superseded: row.superseded_at(), same_key, token_hash, machine }
+        }
+        Some(_) => KnownId::Released,
         None if rows.released_early => KnownId::ReleasedEarly,
         None => KnownId::New,
     }
+}
+
+/// A registration that was not released, as its machine sees it.
+fn own(key: &KeyRow, held: &RegistrationRow, now: Timestamp, pauses: &[Pause]) -> RegistrationView {
+    let until = held.superseded_at().map(|since| unused_until(now, since, pauses));
+    RegistrationView { until, ..key.view(held.id, held.registered_at) }
 }
 
 /// Brings an active registration up to date. A label that is not sent stays; ids and system become what was sent.
@@ -246,6 +301,9 @@ fn confirm(now: Timestamp, command: &RegisterCommand, present: &RegistrationRow,
         let why = if command.moved { "said to be moved" } else { "confirmed with another hardware id" };
         let entry = Entry::of(now, EventKind::MachineChanged, present.key, command.id);
         changes.push(Change::Event(entry.ids(Some(command.machine), command.hardware).because(why)));
+        let machine = present.machine.filter(|id| *id != command.machine);
+        let hardware = present.hardware.filter(|id| Some(*id) != command.hardware);
+        forget_distrust(present.key, machine, hardware, changes);
     }
 }
 
@@ -263,30 +321,16 @@ fn new_registration(now: Timestamp, key: &KeyRow, command: &RegisterCommand) -> 
     }
 }
 
-fn entry(now: Timestamp, kind: EventKind, key: &KeyRow, command: &RegisterCommand) -> Entry {
-    Entry::of(now, kind, key.number, command.id).ids(Some(command.machine), command.hardware)
-}
-
-fn return_seat_to(now: Timestamp, old: &RegistrationRow, newer: Option<RegistrationId>, changes: &mut Vec<Change>) {
-    changes.push(Change::Reactivate { id: old.id });
-    let entry = Entry::of(now, EventKind::SeatReturned, old.key, old.id).with(newer);
-    changes.push(Change::Event(entry.because("its credential was used after its hour")));
-}
-
-fn distrust_what_matched(
+fn return_seat_to(
     now: Timestamp,
     old: &RegistrationRow,
-    newer: Option<&RegistrationRow>,
+    holder: Option<RegistrationId>,
+    why: &'static str,
     changes: &mut Vec<Change>,
 ) {
-    let Some(rule) = old.rule else { return };
-    let (machine, hardware) = distrusted_after(rule);
-    let (machine, hardware) = (old.machine.filter(|_| machine), old.hardware.filter(|_| hardware));
-    for (kind, id) in [(IdKind::Machine, machine), (IdKind::Hardware, hardware)] {
-        changes.extend(id.map(|id| Change::Distrust { key: old.key, kind, id, since: now }));
-    }
-    let entry = Entry::of(now, EventKind::Distrusted, old.key, old.id).with(newer.map(|newer| newer.id));
-    changes.push(Change::Event(entry.ids(machine, hardware).because("two machines share them")));
+    changes.push(Change::Reactivate { id: old.id });
+    let entry = Entry::of(now, EventKind::SeatReturned, old.key, old.id).with(holder);
+    changes.push(Change::Event(entry.because(why)));
 }
 
 fn ended(
@@ -310,4 +354,12 @@ fn end(now: Timestamp, held: &RegistrationRow, why: impl Into<Cow<'static, str>>
     changes.push(Change::Release { id: held.id, at: now });
     let entry = Entry::of(now, EventKind::Released, held.key, held.id).with(held.successor);
     changes.push(Change::Event(entry.because(why)));
+    forget_distrust(held.key, held.machine, held.hardware, changes);
+}
+
+/// An id is distrusted until no active or superseded registration of its key has it.
+fn forget_distrust(key: KeyNumber, machine: Option<MachineId>, hardware: Option<MachineId>, changes: &mut Vec<Change>) {
+    for (kind, id) in [(IdKind::Machine, machine), (IdKind::Hardware, hardware)] {
+        changes.extend(id.map(|id| Change::ForgetDistrust { key, kind, id }));
+    }
 }

@@ -201,6 +201,10 @@ pub trait Upkeep: Send + Sync {
     /// the gate is up. Does nothing within an hour of the last search.
     async fn release_unseen(&self, now: Timestamp, by: By) -> Result<u64, StoreError>;
 
+    /// Releases superseded registrations that were not used for 35 days; says how many. Time in which the gate was down or the key
+    /// denied its machines does not count.
+    async fn release_superseded(&self, now: Timestamp, by: By) -> Result<u64, StoreError>;
+
     /// Erases machine and hardware ids of registrations that were released 90 days ago; says of how many.
     async fn erase_ids(&self, now: Timestamp) -> Result<u64, StoreError>;
 

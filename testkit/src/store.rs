@@ -150,7 +150,12 @@ pub fn state_set(outcome: Result<StateChange, StoreError>) -> KeyRecord {
 
 /// What a full key says.
 pub fn full(total: u64, used: u64) -> Denied {
-    Denied::KeyFull { seats: Seats { total, used } }
+    Denied::KeyFull { seats: Seats { total, used }, distrusted: false }
+}
+
+/// What a full key says to a machine with an id that it distrusts.
+pub fn full_and_distrusted(total: u64, used: u64) -> Denied {
+    Denied::KeyFull { seats: Seats { total, used }, distrusted: true }
 }
 
 /// A machine, by a request of the wire.

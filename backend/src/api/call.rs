@@ -68,7 +68,7 @@ impl Call {
                 return ProblemResponse::rate_limited(exhausted.retry_after)
                     .detail("Too many requests with unknown keys or credentials come from this address.");
             }
-            denied(why)
+            denied((app.clock)(), why)
         })
     }
 

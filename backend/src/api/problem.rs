@@ -6,16 +6,21 @@ use std::time::Duration;
 
 use els_ledger::StoreError;
 use els_ledger::rules::Denied;
-use els_protocol::Code;
+use els_protocol::{Code, Timestamp};
 use els_server::problem::{ProblemResponse, Scheme};
 
-pub(super) fn denied(denied: Denied) -> ProblemResponse {
+pub(super) fn denied(now: Timestamp, denied: Denied) -> ProblemResponse {
     let code = match denied {
         Denied::WrongToken => {
             return ProblemResponse::unauthenticated(Scheme::Basic, "The token does not belong to this registration.");
         }
-        Denied::KeyFull { seats } => {
-            return ProblemResponse::new(Code::NoFreeSeat).with(|problem| problem.seats = Some(seats));
+        Denied::KeyFull { seats, distrusted } => {
+            let full = ProblemResponse::new(Code::NoFreeSeat).with(|problem| problem.seats = Some(seats));
+            return if distrusted { full.detail(DISTRUSTED) } else { full };
+        }
+        Denied::MovedTooOften { until } => {
+            let seconds = u64::try_from(until.unix().saturating_sub(now.unix())).unwrap_or(0);
+            return ProblemResponse::rate_limited(Duration::from_secs(seconds)).detail(MOVED_TOO_OFTEN);
         }
         Denied::UnknownKey => Code::UnknownKey,
         Denied::KeyNotYetValid => Code::KeyNotYetValid,
@@ -44,3 +49,8 @@ pub(super) fn store_failed(error: StoreError) -> ProblemResponse {
         }
     }
 }
+
+const DISTRUSTED: &str =
+    "Several machines have the same machine or hardware id as this one. So it needs a seat of its own.";
+const MOVED_TOO_OFTEN: &str =
+    "Many machines with the same ids have registered within the hour, and no seat is free for this one.";

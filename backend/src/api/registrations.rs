@@ -19,8 +19,9 @@ use super::extract::{OwnRegistration, Peer, RegistrationPath, RequestId};
 /// Take a seat, confirm it, or move it here.
 ///
 /// The machine makes the id and the token. A request whose response was lost is sent again unchanged. A *new* id gets the
-/// seat that the same machine holds under another id, or a free seat. *Active*: current values. *Superseded* or *released*:
-/// 410. After 409 `registration-conflict` or 410 the machine tries once with a new id and token.
+/// seat that the same machine holds under another id, or a free seat; `moved_from` names the other id, which is superseded
+/// then. *Active*: current values. *Superseded*: current values within its hour; later it is decided whether it gets a seat
+/// again or is released. *Released*: 410. After 409 `registration-conflict` or 410 the machine tries once with a new id and token.
 #[utoipa::path(
     put,
     path = wire::REGISTRATION_PATH,
@@ -59,7 +60,7 @@ pub(super) async fn register(
         How::Created => StatusCode::CREATED,
         How::Confirmed | How::Moved => StatusCode::OK,
     };
-    Ok(json(status, &registration(&app, registered.view)?))
+    Ok(json(status, &registration(&app, registered.view, registered.moved_from)?))
 }
 
 /// Read the registration with the machine's own credential.
@@ -88,7 +89,7 @@ pub(super) async fn read_registration(
 ) -> Result<Response, ProblemResponse> {
     let (store, now) = (app.store.clone(), (app.clock)());
     let view = call.run(async move { store.registration(now, by, presented.id, presented.token_hash).await }).await?;
-    Ok(json(StatusCode::OK, &registration(&app, view)?))
+    Ok(json(StatusCode::OK, &registration(&app, view, None)?))
 }
 
 /// Release the seat. Repeating it gives the same response.
@@ -148,13 +149,20 @@ fn command(id: RegistrationId, request: wire::RegisterRequest) -> Result<Registe
     })
 }
 
-fn registration(app: &App, view: RegistrationView) -> Result<wire::Registration, ProblemResponse> {
+fn registration(
+    app: &App,
+    view: RegistrationView,
+    moved_from: Option<RegistrationId>,
+) -> Result<wire::Registration, ProblemResponse> {
     let product = app.product(&view.product)?;
     Ok(wire::Registration {
         registration: view.registration,
-        state: wire::RegistrationState::Active,
-        until: None,
-        moved_from: None,
+        state: match view.until {
+            Some(_) => wire::RegistrationState::Superseded,
+            None => wire::RegistrationState::Active,
+        },
+        until: view.until,
+        moved_from,
         key_id: view.key_id.to_string(),
         contract: view.contract,
         repo: wire::Repo { file: product.repo_file.clone(), url: app.repo_url.clone() },

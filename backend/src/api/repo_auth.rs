@@ -62,7 +62,7 @@ pub(super) fn refusal(app: &App, verdict: Verdict) -> Option<ProblemResponse> {
         Verdict::Unauthenticated(why) => {
             (&answers.unauthenticated, Some(ProblemResponse::unauthenticated(Scheme::Basic, why)))
         }
-        Verdict::Denied(why) => (&answers.forbidden, Some(denied(why))),
+        Verdict::Denied(why) => (&answers.forbidden, Some(denied((app.clock)(), why))),
         Verdict::NotCovered => (&answers.forbidden, Some(ProblemResponse::new(Code::PathNotCovered))),
         Verdict::NotAccepted => {
             let detail = "The gate does not accept this request target.";

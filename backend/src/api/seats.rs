@@ -5,7 +5,8 @@ use std::sync::Arc;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::Response;
-use els_ledger::{Actor, Scope};
+use els_ledger::rules::RegistrationState;
+use els_ledger::{Actor, Holder, Scope};
 use els_protocol::{Problem, RegistrationId, wire};
 use els_server::body::{json, no_content};
 use els_server::problem::ProblemResponse;
@@ -28,7 +29,7 @@ pub(super) struct PageQuery {
     limit: Option<String>,
 }
 
-/// List the machines that hold the key's seats, one page at a time, in the order of their ids.
+/// List the registrations of the key that are active or superseded, one page at a time, in the order of their ids.
 #[utoipa::path(
     get,
     path = wire::SEATS_PATH,
@@ -63,7 +64,7 @@ pub(super) async fn list_seats(
         product: wire::Product { id: product.id.clone(), name: product.name.clone() },
         expires: page.expires,
         seats: page.seats,
-        registrations: page.registrations,
+        registrations: page.registrations.into_iter().filter_map(holder).collect(),
         next: page.next,
     };
     Ok(json(StatusCode::OK, &list))
@@ -100,6 +101,26 @@ pub(super) async fn release_seat(
     let (store, now, by) = (app.store.clone(), (app.clock)(), request_id.by(Actor::KeyHolder));
     call.run(async move { store.release_seat(now, Scope::Key(key_hash), by, id).await }).await?;
     Ok(no_content())
+}
+
+/// A registration as the holder of the key sees it; `None` for a released one, which holds nothing.
+fn holder(one: Holder) -> Option<wire::SeatHolder> {
+    let state = match one.state {
+        RegistrationState::Active => wire::RegistrationState::Active,
+        RegistrationState::Superseded => wire::RegistrationState::Superseded,
+        RegistrationState::Released => return None,
+    };
+    Some(wire::SeatHolder {
+        registration: one.registration,
+        state,
+        until: one.until,
+        label: one.label,
+        os: one.os,
+        arch: one.arch,
+        registered_at: one.registered_at,
+        last_seen_at: one.last_seen_at,
+        networks: None,
+    })
 }
 
 impl PageQuery {

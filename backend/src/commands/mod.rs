@@ -83,8 +83,20 @@ fn run(cli: Cli) -> Outcome {
         Action::Seat(SeatAction::List { key, output }) => {
             with_store(&url, Opening::Existing, now, |context| seat::list(context, key, output.json))
         }
-        Action::Seat(SeatAction::Release { registration }) => {
+        Action::Seat(SeatAction::Release { registration: Some(registration), .. }) => {
             with_store(&url, Opening::Existing, now, |context| seat::release(context, registration))
+        }
+        Action::Seat(SeatAction::Release {
+            registration: None,
+            key: Some(key),
+            registered_since: Some(since),
+            yes,
+        }) => {
+            let since = date(&since, Edge::Beginning)?;
+            with_store(&url, Opening::Existing, now, |context| seat::release_since(context, key, since, yes))
+        }
+        Action::Seat(SeatAction::Release { .. }) => {
+            Err(CommandError::Usage("a registration is required, or --key and --registered-since".into()))
         }
         Action::Find { text, output } => {
             with_store(&url, Opening::Existing, now, |context| find::find(context, text, output.json))

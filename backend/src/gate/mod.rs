@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use els_ledger::rules::{Denied, SUPERSEDED_SECONDS};
+use els_ledger::rules::{Denied, is_overdue};
 use els_ledger::{Actor, By, CredentialState, GateKey, Lookup, Origin, Store, StoreError};
 use els_protocol::{Sha256Hex, Timestamp};
 use els_server::limits::FailureLimits;
@@ -223,14 +223,13 @@ impl Gate {
         if let Some(denied) = key.terms.denies_credential(now) {
             return Evaluated::Verdict(Verdict::Denied(denied));
         }
-        if let CredentialState::Superseded(since) = state
-            && now >= since.plus_seconds(SUPERSEDED_SECONDS)
-        {
-            return Evaluated::Superseded;
+        if !key.product.as_ref().is_some_and(|product| product.opens(*path)) {
+            return Evaluated::Verdict(Verdict::NotCovered);
         }
-        match key.product.as_ref().is_some_and(|product| product.opens(*path)) {
-            true => Evaluated::Verdict(Verdict::Open),
-            false => Evaluated::Verdict(Verdict::NotCovered),
+        // Only a request that would be let through is a use.
+        match state {
+            CredentialState::Superseded(since) if is_overdue(now, since) => Evaluated::Superseded,
+            _ => Evaluated::Verdict(Verdict::Open),
         }
     }
 

@@ -25,6 +25,17 @@ pub(super) const ALL: &[Job] = &[
         },
     },
     Job {
+        name: "release-superseded",
+        every: HOUR,
+        runs_on: RunsOn::OneNode,
+        run: |upkeep| {
+            Box::pin(async move {
+                let by = By::new(Actor::Backend, Origin::Upkeep);
+                upkeep.store.release_superseded((upkeep.clock)(), by).await
+            })
+        },
+    },
+    Job {
         name: "erase-ids",
         every: MINUTE,
         runs_on: RunsOn::OneNode,
@@ -56,3 +67,4 @@ pub(super) const ALL: &[Job] = &[
 ];
 
 const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);

@@ -279,6 +279,30 @@ async fn what_a_key_distrusts_is_shown_and_can_be_forgotten() {
     assert!(!site.line(&format!("key show {id}")).succeeds().stdout.contains(&machine));
 }
 
+/// Promise: listings
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_stolen_key_registered_is_released_together() {
+    let site = Site::new();
+    let (id, key) = key(&site, "--seats 9");
+    let store = store(&site);
+    let hash = LicenseKey::parse(&key).unwrap().hash();
+    for number in 1..=4 {
+        let asks = els_ledger::rules::RegisterCommand { key_hash: hash, ..asks(number, number.max(3), number) };
+        how(&store, i64::from(number) * 100, asks).await.unwrap();
+    }
+    let since = els_testkit::store::at(200);
+    let line = format!("seat release --key {id} --registered-since {since}");
+    let preview = site.line(&line).succeeds().stdout;
+    assert!(preview.contains("3 registrations. Nothing is released") && preview.contains(&registration(4).to_string()));
+    assert!(!preview.contains(&registration(1).to_string()), "{preview}");
+    assert_eq!(json(&site, &format!("seat list {id}"))["registrations"].as_array().unwrap().len(), 4);
+    assert!(site.line(&format!("{line} --yes")).succeeds().stdout.contains("3 registrations are released."));
+    assert_eq!(json(&site, &format!("seat list {id}"))["registrations"].as_array().unwrap().len(), 1);
+    assert!(site.line(&format!("{line} --yes")).succeeds().stdout.contains("no registration since"));
+    site.line(&format!("seat release --key {id}")).fails_with(2, "--registered-since");
+    site.line(&format!("seat release --key k-0 --registered-since {since}")).fails_with(3, "k-0");
+}
+
 /// Promise: products-file
 #[test]
 fn another_product_file_can_be_used() {

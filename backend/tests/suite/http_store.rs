@@ -271,6 +271,10 @@ impl Upkeep for Watched {
         self.reached()?.release_unseen(now, by).await
     }
 
+    async fn release_superseded(&self, now: Timestamp, by: By) -> Result<u64, StoreError> {
+        self.reached()?.release_superseded(now, by).await
+    }
+
     async fn erase_ids(&self, now: Timestamp) -> Result<u64, StoreError> {
         self.reached()?.erase_ids(now).await
     }

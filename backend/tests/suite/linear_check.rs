@@ -95,20 +95,21 @@ mod tests {
     }
 
     #[test]
-    fn one_machine_has_one_seat_and_the_old_id_ends() {
+    fn one_machine_has_one_seat_and_the_old_id_has_its_hour() {
         let first = call(put(1, 7), Seen::Registration(201, (2, 1)), 0, 1);
-        let moved = call(put(2, 7), Seen::Registration(200, (2, 1)), 2, 3);
-        let old = |seen| call(Op::Get { id: 1 }, seen, 4, 5);
-        assert!(right(2, &[first.clone(), moved.clone(), old(Seen::Refused(Code::RegistrationReleased))]));
-        assert!(!right(2, &[first.clone(), moved, old(Seen::Registration(200, (2, 1)))]), "two ids of one seat");
+        for hardware in [true, false] {
+            let moved = call(Op::Put { id: 2, machine: 7, hardware }, Seen::Registration(200, (2, 1)), 2, 3);
+            for op in [Op::Get { id: 1 }, put(1, 7)] {
+                let old = |seen| call(op, seen, 4, 5);
+                assert!(right(2, &[first.clone(), moved.clone(), old(Seen::Registration(200, (2, 1)))]));
+                assert!(!right(2, &[first.clone(), moved.clone(), old(Seen::Registration(201, (2, 2)))]), "two seats");
+                assert!(!right(2, &[first.clone(), moved.clone(), old(Seen::Refused(Code::RegistrationReleased))]));
+            }
+            let listed = |ids| call(Op::List, Seen::Key((2, 1), BTreeSet::from(ids)), 4, 5);
+            assert!(right(2, &[first.clone(), moved.clone(), listed([1, 2])]));
+        }
         let twice = call(put(2, 7), Seen::Registration(201, (2, 2)), 2, 3);
-        assert!(!right(2, &[first.clone(), twice]), "two seats");
-
-        // In a container, the old id goes on for its hour.
-        let container = Op::Put { id: 2, machine: 7, hardware: false };
-        let replaced = call(container, Seen::Registration(200, (2, 1)), 2, 3);
-        assert!(right(2, &[first.clone(), replaced.clone(), old(Seen::Registration(200, (2, 1)))]));
-        assert!(!right(2, &[first, replaced, old(Seen::Refused(Code::RegistrationReleased))]));
+        assert!(!right(2, &[first, twice]), "two seats");
     }
 
     #[test]

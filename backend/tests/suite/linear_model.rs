@@ -1,7 +1,7 @@
 //! A model of the seats of one key, one request after the other: the backend's histories are compared with it.
 //!
 //! It owns what each request does to a key and what its answer is, as in docs/seats.md; it must share no code with the backend.
-//! All happens within the hour of a superseded id.
+//! All happens within the hour of a superseded id, and no machine has as many ids as a seat has superseded ones at the most.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -62,7 +62,7 @@ enum Standing {
         hardware: bool,
     },
     Superseded {
-        by: Id,
+        machine: u32,
     },
     Released,
     /// Given back before it was ever seen.
@@ -98,7 +98,12 @@ impl Model {
                     Seen::NoContent
                 }
             },
-            Op::List => Seen::Key(self.seats(), self.active().map(|(id, ..)| id).collect()),
+            Op::List => {
+                let superseded =
+                    |(id, standing): (&Id, &Standing)| matches!(standing, Standing::Superseded { .. }).then_some(*id);
+                let ids = self.active().map(|(id, ..)| id).chain(self.ids.iter().filter_map(superseded));
+                Seen::Key(self.seats(), ids.collect())
+            }
             Op::Resize { seats } => {
                 self.total = seats;
                 Seen::Key(self.seats(), BTreeSet::new())
@@ -119,14 +124,20 @@ impl Model {
                 self.ids.insert(id, Standing::Active { machine, hardware });
                 return Seen::Registration(200, self.seats());
             }
-            Some(Standing::Active { .. }) => return Seen::Refused(Code::RegistrationConflict),
+            // Within its hour.
+            Some(Standing::Superseded { machine: known }) if *known == machine => {
+                return Seen::Registration(200, self.seats());
+            }
+            Some(Standing::Active { .. } | Standing::Superseded { .. }) => {
+                return Seen::Refused(Code::RegistrationConflict);
+            }
             Some(_) => return Seen::Refused(Code::RegistrationReleased),
             None => {}
         }
         // A machine has one hardware id here, so that two ids of it are never a clone and at most one is active.
         let same = self.active().find(|(_, of, _)| *of == machine);
-        if let Some((old, _, old_hardware)) = same {
-            self.supersede(old, id, hardware && old_hardware);
+        if let Some((old, ..)) = same {
+            self.ids.insert(old, Standing::Superseded { machine });
             self.ids.insert(id, Standing::Active { machine, hardware });
             return Seen::Registration(200, self.seats());
         }
@@ -135,17 +146,6 @@ impl Model {
         }
         self.ids.insert(id, Standing::Active { machine, hardware });
         Seen::Registration(201, self.seats())
-    }
-
-    /// The seat of `old` goes to `new`; at most one superseded id stays with it.
-    fn supersede(&mut self, old: Id, new: Id, certain: bool) {
-        for standing in self.ids.values_mut() {
-            if *standing == (Standing::Superseded { by: old }) {
-                *standing = if certain { Standing::Superseded { by: new } } else { Standing::Released };
-            }
-        }
-        let end = if certain { Standing::Released } else { Standing::Superseded { by: new } };
-        self.ids.insert(old, end);
     }
 
     fn active(&self) -> impl Iterator<Item = (Id, u32, bool)> {

@@ -211,6 +211,17 @@ const TABLES: &[Table] = &[
         ],
     },
     Table {
+        name: "refusals",
+        key: 3,
+        numbered: false,
+        columns: &[
+            column("key", Kind::Number),
+            column("reason", Kind::Text),
+            column("since", Kind::Number),
+            column("until", Kind::Number),
+        ],
+    },
+    Table {
         name: "early_releases",
         key: 2,
         numbered: false,

@@ -61,7 +61,9 @@ impl<'a> Step<'a> {
 #[derive(Default)]
 struct Sorted<'a> {
     released: Vec<(Uuid, i64)>,
+    /// All that were superseded by the first.
     followed: Vec<(Uuid, Uuid)>,
+    forgotten: Vec<(i64, &'static str, Uuid)>,
     superseded: Vec<(Uuid, i64, Uuid, &'static str)>,
     reactivated: Vec<Uuid>,
     inserted: Vec<&'a NewRegistration>,
@@ -83,7 +85,10 @@ impl<'a> Sorted<'a> {
                 Change::Supersede { id, at, successor, rule } => {
                     sorted.superseded.push((uuid(id), at.unix(), uuid(successor), match_rule_text(*rule)));
                 }
-                Change::Follow { id, successor } => sorted.followed.push((uuid(id), uuid(successor))),
+                Change::FollowAll { from, successor } => sorted.followed.push((uuid(from), uuid(successor))),
+                Change::ForgetDistrust { key, kind, id } => {
+                    sorted.forgotten.push((key.0, kind.as_str(), machine_uuid(id)))
+                }
                 Change::Reactivate { id } => sorted.reactivated.push(uuid(id)),
                 Change::UseSeat(KeyNumber(key)) => *sorted.seats.entry(*key).or_default() += 1,
                 Change::FreeSeat(KeyNumber(key)) => *sorted.seats.entry(*key).or_default() -= 1,
@@ -92,6 +97,8 @@ impl<'a> Sorted<'a> {
                 | Change::RememberEarly { .. }
                 | Change::UpdateKey(_)
                 | Change::SetKeyState { .. }
+                | Change::Refuse { .. }
+                | Change::EndRefusal { .. }
                 | Change::EndSecrets { .. }
                 | Change::AddSecret { .. }
                 | Change::TrustAgain(_) => sorted.others.push(change),
@@ -111,7 +118,18 @@ impl<'a> Sorted<'a> {
         let (ids, at): (Vec<Uuid>, Vec<i64>) = self.released.iter().copied().unzip();
         step(RELEASE, ids.len(), vec![Box::new(ids), Box::new(at)]);
         let (ids, successors): (Vec<Uuid>, Vec<Uuid>) = self.followed.iter().copied().unzip();
-        step(FOLLOW, ids.len(), vec![Box::new(ids), Box::new(successors)]);
+        // How many registrations follow was not read.
+        let follow = (!ids.is_empty()).then(|| Step {
+            text: FOLLOW,
+            values: vec![Box::new(ids), Box::new(successors)],
+            rows: None,
+        });
+        steps.extend(follow);
+        let mut step = |text, rows: usize, values: Values<'a>| {
+            if rows != 0 {
+                steps.push(Step { text, values, rows: Some(rows) });
+            }
+        };
         step(SUPERSEDE, self.superseded.len(), supersede_values(&self.superseded));
         step(REACTIVATE, self.reactivated.len(), vec![Box::new(self.reactivated.clone())]);
         step(INSERT, self.inserted.len(), insert_values(&self.inserted));
@@ -120,6 +138,13 @@ impl<'a> Sorted<'a> {
         step(SEATS, keys.len(), vec![Box::new(keys), Box::new(more)]);
         for change in &self.others {
             other(change, &mut steps);
+        }
+        if !self.forgotten.is_empty() {
+            let keys: Vec<i64> = self.forgotten.iter().map(|one| one.0).collect();
+            let kinds: Vec<&'static str> = self.forgotten.iter().map(|one| one.1).collect();
+            let ids: Vec<Uuid> = self.forgotten.iter().map(|one| one.2).collect();
+            let values: Values<'a> = vec![Box::new(keys), Box::new(kinds), Box::new(ids)];
+            steps.push(Step { text: FORGET_DISTRUST, values, rows: None });
         }
         if !self.events.is_empty() {
             // From here to the end of the transaction no other one writes events: see the table.
@@ -146,6 +171,11 @@ fn other<'a>(change: &'a Change, steps: &mut Vec<Step<'a>>) {
         Change::SetKeyState { key, state } => {
             step(SET_KEY_STATE, vec![Box::new(key.0), Box::new(key_state_text(*state))]);
         }
+        Change::Refuse { key, reason, since, until } => {
+            let (reason, until) = (reason.as_str(), until.map(Timestamp::unix));
+            step(REFUSE, vec![Box::new(key.0), Box::new(reason), Box::new(since.unix()), Box::new(until)]);
+        }
+        Change::EndRefusal { key, until } => step(END_REFUSAL, vec![Box::new(key.0), Box::new(until.unix())]),
         Change::EndSecrets { key, until } => step(END_SECRETS, vec![Box::new(key.0), Box::new(until.unix())]),
         Change::AddSecret { key, hash } => step(ADD_SECRET, vec![Box::new(hash.0.to_vec()), Box::new(key.0)]),
         Change::TrustAgain(key) => step(TRUST_AGAIN, vec![Box::new(key.0)]),
@@ -225,10 +255,11 @@ const RELEASE: &str =
     "UPDATE registrations r SET state = 'released', ended_at = x.at, successor = NULL, likeness = NULL
     FROM unnest($1::uuid[], $2::int8[]) AS x (id, at) WHERE r.id = x.id AND r.id = ANY ($1)";
 const FOLLOW: &str = "UPDATE registrations r SET successor = x.successor
-    FROM unnest($1::uuid[], $2::uuid[]) AS x (id, successor) WHERE r.id = x.id AND r.id = ANY ($1)";
+    FROM unnest($1::uuid[], $2::uuid[]) AS x (holder, successor)
+    WHERE r.successor = x.holder AND r.successor = ANY ($1) AND r.state = 'superseded' AND r.successor IS NOT NULL";
 const SUPERSEDE: &str = "UPDATE registrations r
-    SET state = 'superseded', ended_at = x.at, successor = x.successor, likeness = x.likeness
-    FROM unnest($1::uuid[], $2::int8[], $3::uuid[], $4::text[]) AS x (id, at, successor, likeness)
+    SET state = 'superseded', ended_at = x.at, successor = x.successor, likeness = x.match_rule
+    FROM unnest($1::uuid[], $2::int8[], $3::uuid[], $4::text[]) AS x (id, at, successor, match_rule)
     WHERE r.id = x.id AND r.id = ANY ($1)";
 const REACTIVATE: &str = "UPDATE registrations
     SET state = 'active', ended_at = NULL, successor = NULL, likeness = NULL WHERE id = ANY ($1::uuid[])";
@@ -256,6 +287,23 @@ const SET_KEY_STATE: &str = "UPDATE keys SET state = $2 WHERE number = $1";
 /// A secret that ends earlier still does.
 const END_SECRETS: &str = "UPDATE secrets SET until = least(until, $2) WHERE key = $1 AND (key > 0) IS TRUE";
 const ADD_SECRET: &str = "INSERT INTO secrets (hash, key) VALUES ($1, $2)";
+/// Each condition is that of one index. OFFSET 0 keeps the planner from reading all of an index into a table of hashes.
+const FORGET_DISTRUST: &str =
+    "DELETE FROM distrusted d USING unnest($1::int8[], $2::text[], $3::uuid[]) AS x (key, kind, id)
+    WHERE d.key = x.key AND d.kind = x.kind AND d.id = x.id AND NOT CASE x.kind
+        WHEN 'machine' THEN
+            EXISTS (SELECT 1 FROM registrations r WHERE r.key = x.key AND r.machine = x.id
+                    AND r.state = 'active' AND r.machine IS NOT NULL OFFSET 0)
+            OR EXISTS (SELECT 1 FROM registrations r WHERE r.key = x.key AND r.machine = x.id
+                       AND r.state = 'superseded' AND r.machine IS NOT NULL OFFSET 0)
+        ELSE
+            EXISTS (SELECT 1 FROM registrations r WHERE r.key = x.key AND r.hardware = x.id
+                    AND r.state = 'active' AND r.hardware IS NOT NULL OFFSET 0)
+            OR EXISTS (SELECT 1 FROM registrations r WHERE r.key = x.key AND r.hardware = x.id
+                       AND r.state = 'superseded' AND r.hardware IS NOT NULL OFFSET 0) END";
+const REFUSE: &str = "INSERT INTO refusals (key, reason, since, until) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (key, reason, since) DO UPDATE SET until = excluded.until";
+const END_REFUSAL: &str = "UPDATE refusals SET until = $2 WHERE key = $1 AND until IS NULL";
 const TRUST_AGAIN: &str = "DELETE FROM distrusted WHERE key = $1";
 const LOCK_FEED: &str = "SELECT pg_advisory_xact_lock($1)";
 const EVENTS: &str = "INSERT INTO events (at, kind, key, registration, other, machine, hardware, detail, actor, origin, request)

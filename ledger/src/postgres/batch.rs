@@ -15,11 +15,11 @@ use super::facts::{Facts, Wanted};
 use super::failure::Failed;
 use crate::by::By;
 use crate::change::{Change, Decided};
-use crate::outcome::{Registered, ReleaseOutcome};
+use crate::outcome::ReleaseOutcome;
 use crate::rows::IdKind;
 use crate::rules::{Denied, Judged, RegisterCommand};
 use crate::scope::Scope;
-use crate::seats::{self, RegisterRows};
+use crate::seats::{self, Attempt, RegisterRows};
 use crate::{KeyNumber, Policy};
 
 /// What can be done in a batch.
@@ -44,7 +44,7 @@ impl Call {
 /// How a call ended.
 #[derive(Debug)]
 pub(super) enum CallOutcome {
-    Registered(Judged<Registered>),
+    Registered(Attempt),
     Released(Judged<ReleaseOutcome>),
     /// The use of a superseded credential was decided.
     Used,
@@ -91,16 +91,17 @@ pub(super) async fn carry_out(
 
 fn wanted<'a>(calls: &[(Timestamp, &By, &'a Call)]) -> Wanted<'a> {
     let mut wanted = Wanted::default();
-    for (_, _, call) in calls {
+    for (now, _, call) in calls {
         wanted.ids.push(call.id());
         match call {
             Call::Register(command) => {
                 wanted.commands.push(command);
+                wanted.asked_at.push(*now);
                 wanted.secrets.push(command.key_hash);
             }
             Call::Unregister { id, .. } => wanted.unregistered.push(*id),
             Call::Release { scope, .. } => wanted.secrets.extend(scope.key_hash()),
-            Call::SupersededUsed { .. } => {}
+            Call::SupersededUsed { id } => wanted.used.push(*id),
         }
     }
     wanted
@@ -126,8 +127,8 @@ fn concerns(facts: &Facts, now: Timestamp, call: &Call) -> Vec<Concern> {
                 ids(key.number, Some(command.machine), command.hardware);
             }
             for row in facts.candidates(&command.id) {
-                registrations.push(row.candidate.id);
-                registrations.extend(row.superseded);
+                registrations.push(row.id);
+                registrations.extend(row.oldest.as_ref().map(|oldest| oldest.id));
             }
         }
         _ => {
@@ -157,7 +158,7 @@ fn judge(facts: &Facts, policy: &Policy, now: Timestamp, call: &Call) -> Decided
     match call {
         Call::Register(command) => {
             let Some(key) = facts.key_by_secret(now, &command.key_hash) else {
-                return Decided::unchanged(CallOutcome::Registered(Err(Denied::UnknownKey)));
+                return Decided::unchanged(CallOutcome::Registered(Attempt::Judged(Err(Denied::UnknownKey))));
             };
             let rows = RegisterRows {
                 present: known.cloned(),
@@ -178,8 +179,8 @@ fn judge(facts: &Facts, policy: &Policy, now: Timestamp, call: &Call) -> Decided
         Call::SupersededUsed { .. } => {
             let key = known.and_then(|old| facts.keys.get(&old.key));
             let changes = known.zip(key).map(|(old, key)| {
-                let newer = old.successor.and_then(|id| facts.registrations.get(&id));
-                seats::superseded_used(policy, now, key, old, newer)
+                let holder = old.successor.and_then(|id| facts.registrations.get(&id));
+                seats::superseded_used(policy, now, key, old, holder, facts.sharing(&old.id))
             });
             Decided { outcome: CallOutcome::Used, changes: changes.unwrap_or_default() }
         }

@@ -14,8 +14,8 @@ use super::client::Statements;
 use super::failure::Failed;
 use super::row::{Columns, candidate, key, key_columns, machine_uuid, registration, registration_columns, uuid};
 use crate::KeyNumber;
-use crate::rows::{CandidateRow, IdKind, KeyRow, REMEMBERED_SECONDS, RegistrationRow};
-use crate::rules::{Distrust, RegisterCommand};
+use crate::rows::{CandidateRow, IdKind, KeyRow, REMEMBERED_SECONDS, RegistrationRow, SupersededRow, oldest_first};
+use crate::rules::{Distrust, RegisterCommand, SUPERSEDED_SECONDS, matched_by};
 
 /// What was read for a batch, and is true until its transaction ends.
 #[derive(Default)]
@@ -26,6 +26,7 @@ pub(super) struct Facts {
     early: Vec<(RegistrationId, Sha256Hex, Timestamp)>,
     distrusted: HashSet<(KeyNumber, IdKind, MachineId)>,
     candidates: Candidates,
+    sharing: HashMap<RegistrationId, Vec<SupersededRow>>,
 }
 
 /// For each id that is asked for, those that could be the same machine.
@@ -42,6 +43,10 @@ pub(super) struct Wanted<'a> {
     pub(super) ids: Vec<RegistrationId>,
     /// Of these, those that an unregister names: they may never have been seen.
     pub(super) unregistered: Vec<RegistrationId>,
+    /// Of these, superseded ones that were used.
+    pub(super) used: Vec<RegistrationId>,
+    /// When each of `commands` was sent.
+    pub(super) asked_at: Vec<Timestamp>,
 }
 
 impl Facts {
@@ -59,7 +64,7 @@ impl Facts {
                 db.ask(REGISTRATIONS, vec![Box::new(ids.clone())]),
                 db.ask(EARLY, vec![Box::new(ids)]),
                 ask_distrusted(db, &wanted.commands),
-                ask_candidates(db, CANDIDATES, &wanted.commands),
+                ask_candidates(db, CANDIDATES, &wanted.commands, None),
             ),
         )
         .await?;
@@ -85,7 +90,8 @@ impl Facts {
         }
         facts.add_registrations(&known)?;
         facts.read_successors(db).await?;
-        facts.read_more_candidates(db, &wanted.commands).await?;
+        facts.read_sharing(db, &wanted.used).await?;
+        facts.read_more_candidates(db, wanted).await?;
         Ok(facts)
     }
 
@@ -134,23 +140,49 @@ impl Facts {
         self.add_registrations(&rows)
     }
 
+    /// For each superseded registration that was used, those that were superseded by one of its ids.
+    async fn read_sharing(&mut self, db: &impl Statements, used: &[RegistrationId]) -> Result<(), Failed> {
+        for id in used {
+            let Some(row) = self.registrations.get(id).filter(|row| row.superseded_at().is_some()) else { continue };
+            let (by_machine, by_hardware) = row.rule.map_or((false, false), matched_by);
+            let mut found = Vec::new();
+            for (question, id) in [
+                (SHARING_MACHINE, row.machine.filter(|_| by_machine)),
+                (SHARING_HARDWARE, row.hardware.filter(|_| by_hardware)),
+            ] {
+                let Some(id) = id else { continue };
+                for one in db.ask(question, vec![Box::new(row.key.0), Box::new(machine_uuid(&id))]).await? {
+                    let columns = Columns(&one);
+                    let (machine_distrusted, hardware_distrusted) = (columns.get(14)?, columns.get(15)?);
+                    found.push(SupersededRow { row: registration(&one)?, machine_distrusted, hardware_distrusted });
+                }
+            }
+            self.sharing.insert(*id, oldest_first(found));
+        }
+        Ok(())
+    }
+
+    /// Those that share an id by which this registration was superseded, the oldest first.
+    pub(super) fn sharing(&self, id: &RegistrationId) -> &[SupersededRow] {
+        self.sharing.get(id).map_or(&[], Vec::as_slice)
+    }
+
     /// Where many share an id, a few of each kind are as good to the rules as all of them, but each kind has to be there.
-    async fn read_more_candidates(
-        &mut self,
-        db: &impl Statements,
-        commands: &[&RegisterCommand],
-    ) -> Result<(), Failed> {
+    async fn read_more_candidates(&mut self, db: &impl Statements, wanted: &Wanted<'_>) -> Result<(), Failed> {
         let is_crowded = |id| self.candidates.get(id).is_some_and(|found| found.len() > 2);
-        let crowded: Vec<&RegisterCommand> =
-            commands.iter().filter(|command| is_crowded(&command.id)).copied().collect();
+        let crowded = wanted.commands.iter().copied().zip(wanted.asked_at.iter().copied());
+        let (crowded, hours): (Vec<&RegisterCommand>, Vec<i64>) = crowded
+            .filter(|(command, _)| is_crowded(&command.id))
+            .map(|(command, at)| (command, at.plus_seconds(-SUPERSEDED_SECONDS).unix()))
+            .unzip();
         if crowded.is_empty() {
             return Ok(());
         }
-        for (id, more) in ask_candidates(db, CANDIDATES_OF_EACH_KIND, &crowded).await? {
+        for (id, more) in ask_candidates(db, CANDIDATES_OF_EACH_KIND, &crowded, Some(hours)).await? {
             let found = self.candidates.entry(id).or_default();
             found.extend(more);
-            found.sort_by_key(|one| one.candidate.id);
-            found.dedup_by_key(|one| one.candidate.id);
+            found.sort_by_key(|one| one.id);
+            found.dedup_by_key(|one| one.id);
         }
         Ok(())
     }
@@ -176,24 +208,28 @@ async fn ask_candidates(
     db: &impl Statements,
     question: &'static str,
     asking: &[&RegisterCommand],
+    hours: Option<Vec<i64>>,
 ) -> Result<Candidates, Failed> {
     if asking.is_empty() {
         return Ok(Candidates::new());
     }
     let places: Vec<i32> = (0..).take(asking.len()).collect();
-    let values: super::client::Values<'_> = vec![
+    let mut values: super::client::Values<'_> = vec![
         Box::new(places),
         Box::new(asking.iter().map(|command| uuid(&command.id)).collect::<Vec<_>>()),
         Box::new(asking.iter().map(|command| command.key_hash.0.to_vec()).collect::<Vec<_>>()),
         Box::new(asking.iter().map(|command| machine_uuid(&command.machine)).collect::<Vec<_>>()),
         Box::new(asking.iter().map(|command| command.hardware.as_ref().map(machine_uuid)).collect::<Vec<_>>()),
     ];
+    if let Some(hours) = hours {
+        values.push(Box::new(hours));
+    }
     let mut found = Candidates::new();
     for row in db.ask(question, values).await? {
         let (place, row) = candidate(&row)?;
         let Some(command) = asking.get(place) else { continue };
         let rows = found.entry(command.id).or_default();
-        if rows.iter().all(|one| one.candidate.id != row.candidate.id) {
+        if rows.iter().all(|one| one.id != row.id) {
             rows.push(row);
         }
     }
@@ -239,35 +275,98 @@ const DISTRUSTED: &str =
     CROSS JOIN LATERAL (SELECT key FROM secrets WHERE hash = q.hash OFFSET 0) s
     CROSS JOIN LATERAL (SELECT FROM distrusted WHERE key = s.key AND kind = q.kind AND id = q.id OFFSET 0) d";
 
+/// The superseded registrations of a key that share an id, with what the key distrusts already.
+macro_rules! sharing {
+    ($condition:literal) => {
+        concat!(
+            "SELECT ",
+            registration_columns!(),
+            ", EXISTS (SELECT 1 FROM distrusted d WHERE d.key = r.key AND d.kind = 'machine' AND d.id = r.machine OFFSET 0),
+               EXISTS (SELECT 1 FROM distrusted d WHERE d.key = r.key AND d.kind = 'hardware' AND d.id = r.hardware OFFSET 0)
+             FROM registrations r WHERE r.key = $1 AND r.state = 'superseded' AND ",
+            $condition
+        )
+    };
+}
+const SHARING_MACHINE: &str = sharing!("r.machine = $2 AND r.machine IS NOT NULL");
+const SHARING_HARDWARE: &str = sharing!("r.hardware = $2 AND r.hardware IS NOT NULL");
+
 /// One kind of those that could be the same machine: three, two to compare and one to know that there are more.
 macro_rules! some_active {
     ($condition:literal) => {
         concat!(
-            "(SELECT r.id, r.machine, r.hardware, r.label FROM registrations r
+            "(SELECT r.id, r.machine, r.hardware, r.label, r.registered_at FROM registrations r
               WHERE r.key = s.key AND r.state = 'active' AND ",
             $condition,
             " LIMIT 3)"
         )
     };
 }
-/// All kinds that are named, of each registration whose id is new.
-macro_rules! candidates {
-    ($first:literal $(, $more:literal)*) => {
+/// Of one kind, the last that has room: fewer than sixteen of its superseded ids are within their hour.
+macro_rules! last_with_room {
+    ($condition:literal) => {
         concat!(
-            "SELECT q.place, c.id, c.machine, c.hardware, c.label,
-                (SELECT o.id FROM registrations o WHERE o.state = 'superseded' AND o.successor = c.id)
-             FROM unnest($1::int4[], $2::uuid[], $3::bytea[], $4::uuid[], $5::uuid[]) AS q (place, id, hash, machine, hardware)
-             CROSS JOIN LATERAL (SELECT key FROM secrets WHERE hash = q.hash OFFSET 0) s CROSS JOIN LATERAL (",
-            some_active!($first)
-            $(, " UNION ALL ", some_active!($more))*,
-            ") c WHERE (SELECT true FROM registrations o WHERE o.id = q.id) IS NULL"
+            "(SELECT r.id, r.machine, r.hardware, r.label, r.registered_at FROM registrations r
+              WHERE r.key = s.key AND r.state = 'active' AND ",
+            $condition,
+            " AND (SELECT count(*) FROM registrations o WHERE o.state = 'superseded' AND o.successor = r.id
+                   AND o.successor IS NOT NULL AND o.ended_at > q.hour) < 16
+              ORDER BY r.registered_at DESC, r.id DESC LIMIT 1)"
         )
     };
 }
-const CANDIDATES: &str = candidates!("r.machine = q.machine", "r.hardware = q.hardware");
+/// All kinds that are named, of each registration whose id is new.
+macro_rules! candidates {
+    ($query:literal, $($kinds:expr),*) => {
+        concat!(
+            "SELECT q.place, c.id, c.machine, c.hardware, c.label, c.registered_at,
+                EXISTS (SELECT 1 FROM distrusted d WHERE d.key = s.key AND d.kind = 'hardware' AND d.id = c.hardware OFFSET 0),
+                (SELECT count(*) FROM registrations o
+                 WHERE o.state = 'superseded' AND o.successor = c.id AND o.successor IS NOT NULL),
+                t.id, t.ended_at, t.machine, t.hardware
+             FROM ",
+            $query,
+            " CROSS JOIN LATERAL (SELECT key FROM secrets WHERE hash = q.hash OFFSET 0) s CROSS JOIN LATERAL (",
+            $($kinds),*,
+            ") c LEFT JOIN LATERAL (SELECT o.id, o.ended_at, o.machine, o.hardware FROM registrations o
+                WHERE o.state = 'superseded' AND o.successor = c.id AND o.successor IS NOT NULL
+                ORDER BY o.ended_at LIMIT 1) t ON true
+             WHERE (SELECT true FROM registrations o WHERE o.id = q.id) IS NULL"
+        )
+    };
+}
+const CANDIDATES: &str = candidates!(
+    "unnest($1::int4[], $2::uuid[], $3::bytea[], $4::uuid[], $5::uuid[]) AS q (place, id, hash, machine, hardware)",
+    some_active!("r.machine = q.machine AND r.machine IS NOT NULL"),
+    " UNION ALL ",
+    some_active!("r.hardware = q.hardware AND r.hardware IS NOT NULL")
+);
 const CANDIDATES_OF_EACH_KIND: &str = candidates!(
-    "r.machine = q.machine AND r.hardware = q.hardware",
-    "r.machine = q.machine AND r.hardware IS NULL",
-    "r.hardware = q.hardware AND r.machine < q.machine",
-    "r.hardware = q.hardware AND r.machine > q.machine"
+    "unnest($1::int4[], $2::uuid[], $3::bytea[], $4::uuid[], $5::uuid[], $6::int8[])
+        AS q (place, id, hash, machine, hardware, hour)",
+    some_active!("r.machine = q.machine AND r.machine IS NOT NULL AND r.hardware = q.hardware"),
+    " UNION ALL ",
+    last_with_room!("r.machine = q.machine AND r.machine IS NOT NULL AND r.hardware = q.hardware"),
+    " UNION ALL ",
+    some_active!("r.machine = q.machine AND r.machine IS NOT NULL AND r.hardware IS NULL"),
+    " UNION ALL ",
+    last_with_room!("r.machine = q.machine AND r.machine IS NOT NULL AND r.hardware IS NULL"),
+    " UNION ALL ",
+    some_active!("r.machine = q.machine AND r.machine IS NOT NULL AND r.hardware < q.hardware"),
+    " UNION ALL ",
+    some_active!("r.machine = q.machine AND r.machine IS NOT NULL AND r.hardware > q.hardware"),
+    " UNION ALL ",
+    some_active!(
+        "r.machine = q.machine AND r.machine IS NOT NULL
+         AND r.hardware = ANY (ARRAY(SELECT d.id FROM distrusted d WHERE d.key = s.key AND d.kind = 'hardware'))"
+    ),
+    " UNION ALL ",
+    last_with_room!(
+        "r.machine = q.machine AND r.machine IS NOT NULL
+         AND r.hardware = ANY (ARRAY(SELECT d.id FROM distrusted d WHERE d.key = s.key AND d.kind = 'hardware'))"
+    ),
+    " UNION ALL ",
+    some_active!("r.hardware = q.hardware AND r.hardware IS NOT NULL AND r.machine < q.machine"),
+    " UNION ALL ",
+    some_active!("r.hardware = q.hardware AND r.hardware IS NOT NULL AND r.machine > q.machine")
 );

@@ -1,6 +1,5 @@
 //! Lists of registrations: for holders of the key, and for the vendor.
 
-use els_protocol::wire::{RegistrationState, SeatHolder};
 use els_protocol::{RegistrationId, Sha256Hex, Timestamp};
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -8,11 +7,12 @@ use uuid::Uuid;
 use super::client::{Statements, Values};
 use super::failure::Failed;
 use super::row::{Columns, key, key_columns, registration, registration_columns, scope_hash, uuid};
+use super::upkeep;
 use crate::outcome::SeatPage;
-use crate::rows::{KeyRow, REMEMBERED_SECONDS, RegistrationRow};
-use crate::rules::{Denied, Judged};
+use crate::rows::{self, KeyRow, REMEMBERED_SECONDS, Refusal, RefusalReason, RegistrationRow};
+use crate::rules::{Denied, Judged, KeyTerms, Pause, RegistrationState};
 use crate::scope::{Scope, within_scope};
-use crate::{Holder, KeyNumber};
+use crate::{Holder, KeyNumber, Policy};
 
 /// The key that a secret stands for at this time.
 pub(super) async fn key_by_secret(
@@ -29,8 +29,7 @@ pub(super) async fn own(db: &impl Statements, id: RegistrationId) -> Result<Opti
     let Some(found) = db.ask(OWN, vec![Box::new(uuid(&id))]).await?.first().map(registration).transpose()? else {
         return Ok(None);
     };
-    let keys = db.ask(KEY_BY_NUMBER, vec![Box::new(found.key.0)]).await?;
-    let key = key(keys.first().ok_or_else(|| Failed::invalid("a registration of no key"))?)?;
+    let key = key_by_number(db, found.key).await?;
     Ok(Some((found, key)))
 }
 
@@ -49,6 +48,7 @@ pub(super) async fn is_remembered(
 /// One page of the machines that hold a key's seats.
 pub(super) async fn page(
     db: &impl Statements,
+    policy: &Policy,
     now: Timestamp,
     secret: &Sha256Hex,
     after: Option<RegistrationId>,
@@ -57,21 +57,49 @@ pub(super) async fn page(
     let Some(key) = key_by_secret(db, now, secret).await? else {
         return Ok(Err(Denied::UnknownKey));
     };
-    let most = i64::from(limit) + 1;
-    let rows = db.ask(ACTIVE, vec![Box::new(key.number.0), Box::new(first(after)), Box::new(most)]).await?;
-    let found = rows.iter().map(seat_holder).collect::<Result<Vec<_>, _>>()?;
+    let found = of_key(db, policy, now, &key, after, i64::from(limit) + 1).await?;
     Ok(Ok(key.page(found, limit)))
 }
 
 /// The registrations of a key that are active or superseded.
 pub(super) async fn of_key(
     db: &impl Statements,
-    key: KeyNumber,
+    policy: &Policy,
+    now: Timestamp,
+    key: &KeyRow,
     after: Option<RegistrationId>,
-    limit: u32,
+    limit: i64,
 ) -> Result<Vec<Holder>, Failed> {
-    let values: Values<'_> = vec![Box::new(key.0), Box::new(first(after)), Box::new(i64::from(limit))];
-    db.ask(OF_KEY, values).await?.iter().map(holder).collect()
+    let values: Values<'_> = vec![Box::new(key.number.0), Box::new(first(after)), Box::new(limit)];
+    let mut found = db.ask(OF_KEY, values).await?.iter().map(holder).collect::<Result<Vec<_>, _>>()?;
+    if found.iter().any(|one| one.state == RegistrationState::Superseded) {
+        let pauses = pauses(db, now, key.number, &key.terms(policy)).await?;
+        found.iter_mut().for_each(|one| one.set_until(now, &pauses));
+    }
+    Ok(found)
+}
+
+/// Times that do not count for the superseded registrations of a key.
+pub(super) async fn pauses(
+    db: &impl Statements,
+    now: Timestamp,
+    key: KeyNumber,
+    terms: &KeyTerms,
+) -> Result<Vec<Pause>, Failed> {
+    let downs = upkeep::downs(db).await?;
+    let mut refusals = Vec::new();
+    for row in db.ask("SELECT reason, since, until FROM refusals WHERE key = $1", vec![Box::new(key.0)]).await? {
+        let row = Columns(&row);
+        let reason = RefusalReason::parse(row.get(0)?).ok_or_else(|| Failed::invalid("a reason that is not known"))?;
+        refusals.push(Refusal { reason, since: row.time(1)?, until: row.optional_time(2)? });
+    }
+    Ok(rows::pauses(now, terms, &downs, &refusals))
+}
+
+/// The key with this number.
+pub(super) async fn key_by_number(db: &impl Statements, number: KeyNumber) -> Result<KeyRow, Failed> {
+    let keys = db.ask(KEY_BY_NUMBER, vec![Box::new(number.0)]).await?;
+    key(keys.first().ok_or_else(|| Failed::invalid("a registration of no key"))?)
 }
 
 /// Registrations that a text leads to: a whole id, or part of a label.
@@ -94,21 +122,6 @@ fn first(after: Option<RegistrationId>) -> Uuid {
     after.as_ref().map_or(Uuid::nil(), uuid)
 }
 
-fn seat_holder(row: &Row) -> Result<SeatHolder, Failed> {
-    let row = Columns(row);
-    Ok(SeatHolder {
-        registration: row.id(0)?,
-        state: RegistrationState::Active,
-        until: None,
-        label: row.label(1)?,
-        os: row.os(2)?,
-        arch: row.get(4)?,
-        registered_at: row.time(5)?,
-        last_seen_at: row.optional_time(6)?,
-        networks: None,
-    })
-}
-
 fn holder(row: &Row) -> Result<Holder, Failed> {
     let row = Columns(row);
     Ok(Holder {
@@ -123,6 +136,7 @@ fn holder(row: &Row) -> Result<Holder, Failed> {
         registered_at: row.time(9)?,
         last_seen_at: row.optional_time(10)?,
         ended_at: row.optional_time(11)?,
+        until: None,
     })
 }
 
@@ -143,8 +157,6 @@ const KEY_BY_SECRET: &str = concat!(
 const KEY_BY_NUMBER: &str = concat!("SELECT ", key_columns!(), " FROM keys k WHERE k.number = $1");
 const OWN: &str = concat!("SELECT ", registration_columns!(), " FROM registrations r WHERE r.id = $1");
 const REMEMBERED: &str = "SELECT 1 FROM early_releases WHERE id = $1 AND token_hash = $2 AND at > $3";
-const ACTIVE: &str = "SELECT id, label, os, os_version, arch, registered_at, last_seen_at FROM registrations
-    WHERE key = $1 AND (state = 'released') IS FALSE AND state = 'active' AND id > $2 ORDER BY id LIMIT $3";
 const OF_KEY: &str =
     concat!(holders!(), "WHERE r.key = $1 AND (r.state = 'released') IS FALSE AND r.id > $2 ORDER BY r.id LIMIT $3");
 const FIND: &str = concat!(

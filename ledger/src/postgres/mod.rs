@@ -51,7 +51,8 @@ use crate::queue::{QUEUE_KEY_OF_GATE, queue_key, queue_key_of_client, queue_key_
 use crate::rows::like_anywhere;
 use crate::rules::{Judged, KeyState, RegisterCommand};
 use crate::scope::Scope;
-use crate::steps::{self, Steps};
+use crate::seats::Attempt;
+use crate::steps::{self, Steps, Unused};
 use crate::store::{Administration, GateFeed, SeatStore, StoreError, Upkeep};
 use crate::{
     Cursor, Event, EventFilter, Feed, Found, GateKey, Holder, KeyChange, KeyId, KeyNumber, KeyRecord, Lookup, NewKey,
@@ -184,10 +185,7 @@ impl SeatStore for PostgresStore {
         by: By,
         command: RegisterCommand,
     ) -> Result<Judged<Registered>, StoreError> {
-        match self.writer.run(queue_key(&command.key_hash), now, by, Call::Register(command)).await? {
-            CallOutcome::Registered(registered) => Ok(registered),
-            other => Err(unexpected(&other)),
-        }
+        steps::register(self, now, by, command).await
     }
 
     async fn registration(
@@ -219,7 +217,8 @@ impl SeatStore for PostgresStore {
         after: Option<RegistrationId>,
         limit: u32,
     ) -> Result<Judged<SeatPage>, StoreError> {
-        self.read(move |db| async move { holders::page(db, now, &key_hash, after, limit).await }.boxed()).await
+        let policy = self.policy.clone();
+        self.read(move |db| async move { holders::page(db, &policy, now, &key_hash, after, limit).await }.boxed()).await
     }
 
     async fn release_seat(
@@ -354,11 +353,14 @@ impl Administration for PostgresStore {
         after: Option<RegistrationId>,
         limit: u32,
     ) -> Result<Option<Vec<Holder>>, StoreError> {
-        let key = key.clone();
+        let (policy, key) = (self.policy.clone(), key.clone());
         self.read(move |db| {
             async move {
                 match keys::by_id(db, now, &scope, &key).await? {
-                    Some(key) => holders::of_key(db, key.number, after, limit).await.map(Some),
+                    Some(key) => {
+                        let key = holders::key_by_number(db, key.number).await?;
+                        holders::of_key(db, &policy, now, &key, after, i64::from(limit)).await.map(Some)
+                    }
                     None => Ok(None),
                 }
             }
@@ -416,6 +418,10 @@ impl Upkeep for PostgresStore {
         steps::release_unseen(self, now, by).await
     }
 
+    async fn release_superseded(&self, now: Timestamp, by: By) -> Result<u64, StoreError> {
+        steps::release_superseded(self, now, by).await
+    }
+
     async fn erase_ids(&self, now: Timestamp) -> Result<u64, StoreError> {
         steps::erase_ids(self, now).await
     }
@@ -437,6 +443,26 @@ impl Upkeep for PostgresStore {
 
 #[async_trait]
 impl Steps for PostgresStore {
+    async fn try_register(&self, now: Timestamp, by: By, command: RegisterCommand) -> Result<Attempt, StoreError> {
+        match self.writer.run(queue_key(&command.key_hash), now, by, Call::Register(command)).await? {
+            CallOutcome::Registered(attempt) => Ok(attempt),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn unused(&self, now: Timestamp, after: Unused) -> Result<Vec<Unused>, StoreError> {
+        self.read_once(move |db| upkeep::unused(db, now, after).boxed()).await
+    }
+
+    async fn release_unused(&self, now: Timestamp, by: By, ids: Vec<RegistrationId>) -> Result<u64, StoreError> {
+        let policy = self.policy.clone();
+        self.change(move |db| {
+            let (policy, by, ids) = (policy.clone(), by.clone(), ids.clone());
+            async move { upkeep::release_unused(db, &policy, now, &by, &ids).await }.boxed()
+        })
+        .await
+    }
+
     async fn own_view(
         &self,
         now: Timestamp,
@@ -490,8 +516,14 @@ async fn own_view(
 ) -> Result<(Judged<RegistrationView>, bool), Failed> {
     let found = holders::own(db, id).await?;
     let early = found.is_none() && holders::is_remembered(db, now, id, &token_hash).await?;
+    let pauses = match &found {
+        Some((known, key)) if known.superseded_at().is_some() => {
+            holders::pauses(db, now, key.number, &key.terms(policy)).await?
+        }
+        _ => Vec::new(),
+    };
     let found = found.as_ref().map(|(known, key)| (known, key));
-    Ok(seats::own_view(policy, now, token_hash, found, early))
+    Ok(seats::own_view(policy, now, token_hash, found, early, &pauses))
 }
 
 fn released(outcome: CallOutcome) -> Result<Judged<ReleaseOutcome>, StoreError> {

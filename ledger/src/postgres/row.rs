@@ -7,8 +7,8 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::failure::Failed;
-use crate::rows::{self, CandidateRow, KeyRow, RegistrationRow};
-use crate::rules::{Candidate, KeyState, KeyTerms, RegistrationState};
+use crate::rows::{self, CandidateRow, KeyRow, OldestSuperseded, RegistrationRow};
+use crate::rules::{KeyState, KeyTerms, RegistrationState};
 use crate::scope::Scope;
 use crate::{KeyId, KeyNumber};
 
@@ -134,9 +134,26 @@ pub(super) fn registration(row: &Row) -> Result<RegistrationRow, Failed> {
 pub(super) fn candidate(row: &Row) -> Result<(usize, CandidateRow), Failed> {
     let row = Columns(row);
     let request = usize::try_from(row.get::<i32>(0)?).map_err(|_| Failed::invalid("a place below zero"))?;
-    let machine = row.machine_id(2)?.ok_or_else(|| Failed::invalid("an active registration without machine id"))?;
-    let candidate = Candidate { id: row.id(1)?, machine, hardware: row.machine_id(3)? };
-    Ok((request, CandidateRow { candidate, label: row.label(4)?, superseded: row.optional_id(5)? }))
+    let oldest = match row.optional_id(8)? {
+        Some(id) => Some(OldestSuperseded {
+            id,
+            since: row.time(9)?,
+            machine: row.machine_id(10)?,
+            hardware: row.machine_id(11)?,
+        }),
+        None => None,
+    };
+    let candidate = CandidateRow {
+        id: row.id(1)?,
+        machine: row.machine_id(2)?.ok_or_else(|| Failed::invalid("an active registration without machine id"))?,
+        hardware: row.machine_id(3)?,
+        label: row.label(4)?,
+        registered_at: row.time(5)?,
+        hardware_distrusted: row.get(6)?,
+        superseded: usize::try_from(row.count(7)?).unwrap_or(usize::MAX),
+        oldest,
+    };
+    Ok((request, candidate))
 }
 
 pub(super) fn uuid(id: &RegistrationId) -> Uuid {

@@ -9,13 +9,16 @@ use uuid::Uuid;
 use super::apply::apply;
 use super::client::{Statements, Values};
 use super::failure::Failed;
+use super::holders::{key_by_number, pauses};
 use super::row::{Columns, bigint, registration, registration_columns, uuid};
 use crate::by::By;
 use crate::rows::{
     ERASE_SECONDS, GAP_SECONDS, REMEMBERED_SECONDS, SEARCH_SECONDS, UPKEEP_BATCH, lease_seconds,
     unseen_since as unseen_since_rows,
 };
-use crate::seats;
+use crate::rules::{UNUSED_SECONDS, unused_until};
+use crate::steps::Unused;
+use crate::{Policy, seats};
 
 /// Takes or renews a lease, by the server's clock; says whether `holder` has it.
 pub(super) async fn take_lease(db: &impl Statements, job: &str, holder: &str, seconds: u32) -> Result<bool, Failed> {
@@ -89,6 +92,44 @@ pub(super) async fn release_unseen(
     Ok(released)
 }
 
+/// Some of the registrations that were superseded long enough ago to end.
+pub(super) async fn unused(db: &impl Statements, now: Timestamp, after: Unused) -> Result<Vec<Unused>, Failed> {
+    let values: Values<'_> = vec![
+        Box::new(now.plus_seconds(-UNUSED_SECONDS).unix()),
+        Box::new(after.0.unix()),
+        Box::new(uuid(&after.1)),
+        Box::new(bigint(UPKEEP_BATCH as u64)),
+    ];
+    let rows = db.ask(UNUSED, values).await?;
+    rows.iter().map(Columns).map(|row| Ok((row.time(0)?, row.id(1)?))).collect()
+}
+
+/// Releases those of `ids` whose time is over; says how many.
+pub(super) async fn release_unused(
+    db: &impl Statements,
+    policy: &Policy,
+    now: Timestamp,
+    by: &By,
+    ids: &[RegistrationId],
+) -> Result<u64, Failed> {
+    let ids: Vec<Uuid> = ids.iter().map(uuid).collect();
+    lock_keys(db, &ids).await?;
+    let mut changes = Vec::new();
+    let mut released = 0;
+    for row in db.ask(SUPERSEDED, vec![Box::new(ids)]).await? {
+        let row = registration(&row)?;
+        let Some(since) = row.superseded_at() else { continue };
+        let terms = key_by_number(db, row.key).await?.terms(policy);
+        let pauses = pauses(db, now, row.key, &terms).await?;
+        if terms.denies_credential(now).is_none() && unused_until(now, since, &pauses) <= now {
+            changes.extend(seats::release_unused(now, &row));
+            released += 1;
+        }
+    }
+    apply(db, &[(by, changes)]).await?;
+    Ok(released)
+}
+
 /// Erases the machine and hardware ids of some registrations that were released long enough ago, also in the audit log; says
 /// of how many.
 pub(super) async fn erase(db: &impl Statements, now: Timestamp) -> Result<u64, Failed> {
@@ -98,15 +139,8 @@ pub(super) async fn erase(db: &impl Statements, now: Timestamp) -> Result<u64, F
     if ids.is_empty() {
         return Ok(0);
     }
-    let known = db.ask(DISTRUSTED_OF, vec![Box::new(ids.clone())]).await?;
     db.run(ERASE, vec![Box::new(ids.clone())]).await?;
     db.run(ERASE_FROM_AUDIT_LOG, vec![Box::new(ids.clone())]).await?;
-    // A distrusted id that no registration of the key has any more is forgotten.
-    for row in known {
-        let row = Columns(&row);
-        let (key, kind, id): (i64, String, Uuid) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        db.run(STOP_DISTRUSTING_THE_GONE, vec![Box::new(key), Box::new(kind), Box::new(id)]).await?;
-    }
     Ok(ids.len() as u64)
 }
 
@@ -122,7 +156,7 @@ async fn lock_keys(db: &impl Statements, ids: &[Uuid]) -> Result<(), Failed> {
 }
 
 /// Times in which the gate was down, the latest first.
-async fn downs(db: &impl Statements) -> Result<Vec<(Timestamp, Timestamp)>, Failed> {
+pub(super) async fn downs(db: &impl Statements) -> Result<Vec<(Timestamp, Timestamp)>, Failed> {
     let rows = db.ask("SELECT since, until FROM gate_down ORDER BY until DESC", Vec::new()).await?;
     rows.iter().map(Columns).map(|row| Ok((row.time(0)?, row.time(1)?))).collect()
 }
@@ -164,9 +198,11 @@ const ERASABLE: &str = "SELECT id FROM registrations
 const ERASE: &str = "UPDATE registrations SET machine = NULL, hardware = NULL WHERE id = ANY ($1::uuid[])";
 const ERASE_FROM_AUDIT_LOG: &str = "UPDATE events SET machine = NULL, hardware = NULL
     WHERE registration = ANY ($1::uuid[]) AND (machine IS NOT NULL OR hardware IS NOT NULL)";
-const DISTRUSTED_OF: &str = "SELECT DISTINCT d.key, d.kind, d.id FROM registrations r
-    JOIN distrusted d ON d.key = r.key AND d.id = CASE d.kind WHEN 'machine' THEN r.machine ELSE r.hardware END
-    WHERE r.id = ANY ($1::uuid[])";
-const STOP_DISTRUSTING_THE_GONE: &str = "DELETE FROM distrusted WHERE key = $1 AND kind = $2 AND id = $3 AND NOT EXISTS
-    (SELECT 1 FROM registrations r WHERE r.key = $1 AND (r.state = 'released') IS FALSE
-     AND CASE $2 WHEN 'machine' THEN r.machine ELSE r.hardware END = $3)";
+const UNUSED: &str = "SELECT ended_at, id FROM registrations
+    WHERE state = 'superseded' AND ended_at IS NOT NULL AND ended_at <= $1 AND (ended_at, id) > ($2, $3)
+    ORDER BY ended_at, id LIMIT $4";
+const SUPERSEDED: &str = concat!(
+    "SELECT ",
+    registration_columns!(),
+    " FROM registrations r WHERE r.id = ANY ($1::uuid[]) AND r.state = 'superseded'"
+);

@@ -2,6 +2,7 @@
 //!
 //! Owns the reasons. A denial is an answer, not a failure: nothing was changed. Knows no code and no status of the wire.
 
+use els_protocol::Timestamp;
 use els_protocol::wire::Seats;
 
 /// What the rules say: a value, or a denial.
@@ -24,6 +25,13 @@ pub enum Denied {
     KeyFull {
         /// The key's seats.
         seats: Seats,
+        /// Whether the key distrusts an id of the machine, so that it was not compared with the others.
+        distrusted: bool,
+    },
+    /// The machine looks like one whose seat has moved too often within the hour, and no seat is free.
+    MovedTooOften {
+        /// When the seat can move again.
+        until: Timestamp,
     },
     /// The vendor does not let holders of this key release seats.
     ReleaseNotAllowed,

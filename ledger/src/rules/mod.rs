@@ -9,21 +9,20 @@ mod key_terms;
 mod register;
 mod release;
 mod same_machine;
+mod superseded;
 
 pub use denied::{Denied, Judged};
 pub use key_terms::{KeyState, KeyTerms};
 pub use register::{Decision, KnownId, RegisterFacts, judge_register};
-pub use release::{
-    RegistrationState, ReleaseDecision, SupersededUse, distrusted_after, judge_release, judge_superseded_use,
-    judge_unregister,
-};
+pub use release::{RegistrationState, ReleaseDecision, judge_release, judge_unregister};
 pub use same_machine::{Candidate, Distrust};
+pub use superseded::{
+    DISPUTE_SECONDS, Pause, SUPERSEDED_IDS, SUPERSEDED_SECONDS, UNUSED_SECONDS, UseDecision, UseFacts, Used,
+    is_overdue, is_void, judge_superseded_use, matched_by, unused_until,
+};
 
 use els_protocol::wire::Os;
 use els_protocol::{Label, MachineId, RegistrationId, Sha256Hex};
-
-/// Seconds for which a superseded credential continues to work.
-pub const SUPERSEDED_SECONDS: i64 = 3600;
 
 /// What a machine says when it asks for a seat, its secrets hashed.
 #[derive(Debug, Clone)]
@@ -51,21 +50,14 @@ pub struct RegisterCommand {
 /// The rule by which two registrations are the same machine, in the order of docs/seats.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MatchRule {
-    /// Machine and hardware ids are equal.
+    /// Machine ids are equal, and hardware ids are.
     SameMachineAndHardware,
-    /// Machine ids are equal, and the administrator said that the machine moved.
-    SameMachineMoved,
     /// Machine ids are equal; at least one side has no hardware id.
     SameMachineOnly,
+    /// Machine ids are equal, hardware ids are not, and the administrator said that the machine moved.
+    SameMachineMoved,
     /// Hardware ids are equal, machine ids are not: reinstalled.
     SameHardwareOnly,
-}
-
-impl MatchRule {
-    /// Whether the old credential ends at once; otherwise it is superseded and has its hour.
-    pub fn is_certain(self) -> bool {
-        matches!(self, MatchRule::SameMachineAndHardware | MatchRule::SameMachineMoved)
-    }
 }
 
 #[cfg(test)]

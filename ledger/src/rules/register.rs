@@ -6,7 +6,8 @@
 use els_protocol::wire::Seats;
 use els_protocol::{MachineId, RegistrationId, Sha256Hex, Timestamp};
 
-use super::same_machine::{Candidate, Distrust, same_machine};
+use super::same_machine::{Candidate, Distrust, Matched, same_machine};
+use super::superseded::is_overdue;
 use super::{Denied, KeyTerms, MatchRule, RegisterCommand};
 
 /// What a store knows of the id that a machine chose.
@@ -16,8 +17,10 @@ pub enum KnownId {
     New,
     /// It was never seen but in an early release with this token, in the last day.
     ReleasedEarly,
-    /// It holds a seat.
-    Active {
+    /// It holds a seat, or did until the seat moved.
+    Held {
+        /// When the seat moved, if it did.
+        superseded: Option<Timestamp>,
         /// Whether it is a registration of the key that asks.
         same_key: bool,
         /// SHA-256 of its token.
@@ -25,8 +28,8 @@ pub enum KnownId {
         /// Its machine id.
         machine: MachineId,
     },
-    /// Superseded or released.
-    Ended,
+    /// It was released.
+    Released,
 }
 
 /// The facts by which a registration is judged, all of one moment.
@@ -51,11 +54,15 @@ pub struct RegisterFacts<'a> {
 pub enum Decision {
     /// Bring the registration's particulars up to date; no seat changes.
     Confirm,
-    /// The seat of this registration goes to the new id.
+    /// Say that it is superseded; nothing changes within its hour.
+    ConfirmSuperseded,
+    /// It is superseded and its hour is over. This is a use, which has to be decided; then the command is judged again.
+    DecideUseFirst,
+    /// The seat of this registration goes to the new id; the registration is superseded.
     Move {
         /// Which registration.
         from: RegistrationId,
-        /// By which rule it is the same machine, which says what becomes of the old id.
+        /// By which rule it is the same machine.
         rule: MatchRule,
     },
     /// Take one more seat.
@@ -75,23 +82,30 @@ pub fn judge_register(
         return Err(Denied::SystemNotCovered);
     }
     match facts.known {
-        KnownId::Active { same_key, token_hash, machine } => {
+        KnownId::Held { superseded, same_key, token_hash, machine } => {
             let same = same_key && token_hash == command.token_hash && (machine == command.machine || command.moved);
-            return if same { Ok(Decision::Confirm) } else { Err(Denied::RegistrationConflict) };
+            return match superseded {
+                _ if !same => Err(Denied::RegistrationConflict),
+                None => Ok(Decision::Confirm),
+                Some(since) if is_overdue(now, since) => Ok(Decision::DecideUseFirst),
+                Some(_) => Ok(Decision::ConfirmSuperseded),
+            };
         }
-        KnownId::Ended | KnownId::ReleasedEarly => return Err(Denied::RegistrationReleased),
+        KnownId::Released | KnownId::ReleasedEarly => return Err(Denied::RegistrationReleased),
         KnownId::New => {}
     }
-    if let Some((from, rule)) = same_machine(command, facts.candidates, facts.distrust) {
-        return Ok(Decision::Move { from, rule });
+    let gives_seats = facts.terms.gives_seats(now);
+    let has_seat = gives_seats && facts.seats.used < facts.seats.total;
+    match same_machine(command, facts.candidates, facts.distrust) {
+        Matched::One(from, rule) => Ok(Decision::Move { from, rule }),
+        _ if has_seat => Ok(Decision::Take),
+        Matched::Full(until) => Err(Denied::MovedTooOften { until }),
+        Matched::Nobody if !gives_seats => Err(Denied::KeyExpired),
+        Matched::Nobody => {
+            let distrusted = facts.distrust.machine || facts.distrust.hardware;
+            Err(Denied::KeyFull { seats: facts.seats, distrusted })
+        }
     }
-    if !facts.terms.gives_seats(now) {
-        return Err(Denied::KeyExpired);
-    }
-    if facts.seats.used >= facts.seats.total {
-        return Err(Denied::KeyFull { seats: facts.seats });
-    }
-    Ok(Decision::Take)
 }
 
 #[cfg(test)]
@@ -120,14 +134,24 @@ mod tests {
     }
 
     fn myself() -> Candidate {
-        Candidate { id: registration(2), machine: machine(1), hardware: Some(machine(9)) }
+        Candidate {
+            id: registration(2),
+            machine: machine(1),
+            hardware: Some(machine(9)),
+            hardware_distrusted: false,
+            registered_at: at(-1),
+            room_at: None,
+        }
     }
 
     #[test]
     fn a_new_machine_takes_a_free_seat_and_is_refused_when_there_is_none() {
         assert_eq!(judge(0, &facts()), Ok(Decision::Take));
         for seats in [FULL, OVERFULL, Seats { total: 0, used: 0 }] {
-            assert_eq!(judge(0, &RegisterFacts { seats, ..facts() }), Err(Denied::KeyFull { seats }));
+            assert_eq!(
+                judge(0, &RegisterFacts { seats, ..facts() }),
+                Err(Denied::KeyFull { seats, distrusted: false })
+            );
         }
     }
 
@@ -137,7 +161,7 @@ mod tests {
     #[test]
     fn the_keys_state_is_judged_first_whatever_else_is_true() {
         // key_terms() start at -100, expire at 100, and have 50 seconds of grace.
-        let active = KnownId::Active { same_key: true, token_hash: hash(1), machine: machine(1) };
+        let active = KnownId::Held { superseded: None, same_key: true, token_hash: hash(1), machine: machine(1) };
         let suspended = KeyTerms { state: KeyState::Suspended, ..key_terms() };
         let revoked = KeyTerms { state: KeyState::Revoked, ..key_terms() };
         let rows = [
@@ -153,7 +177,7 @@ mod tests {
             ("revoked", revoked, 0, Some(Denied::KeyRevoked)),
         ];
         for (name, terms, now, expected) in rows {
-            for known in [active, KnownId::Ended, KnownId::ReleasedEarly, KnownId::New] {
+            for known in [active, KnownId::Released, KnownId::ReleasedEarly, KnownId::New] {
                 for covered in [true, false] {
                     let candidates = [myself()];
                     let facts = RegisterFacts { terms, covered, known, candidates: &candidates, ..facts() };
@@ -161,7 +185,7 @@ mod tests {
                     match expected {
                         Some(denied) => assert_eq!(got, Some(denied), "{name}"),
                         None if !covered => assert_eq!(got, Some(Denied::SystemNotCovered), "{name}"),
-                        None if matches!(known, KnownId::Ended | KnownId::ReleasedEarly) => {
+                        None if matches!(known, KnownId::Released | KnownId::ReleasedEarly) => {
                             assert_eq!(got, Some(Denied::RegistrationReleased), "{name}");
                         }
                         None => assert_eq!(got, None, "{name}"),
@@ -187,12 +211,51 @@ mod tests {
         ];
         for (name, (same_key, token_hash, machine), moved, fits) in rows {
             // Full, and in grace: a confirmation takes no seat.
-            let facts =
-                RegisterFacts { known: KnownId::Active { same_key, token_hash, machine }, seats: OVERFULL, ..facts() };
+            let facts = RegisterFacts {
+                known: KnownId::Held { superseded: None, same_key, token_hash, machine },
+                seats: OVERFULL,
+                ..facts()
+            };
             let mut command = command(1);
             command.moved = moved;
             let got = judge_register(at(120), &command, &facts);
             assert_eq!(got, if fits { Ok(Decision::Confirm) } else { Err(Denied::RegistrationConflict) }, "{name}");
+        }
+    }
+
+    /// Promise: seat-confirm
+    #[test]
+    fn a_superseded_id_is_confirmed_within_its_hour_and_decided_after_it() {
+        let known = |token| KnownId::Held {
+            superseded: Some(at(-3600)),
+            same_key: true,
+            token_hash: hash(token),
+            machine: machine(1),
+        };
+        let own = RegisterFacts { known: known(1), seats: FULL, ..facts() };
+        assert_eq!(judge(-1, &own), Ok(Decision::ConfirmSuperseded));
+        assert_eq!(judge(0, &own), Ok(Decision::DecideUseFirst));
+        for now in [-1, 0] {
+            let others = RegisterFacts { known: known(2), ..facts() };
+            assert_eq!(judge(now, &others), Err(Denied::RegistrationConflict));
+        }
+    }
+
+    #[test]
+    fn a_machine_whose_seat_has_moved_too_often_takes_a_free_seat_or_waits() {
+        let candidates = [Candidate { room_at: Some(at(700)), ..myself() }];
+        let crowded = |seats| RegisterFacts { seats, candidates: &candidates, ..facts() };
+        assert_eq!(judge(0, &crowded(ROOM)), Ok(Decision::Take));
+        let waits = Err(Denied::MovedTooOften { until: at(700) });
+        assert_eq!(judge(0, &crowded(FULL)), waits);
+        assert_eq!(judge(120, &crowded(ROOM)), waits, "in grace");
+    }
+
+    #[test]
+    fn a_full_key_says_whether_distrusted_ids_are_the_reason() {
+        for (machine, hardware) in [(true, false), (false, true), (true, true)] {
+            let facts = RegisterFacts { seats: FULL, distrust: Distrust { machine, hardware }, ..facts() };
+            assert_eq!(judge(0, &facts), Err(Denied::KeyFull { seats: FULL, distrusted: true }));
         }
     }
 

@@ -1,12 +1,10 @@
-//! Releasing a seat, and the superseded credential whose machine is alive.
+//! Releasing a seat.
 //!
-//! Owns what a release does to each kind of id, and what the use of a superseded credential decides. Knows no database.
+//! Owns the states of a registration, and what a release does to each. Knows no database.
 
-use els_protocol::Timestamp;
-use els_protocol::wire::Seats;
 use serde::Serialize;
 
-use super::{Denied, KeyTerms, MatchRule, SUPERSEDED_SECONDS};
+use super::Denied;
 
 /// What a registration is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -14,7 +12,7 @@ use super::{Denied, KeyTerms, MatchRule, SUPERSEDED_SECONDS};
 pub enum RegistrationState {
     /// It holds a seat.
     Active,
-    /// Its seat has moved to another id; its credential has its hour.
+    /// Its seat has moved to another id; its credential has its hour, and a use after that is decided.
     Superseded,
     /// It holds nothing.
     Released,
@@ -58,51 +56,6 @@ pub fn judge_release(
     }
 }
 
-/// What the use of a superseded credential decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SupersededUse {
-    /// Nothing: it is in its hour, or its key denies it anyway.
-    Nothing,
-    /// Both machines are alive. The older registration has the seat; the newer one gets a seat of its own.
-    Split,
-    /// Both machines are alive. The older registration has the seat; the newer one is released, since none is free.
-    ReleaseNewer,
-    /// The newer one was released meanwhile; the older one takes a free seat.
-    TakeFreeSeat,
-    /// The newer one was released meanwhile, and no seat is free: the older one is released.
-    ReleaseOlder,
-}
-
-/// Judges the use of a credential that was superseded at `since`. `newer_active` says whether the registration that has
-/// its seat still holds it; then `seats.used` counts that seat.
-pub fn judge_superseded_use(
-    now: Timestamp,
-    since: Timestamp,
-    terms: &KeyTerms,
-    seats: Seats,
-    newer_active: bool,
-) -> SupersededUse {
-    if terms.denies_credential(now).is_some() || now < since.plus_seconds(SUPERSEDED_SECONDS) {
-        return SupersededUse::Nothing;
-    }
-    let one_more = terms.gives_seats(now) && seats.used < seats.total;
-    match (newer_active, one_more) {
-        (true, true) => SupersededUse::Split,
-        (true, false) => SupersededUse::ReleaseNewer,
-        (false, true) => SupersededUse::TakeFreeSeat,
-        (false, false) => SupersededUse::ReleaseOlder,
-    }
-}
-
-/// Which ids a key distrusts once two machines were alive under one seat: those that matched. (machine id, hardware id)
-pub fn distrusted_after(rule: MatchRule) -> (bool, bool) {
-    match rule {
-        MatchRule::SameMachineAndHardware => (true, true),
-        MatchRule::SameMachineMoved | MatchRule::SameMachineOnly => (true, false),
-        MatchRule::SameHardwareOnly => (false, true),
-    }
-}
-
 fn decision(state: RegistrationState) -> ReleaseDecision {
     match state {
         RegistrationState::Active => ReleaseDecision::FreeSeat,
@@ -113,8 +66,6 @@ fn decision(state: RegistrationState) -> ReleaseDecision {
 
 #[cfg(test)]
 mod tests {
-    use super::super::KeyState;
-    use super::super::tests::{at, key_terms};
     use super::*;
 
     /// Promise: wire-delete
@@ -148,36 +99,6 @@ mod tests {
         for known in known.map(Some).into_iter().chain([None]) {
             assert_eq!(judge_release(known, false, true), Err(Denied::UnknownRegistration));
             assert_eq!(judge_release(known, true, false), Err(Denied::ReleaseNotAllowed));
-        }
-    }
-
-    /// Promise: seat-two-alive
-    #[test]
-    fn a_superseded_credential_has_its_hour_and_is_then_decided_upon() {
-        use SupersededUse::*;
-        // Superseded at 0, with key_terms() that do not end for a while.
-        let long = KeyTerms { expires: at(100_000), ..key_terms() };
-        let ended = KeyTerms { expires: at(3_000), grace_seconds: 100_000, ..key_terms() };
-        let room = Seats { total: 2, used: 1 };
-        let full = Seats { total: 1, used: 1 };
-        let empty = Seats { total: 1, used: 0 };
-        let overfull = Seats { total: 1, used: 3 };
-        let rows = [
-            ("at once", 0, long, full, true, Nothing),
-            ("the last second of its hour", 3599, long, full, true, Nothing),
-            ("after its hour, a seat is free", 3600, long, room, true, Split),
-            ("after its hour, none is free", 3600, long, full, true, ReleaseNewer),
-            ("after its hour, seats were lowered", 3600, long, overfull, true, ReleaseNewer),
-            ("in grace no further seat is given", 3600, ended, room, true, ReleaseNewer),
-            ("the newer one is gone, a seat is free", 3600, long, empty, false, TakeFreeSeat),
-            ("the newer one is gone, none is free", 3600, long, full, false, ReleaseOlder),
-            ("the newer one is gone, in grace", 3600, ended, empty, false, ReleaseOlder),
-            ("past grace", 200_000, ended, room, true, Nothing),
-            ("suspended", 3600, KeyTerms { state: KeyState::Suspended, ..long }, room, true, Nothing),
-            ("revoked", 3600, KeyTerms { state: KeyState::Revoked, ..long }, room, true, Nothing),
-        ];
-        for (name, now, terms, seats, newer_active, expected) in rows {
-            assert_eq!(judge_superseded_use(at(now), at(0), &terms, seats, newer_active), expected, "{name}");
         }
     }
 }

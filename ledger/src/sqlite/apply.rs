@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 use super::{audit_log, early_release};
 use crate::by::By;
 use crate::change::{Change, Decided, NewRegistration, Particulars};
-use crate::rows::{key_state_text, match_rule_text};
+use crate::rows::{IdKind, key_state_text, match_rule_text};
 use crate::rules::KeyState;
 use crate::{KeyNumber, KeyRecord};
 
@@ -41,9 +41,9 @@ fn one(connection: &Connection, by: &By, change: &Change) -> rusqlite::Result<()
             )?
             .execute(params![id.as_bytes(), at.unix(), successor.as_bytes(), match_rule_text(*rule)])
             .map(drop),
-        Change::Follow { id, successor } => connection
-            .prepare_cached("UPDATE registrations SET successor = ?2 WHERE id = ?1")?
-            .execute([id.as_bytes(), successor.as_bytes()])
+        Change::FollowAll { from, successor } => connection
+            .prepare_cached("UPDATE registrations SET successor = ?2 WHERE successor = ?1 AND state = 'superseded'")?
+            .execute([from.as_bytes(), successor.as_bytes()])
             .map(drop),
         Change::Reactivate { id } => connection
             .prepare_cached(
@@ -56,6 +56,7 @@ fn one(connection: &Connection, by: &By, change: &Change) -> rusqlite::Result<()
             .prepare_cached("INSERT OR IGNORE INTO distrusted (key, kind, id, since) VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![key.0, kind.as_str(), id.as_bytes(), since.unix()])
             .map(drop),
+        Change::ForgetDistrust { key, kind, id } => forget_distrust(connection, *key, *kind, id),
         Change::RememberEarly { id, token_hash, client, at } => {
             early_release::remember(connection, *at, id, token_hash, client)
         }
@@ -70,6 +71,14 @@ fn one(connection: &Connection, by: &By, change: &Change) -> rusqlite::Result<()
         }
         Change::UpdateKey(record) => write_terms(connection, record),
         Change::SetKeyState { key, state } => write_state(connection, *key, *state),
+        Change::Refuse { key, reason, since, until } => connection
+            .prepare_cached("INSERT OR REPLACE INTO refusals (key, reason, since, until) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![key.0, reason.as_str(), since.unix(), until.map(Timestamp::unix)])
+            .map(drop),
+        Change::EndRefusal { key, until } => connection
+            .prepare_cached("UPDATE refusals SET until = ?2 WHERE key = ?1 AND until IS NULL")?
+            .execute([key.0, until.unix()])
+            .map(drop),
         Change::EndSecrets { key, until } => end_secrets(connection, *key, *until),
         Change::AddSecret { key, hash } => add_secret(connection, *key, hash),
         Change::TrustAgain(key) => {
@@ -118,6 +127,23 @@ fn update(connection: &Connection, new: &Particulars) -> rusqlite::Result<()> {
             new.label.as_ref().map(|label| label.as_str()),
         ])
         .map(drop)
+}
+
+/// Changes of registrations come before this in every list, so that it sees their effect.
+fn forget_distrust(connection: &Connection, key: KeyNumber, kind: IdKind, id: &MachineId) -> rusqlite::Result<()> {
+    let sql = match kind {
+        IdKind::Machine => {
+            "DELETE FROM distrusted WHERE key = ?1 AND kind = ?2 AND id = ?3
+             AND NOT EXISTS (SELECT 1 FROM registrations WHERE key = ?1 AND machine = ?3 AND state = 'active')
+             AND NOT EXISTS (SELECT 1 FROM registrations WHERE key = ?1 AND machine = ?3 AND state = 'superseded')"
+        }
+        IdKind::Hardware => {
+            "DELETE FROM distrusted WHERE key = ?1 AND kind = ?2 AND id = ?3
+             AND NOT EXISTS (SELECT 1 FROM registrations WHERE key = ?1 AND hardware = ?3 AND state = 'active')
+             AND NOT EXISTS (SELECT 1 FROM registrations WHERE key = ?1 AND hardware = ?3 AND state = 'superseded')"
+        }
+    };
+    connection.prepare_cached(sql)?.execute(params![key.0, kind.as_str(), id.as_bytes()]).map(drop)
 }
 
 /// Writes the terms of a key.

@@ -1,20 +1,20 @@
 //! Lists of registrations: for holders of the key, and for the vendor.
 
-use els_protocol::wire::{RegistrationState, SeatHolder};
 use els_protocol::{RegistrationId, Sha256Hex, Timestamp};
 use rusqlite::{Connection, Row, params};
 
-use super::facts::key_by_secret;
+use super::facts::{key_by_secret, pauses};
 use super::row::{key_id, label, machine_id, optional_time, os, registration_state, time};
 use crate::outcome::SeatPage;
 use crate::rows::KeyRow;
-use crate::rules::{Denied, Judged};
+use crate::rules::{Denied, Judged, RegistrationState};
 use crate::scope::{Scope, within_scope};
-use crate::{Holder, KeyNumber};
+use crate::{Holder, Policy};
 
 /// One page of the machines that hold a key's seats.
 pub(super) fn page(
     connection: &Connection,
+    policy: &Policy,
     now: Timestamp,
     secret: &Sha256Hex,
     after: Option<RegistrationId>,
@@ -23,24 +23,31 @@ pub(super) fn page(
     let Some(key) = key_by_secret(connection, now, secret)? else {
         return Ok(Err(Denied::UnknownKey));
     };
-    let found = active(connection, &key, after, limit.saturating_add(1))?;
+    let found = of_key(connection, policy, now, &key, after, limit.saturating_add(1))?;
     Ok(Ok(key.page(found, limit)))
 }
 
 /// The registrations of a key that are active or superseded.
 pub(super) fn of_key(
     connection: &Connection,
-    key: KeyNumber,
+    policy: &Policy,
+    now: Timestamp,
+    key: &KeyRow,
     after: Option<RegistrationId>,
     limit: u32,
 ) -> rusqlite::Result<Vec<Holder>> {
     let from = first_bytes(after.as_ref());
-    connection
+    let mut found: Vec<Holder> = connection
         .prepare_cached(&format!(
             "{HOLDER} WHERE r.key = ?1 AND r.state <> 'released' AND r.id > ?2 ORDER BY r.id LIMIT ?3"
         ))?
-        .query_map(params![key.0, from, limit], holder)?
-        .collect()
+        .query_map(params![key.number.0, from, limit], holder)?
+        .collect::<rusqlite::Result<_>>()?;
+    if found.iter().any(|one| one.state == RegistrationState::Superseded) {
+        let pauses = pauses(connection, now, key.number, &key.terms(policy))?;
+        found.iter_mut().for_each(|one| one.set_until(now, &pauses));
+    }
+    Ok(found)
 }
 
 /// Registrations that a text leads to: a whole id, or part of a label.
@@ -62,33 +69,6 @@ pub(super) fn find(
         .collect()
 }
 
-fn active(
-    connection: &Connection,
-    key: &KeyRow,
-    after: Option<RegistrationId>,
-    limit: u32,
-) -> rusqlite::Result<Vec<SeatHolder>> {
-    connection
-        .prepare_cached(
-            "SELECT id, label, os, os_version, arch, registered_at, last_seen_at FROM registrations
-             WHERE key = ?1 AND state <> 'released' AND state = 'active' AND id > ?2 ORDER BY id LIMIT ?3",
-        )?
-        .query_map(params![key.number.0, first_bytes(after.as_ref()), limit], |row| {
-            Ok(SeatHolder {
-                registration: row.get(0).map(RegistrationId::from_bytes)?,
-                state: RegistrationState::Active,
-                until: None,
-                label: label(row, 1)?,
-                os: os(row, 2)?,
-                arch: row.get(4)?,
-                registered_at: time(row, 5)?,
-                last_seen_at: optional_time(row, 6)?,
-                networks: None,
-            })
-        })?
-        .collect()
-}
-
 /// Ids after this one; the empty blob comes before every id.
 fn first_bytes(after: Option<&RegistrationId>) -> &[u8] {
     after.map_or(&[], |id| id.as_bytes())
@@ -107,6 +87,7 @@ fn holder(row: &Row<'_>) -> rusqlite::Result<Holder> {
         registered_at: time(row, 9)?,
         last_seen_at: optional_time(row, 10)?,
         ended_at: optional_time(row, 11)?,
+        until: None,
     })
 }
 

@@ -44,7 +44,8 @@ use crate::queue::{
 use crate::rows::like_anywhere;
 use crate::rules::{Judged, KeyState, RegisterCommand};
 use crate::scope::Scope;
-use crate::steps::{self, Steps};
+use crate::seats::Attempt;
+use crate::steps::{self, Steps, Unused};
 use crate::store::{Administration, GateFeed, SeatStore, StoreError, Upkeep};
 use crate::{
     Cursor, Event, EventFilter, Feed, Found, GateKey, Holder, KeyChange, KeyId, KeyNumber, KeyRecord, Lookup, NewKey,
@@ -91,9 +92,7 @@ impl SeatStore for SqliteStore {
         by: By,
         command: RegisterCommand,
     ) -> Result<Judged<Registered>, StoreError> {
-        let policy = self.policy.clone();
-        let key = queue_key(&command.key_hash);
-        self.writer.run(key, move |db| register::register(db, &policy, now, &by, &command)).await
+        steps::register(self, now, by, command).await
     }
 
     async fn registration(
@@ -125,7 +124,8 @@ impl SeatStore for SqliteStore {
         after: Option<RegistrationId>,
         limit: u32,
     ) -> Result<Judged<SeatPage>, StoreError> {
-        self.readers.read(move |db| holders::page(db, now, &key_hash, after, limit)).await
+        let policy = self.policy.clone();
+        self.readers.read(move |db| holders::page(db, &policy, now, &key_hash, after, limit)).await
     }
 
     async fn release_seat(
@@ -250,10 +250,13 @@ impl Administration for SqliteStore {
         after: Option<RegistrationId>,
         limit: u32,
     ) -> Result<Option<Vec<Holder>>, StoreError> {
-        let key = key.clone();
+        let (policy, key) = (self.policy.clone(), key.clone());
         self.readers
             .read(move |db| match keys::by_id(db, now, &scope, &key)? {
-                Some(key) => holders::of_key(db, key.number, after, limit).map(Some),
+                Some(key) => {
+                    let key = facts::key_by_number(db, key.number)?;
+                    holders::of_key(db, &policy, now, &key, after, limit).map(Some)
+                }
                 None => Ok(None),
             })
             .await
@@ -302,6 +305,10 @@ impl Upkeep for SqliteStore {
         steps::release_unseen(self, now, by).await
     }
 
+    async fn release_superseded(&self, now: Timestamp, by: By) -> Result<u64, StoreError> {
+        steps::release_superseded(self, now, by).await
+    }
+
     async fn erase_ids(&self, now: Timestamp) -> Result<u64, StoreError> {
         steps::erase_ids(self, now).await
     }
@@ -319,6 +326,20 @@ impl Upkeep for SqliteStore {
 
 #[async_trait]
 impl Steps for SqliteStore {
+    async fn try_register(&self, now: Timestamp, by: By, command: RegisterCommand) -> Result<Attempt, StoreError> {
+        let (policy, key) = (self.policy.clone(), queue_key(&command.key_hash));
+        self.writer.run(key, move |db| register::register(db, &policy, now, &by, &command)).await
+    }
+
+    async fn unused(&self, now: Timestamp, after: Unused) -> Result<Vec<Unused>, StoreError> {
+        self.readers.read(move |db| upkeep::unused(db, now, after)).await
+    }
+
+    async fn release_unused(&self, now: Timestamp, by: By, ids: Vec<RegistrationId>) -> Result<u64, StoreError> {
+        let policy = self.policy.clone();
+        self.writer.run(QUEUE_KEY_OF_UPKEEP, move |db| upkeep::release_unused(db, &policy, now, &by, &ids)).await
+    }
+
     async fn own_view(
         &self,
         now: Timestamp,
@@ -384,10 +405,14 @@ fn own_view(
 ) -> rusqlite::Result<(Judged<RegistrationView>, bool)> {
     let Some(known) = facts::registration(db, id)? else {
         let early = early_release::is_remembered(db, now, id, token_hash)?;
-        return Ok(seats::own_view(policy, now, *token_hash, None, early));
+        return Ok(seats::own_view(policy, now, *token_hash, None, early, &[]));
     };
     let key = facts::key_by_number(db, known.key)?;
-    Ok(seats::own_view(policy, now, *token_hash, Some((&known, &key)), false))
+    let pauses = match known.superseded_at() {
+        Some(_) => facts::pauses(db, now, key.number, &key.terms(policy))?,
+        None => Vec::new(),
+    };
+    Ok(seats::own_view(policy, now, *token_hash, Some((&known, &key)), false, &pauses))
 }
 
 /// What is read in half a second.

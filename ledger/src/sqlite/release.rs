@@ -8,7 +8,7 @@ use els_protocol::{RegistrationId, Sha256Hex, Timestamp};
 use rusqlite::Connection;
 
 use super::apply::{apply, carried_out};
-use super::facts::{key_by_number, key_by_secret, registration};
+use super::facts::{key_by_number, key_by_secret, registration, sharing};
 use crate::by::By;
 use crate::outcome::ReleaseOutcome;
 use crate::rules::{Denied, Judged};
@@ -57,9 +57,10 @@ pub(super) fn superseded_used(
 ) -> rusqlite::Result<()> {
     let Some(old) = registration(connection, id)? else { return Ok(()) };
     let key = key_by_number(connection, old.key)?;
-    let newer = match &old.successor {
+    let holder = match &old.successor {
         Some(successor) => registration(connection, successor)?,
         None => None,
     };
-    apply(connection, by, &seats::superseded_used(policy, now, &key, &old, newer.as_ref()))
+    let sharing = sharing(connection, &old)?;
+    apply(connection, by, &seats::superseded_used(policy, now, &key, &old, holder.as_ref(), &sharing))
 }

@@ -3,16 +3,18 @@
 //! Owns the tables `upkeep`, `gate_down` and `leases`. Each function does one bounded batch in the transaction of its caller,
 //! so that upkeep never delays requests for long.
 
-use els_protocol::{MachineId, RegistrationId, Timestamp};
+use els_protocol::{RegistrationId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::apply::apply;
 use super::audit_log;
-use super::facts::registration;
-use super::row::{machine_id, time};
+use super::facts::{key_by_number, pauses, registration};
+use super::row::time;
 use crate::by::By;
 use crate::rows::{self, ERASE_SECONDS, GAP_SECONDS, SEARCH_SECONDS, UPKEEP_BATCH};
-use crate::{KeyNumber, seats};
+use crate::rules::{UNUSED_SECONDS, unused_until};
+use crate::steps::Unused;
+use crate::{KeyNumber, Policy, seats};
 
 /// Takes or renews a lease, by SQLite's clock; says whether `holder` has it.
 pub(super) fn take_lease(connection: &Connection, job: &str, holder: &str, seconds: u32) -> rusqlite::Result<bool> {
@@ -103,49 +105,61 @@ pub(super) fn release_unseen(
     Ok(released)
 }
 
+/// Some of the registrations that were superseded long enough ago to end.
+pub(super) fn unused(connection: &Connection, now: Timestamp, after: Unused) -> rusqlite::Result<Vec<Unused>> {
+    connection
+        .prepare_cached(
+            "SELECT ended_at, id FROM registrations WHERE state = 'superseded' AND ended_at <= ?1 AND (ended_at, id) > (?2, ?3)
+             ORDER BY ended_at, id LIMIT ?4",
+        )?
+        .query_map(
+            params![now.plus_seconds(-UNUSED_SECONDS).unix(), after.0.unix(), after.1.as_bytes(), UPKEEP_BATCH],
+            |row| Ok((time(row, 0)?, row.get(1).map(RegistrationId::from_bytes)?)),
+        )?
+        .collect()
+}
+
+/// Releases those of `ids` whose time is over; says how many.
+pub(super) fn release_unused(
+    connection: &Connection,
+    policy: &Policy,
+    now: Timestamp,
+    by: &By,
+    ids: &[RegistrationId],
+) -> rusqlite::Result<u64> {
+    let mut released = 0;
+    for id in ids {
+        let Some(row) = registration(connection, id)? else { continue };
+        let Some(since) = row.superseded_at() else { continue };
+        let terms = key_by_number(connection, row.key)?.terms(policy);
+        let pauses = pauses(connection, now, row.key, &terms)?;
+        if terms.denies_credential(now).is_none() && unused_until(now, since, &pauses) <= now {
+            apply(connection, by, &seats::release_unused(now, &row))?;
+            released += 1;
+        }
+    }
+    Ok(released)
+}
+
 /// Erases the machine and hardware ids of some registrations that were released long enough ago, also in the audit log;
 /// says how many.
 pub(super) fn erase(connection: &Connection, now: Timestamp) -> rusqlite::Result<u64> {
-    type Row = (RegistrationId, KeyNumber, Option<MachineId>, Option<MachineId>);
-    let due: Vec<Row> = connection
+    let due: Vec<RegistrationId> = connection
         .prepare_cached(
-            "SELECT id, key, machine, hardware FROM registrations
+            "SELECT id FROM registrations
              WHERE state = 'released' AND (machine IS NOT NULL OR hardware IS NOT NULL) AND ended_at <= ?1 LIMIT ?2",
         )?
         .query_map(params![now.plus_seconds(-ERASE_SECONDS).unix(), UPKEEP_BATCH], |row| {
-            let id = row.get(0).map(RegistrationId::from_bytes)?;
-            Ok((id, KeyNumber(row.get(1)?), machine_id(row, 2)?, machine_id(row, 3)?))
+            row.get(0).map(RegistrationId::from_bytes)
         })?
         .collect::<rusqlite::Result<_>>()?;
-    for (id, key, machine, hardware) in &due {
+    for id in &due {
         connection
             .prepare_cached("UPDATE registrations SET machine = NULL, hardware = NULL WHERE id = ?1")?
             .execute([id.as_bytes()])?;
         audit_log::erase_ids(connection, id)?;
-        for (kind, id) in [("machine", machine), ("hardware", hardware)] {
-            if let Some(id) = id {
-                stop_distrusting_the_gone(connection, *key, kind, id)?;
-            }
-        }
     }
     Ok(due.len() as u64)
-}
-
-/// A distrusted id that no registration of the key has any more is forgotten.
-fn stop_distrusting_the_gone(
-    connection: &Connection,
-    key: KeyNumber,
-    kind: &str,
-    id: &MachineId,
-) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "DELETE FROM distrusted WHERE key = ?1 AND kind = ?2 AND id = ?3 AND NOT EXISTS
-             (SELECT 1 FROM registrations r WHERE r.key = ?1 AND r.state <> 'released'
-              AND CASE ?2 WHEN 'machine' THEN r.machine ELSE r.hardware END = ?3)",
-        )?
-        .execute(params![key.0, kind, id.as_bytes()])
-        .map(drop)
 }
 
 /// The moment after which a machine has to have been seen.

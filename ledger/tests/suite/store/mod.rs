@@ -3,6 +3,7 @@
 mod administration;
 mod feed;
 mod histories;
+mod life;
 mod match_rules;
 mod postgres;
 mod postgres_way;
@@ -43,12 +44,19 @@ macro_rules! store_tests {
             match_rules::a_machine_is_found_among_many_that_share_each_of_its_ids,
             match_rules::a_superseded_credential_has_its_hour,
             match_rules::two_alive_under_one_seat_get_two_seats_if_one_is_free,
-            match_rules::two_alive_under_one_seat_and_none_free_end_the_newer,
+            match_rules::two_alive_on_a_full_key_leave_the_seat_to_the_first_within_a_day,
             match_rules::many_uses_at_once_are_one_decision,
-            match_rules::a_seat_has_at_most_one_superseded_id,
-            match_rules::the_older_one_takes_a_free_seat_when_the_newer_has_given_its_back,
+            match_rules::an_old_disk_on_a_full_key_is_refused_after_a_day,
+            match_rules::the_superseded_ids_of_a_seat_follow_it,
+            match_rules::a_seat_that_moved_sixteen_times_within_the_hour_moves_no_more,
+            match_rules::forty_machines_of_one_hardware_id_all_have_a_seat,
+            match_rules::of_forty_machines_of_one_hardware_id_twenty_keep_twenty_seats,
+            match_rules::a_superseded_id_that_is_not_used_ends_after_35_days,
+            match_rules::an_id_is_distrusted_until_its_last_registration_ends,
+            match_rules::the_older_one_takes_a_free_seat_when_the_newer_has_released_its_own,
             match_rules::a_key_that_refuses_decides_nothing,
-            match_rules::other_keys_machines_are_nobodys_same_machine,
+            life::the_whole_life_of_a_key_is_as_in_the_model,
+            match_rules::machines_of_another_key_never_match,
             histories::whatever_happens_seats_and_credentials_agree,
             feed::a_look_up_tells_credential_and_key_of_one_moment,
             feed::every_change_that_the_gate_must_know_is_in_the_feed,
