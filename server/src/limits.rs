@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use els_protocol::Sha256Hex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::network::Network;
+
 /// The budgets of all networks, in bounded memory.
 pub struct FailureLimits {
     budget: Budget,
@@ -126,22 +128,6 @@ impl Default for FailureLimits {
     /// random bits is hopeless.
     fn default() -> Self {
         FailureLimits::new(Budget { burst: 60, refill: Duration::from_secs(1) })
-    }
-}
-
-/// One client: an IPv4 address, or an IPv6 /64, the smallest network of one site.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Network {
-    V4(u32),
-    V6(u64),
-}
-
-impl Network {
-    fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Network::V4(address.to_bits()),
-            IpAddr::V6(address) => Network::V6((address.to_bits() >> 64) as u64),
-        }
     }
 }
 
