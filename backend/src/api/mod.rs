@@ -25,6 +25,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use els_protocol::wire;
+use els_server::logs::Sampler;
 use els_server::request_id::RequestIds;
 use els_server::response::{RequestLog, caught, stamped};
 use http::{Method, Request, StatusCode};
@@ -38,11 +39,12 @@ pub struct Api {
     app: Arc<App>,
     router: Router,
     ids: Arc<RequestIds>,
+    refusals: Arc<Sampler>,
 }
 
 impl Api {
     pub fn new(app: Arc<App>) -> Self {
-        Api { router: routes::router(app.clone()), app, ids: Arc::new(RequestIds::start()) }
+        Api { router: routes::router(app.clone()), app, ids: Arc::new(RequestIds::start()), refusals: Arc::default() }
     }
 
     /// Answers one request of the public listener, from a connection of `socket`. There is always a response in the form of
@@ -61,7 +63,8 @@ impl Api {
             if response.status() != StatusCode::NO_CONTENT {
                 let peer = self.app.proxies.peer(socket, request.headers());
                 let (method, route) = (&Method::GET, wire::REPO_AUTH_PATH);
-                RequestLog { id: &id, peer, method, route, path: None, began }.write(&response);
+                RequestLog { id: &id, peer, method, route, path: None, began, refusals: &self.refusals }
+                    .write(&response);
             }
             return response;
         }
@@ -78,7 +81,8 @@ impl Api {
         };
         let response = stamped(caught(routed).await, &id);
         self.app.metrics.requests.answered(route, &method, &response, began.elapsed());
-        RequestLog { id: &id, peer, method: &method, route, path: path.as_deref(), began }.write(&response);
+        let refusals = &self.refusals;
+        RequestLog { id: &id, peer, method: &method, route, path: path.as_deref(), began, refusals }.write(&response);
         response
     }
 

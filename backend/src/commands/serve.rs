@@ -14,6 +14,7 @@ use crate::clock;
 use crate::serve::{self, Options, ServeError};
 use els_ledger::database::{DatabaseUrl, become_owner};
 use els_ledger::{self, Opening, Policy, SqliteStore};
+use els_server::logs;
 
 pub(super) fn run(site: &Site, url: &DatabaseUrl, arguments: ServeOptions) -> Outcome {
     let products = Arc::new(products::read(site.products.as_deref())?);
@@ -51,6 +52,8 @@ pub(super) fn run(site: &Site, url: &DatabaseUrl, arguments: ServeOptions) -> Ou
         // Dropping the store, after everything else has ended, waits until all accepted changes are durable.
         serve::run(options, store).await
     });
+    // What follows is not in the log.
+    logs::finish();
     match served {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(ServeError::Usage(message)) => Err(CommandError::Usage(message)),
