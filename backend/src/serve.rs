@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use els_ledger::{Store, StoreError};
 use els_server::files::Folder;
-use els_server::limits::FailureLimits;
+use els_server::limits::{self, GuessLimits};
 use els_server::listener::{Listener, connections_allowed};
 use els_server::logs;
 use els_server::peer::TrustedProxies;
@@ -120,17 +120,16 @@ pub async fn start(options: Options, store: Arc<dyn Store>) -> Result<Running, S
     let repo_url = options.repo_url(listen)?;
 
     let metrics = Arc::new(Metrics::new());
-    let limits = Arc::new(FailureLimits::default());
     let gate_options =
         GateOptions { grace_seconds: options.grace_seconds, stale: options.gate_stale, remembered: REMEMBERED };
-    let gate = Gate::new(store.clone(), options.products.clone(), limits.clone(), metrics.clone(), gate_options);
+    let gate = Gate::new(store.clone(), options.products.clone(), metrics.clone(), gate_options);
     let gate = Arc::new(gate.await?);
     let proxies = TrustedProxies::new(options.trusted_proxies);
     let app = Arc::new(App {
         store: store.clone(),
         gate: gate.clone(),
         products: options.products,
-        limits,
+        limits: GuessLimits::new(limits::KEYS),
         proxies: proxies.clone(),
         repo_base: repo_url.base().clone(),
         repo_url: repo_url.to_string(),
