@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use els_ledger::{Store, StoreError};
 use els_server::files::Folder;
-use els_server::limits::{self, GuessLimits};
+use els_server::limits::{self, GuessLimits, Turns};
 use els_server::listener::{Listener, connections_allowed};
 use els_server::logs;
 use els_server::peer::TrustedProxies;
@@ -130,6 +130,7 @@ pub async fn start(options: Options, store: Arc<dyn Store>) -> Result<Running, S
         gate: gate.clone(),
         products: options.products,
         limits: GuessLimits::new(limits::KEYS),
+        turns: Turns::new(TURNS_EACH),
         proxies: proxies.clone(),
         repo_base: repo_url.base().clone(),
         repo_url: repo_url.to_string(),
@@ -269,5 +270,7 @@ fn node_name() -> String {
 const REMEMBERED: usize = 900_000;
 /// The memory that is needed besides connections: the gate's, the database's, and queues.
 const MEMORY: u64 = 512 * 1024 * 1024;
+/// Requests with a credential at one time for each network.
+const TURNS_EACH: usize = 16;
 const ADMIN_CONNECTIONS: usize = 64;
 const CERTIFICATE_EVERY: Duration = Duration::from_secs(2);

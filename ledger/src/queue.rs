@@ -160,6 +160,8 @@ pub(super) const QUEUE_KEY_OF_GATE: QueueKey = 0;
 pub(super) const QUEUE_KEY_OF_UPKEEP: QueueKey = 1;
 /// The queue key of what the vendor does.
 pub(super) const QUEUE_KEY_OF_VENDOR: QueueKey = 2;
+/// The queue key of what machines ask about their own registrations.
+pub(super) const QUEUE_KEY_OF_CREDENTIALS: QueueKey = 3;
 /// Requests of one queue key that wait, at the most.
 pub(super) const QUEUE_LIMIT_EACH: usize = 4096;
 /// Requests that wait, at the most.

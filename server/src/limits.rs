@@ -157,8 +157,8 @@ pub struct Turns {
 }
 
 /// The turn of one request.
-pub struct Turn<'a> {
-    turns: &'a Turns,
+pub struct Turn {
+    turns: Arc<Turns>,
     network: Network,
     semaphore: Arc<Semaphore>,
     permit: Option<OwnedSemaphorePermit>,
@@ -166,24 +166,24 @@ pub struct Turn<'a> {
 
 impl Turns {
     /// `each` turns at a time for each network.
-    pub fn new(each: usize) -> Self {
-        Turns { each, networks: Mutex::default() }
+    pub fn new(each: usize) -> Arc<Self> {
+        Arc::new(Turns { each, networks: Mutex::default() })
     }
 
     /// Waits for a turn of the network of `peer`; `None` after [`PATIENCE`].
-    pub async fn wait(&self, peer: IpAddr) -> Option<Turn<'_>> {
+    pub async fn wait(self: &Arc<Self>, peer: IpAddr) -> Option<Turn> {
         let network = Network::of(peer);
         let semaphore = {
             let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
             networks.entry(network).or_insert_with(|| Arc::new(Semaphore::new(self.each))).clone()
         };
-        let mut turn = Turn { turns: self, network, semaphore, permit: None };
+        let mut turn = Turn { turns: self.clone(), network, semaphore, permit: None };
         turn.permit = Some(timeout(PATIENCE, turn.semaphore.clone().acquire_owned()).await.ok()?.ok()?);
         Some(turn)
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
         self.permit = None;
         let mut networks = self.turns.networks.lock().unwrap_or_else(PoisonError::into_inner);

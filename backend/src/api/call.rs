@@ -7,8 +7,8 @@ use std::net::IpAddr;
 
 use els_ledger::StoreError;
 use els_ledger::rules::{Denied, Judged};
-use els_protocol::Sha256Hex;
-use els_server::limits::Admission;
+use els_protocol::{Code, Sha256Hex};
+use els_server::limits::{Admission, Turn};
 use els_server::problem::ProblemResponse;
 
 use super::app::App;
@@ -18,6 +18,8 @@ use super::problem::{denied, store_failed};
 pub(super) struct Call {
     /// For a request that brings a key.
     admission: Option<Admission>,
+    /// For a request that brings a credential.
+    turn: Option<Turn>,
 }
 
 impl Call {
@@ -28,12 +30,15 @@ impl Call {
             ProblemResponse::rate_limited(exhausted.retry_after)
                 .detail("Too many different unknown keys come from this address.")
         })?;
-        Ok(Call { admission: Some(admission) })
+        Ok(Call { admission: Some(admission), turn: None })
     }
 
-    /// For a request that brings a credential: a token of 120 random bits cannot be guessed.
-    pub(super) fn with_credential() -> Self {
-        Call { admission: None }
+    /// Waits for the turn of a request that brings a credential. A token cannot be guessed, so nothing is counted.
+    pub(super) async fn with_credential(app: &App, peer: IpAddr) -> Result<Self, ProblemResponse> {
+        let turn = app.turns.wait(peer).await.ok_or_else(|| {
+            ProblemResponse::new(Code::Unavailable).detail("Too many requests wait for this address; try again later.")
+        })?;
+        Ok(Call { admission: None, turn: Some(turn) })
     }
 
     /// Makes the call. It is carried out to its end even if the client closes the connection.
@@ -41,9 +46,11 @@ impl Call {
         self,
         call: impl Future<Output = Result<Judged<T>, StoreError>> + Send + 'static,
     ) -> Result<T, ProblemResponse> {
+        let Call { admission, turn } = self;
         let call = tokio::spawn(async move {
+            let _turn = turn;
             let result = call.await;
-            if let (Some(admission), Ok(judged)) = (self.admission, &result) {
+            if let (Some(admission), Ok(judged)) = (admission, &result) {
                 admission.answered(!matches!(judged, Err(Denied::UnknownKey)));
             }
             result

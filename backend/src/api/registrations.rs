@@ -83,12 +83,11 @@ pub(super) async fn register(
 )]
 pub(super) async fn read_registration(
     State(app): State<Arc<App>>,
-    OwnRegistration { by, presented, .. }: OwnRegistration,
+    OwnRegistration { peer, by, presented }: OwnRegistration,
 ) -> Result<Response, ProblemResponse> {
     let (store, now) = (app.store.clone(), (app.clock)());
-    let view = Call::with_credential()
-        .run(async move { store.registration(now, by, presented.id, presented.token_hash).await })
-        .await?;
+    let call = Call::with_credential(&app, peer).await?;
+    let view = call.run(async move { store.registration(now, by, presented.id, presented.token_hash).await }).await?;
     Ok(json(StatusCode::OK, &registration(&app, view)?))
 }
 
@@ -118,8 +117,8 @@ pub(super) async fn unregister(
 ) -> Result<Response, ProblemResponse> {
     let (store, now) = (app.store.clone(), (app.clock)());
     let (id, token_hash) = (presented.id, presented.token_hash);
-    let call = async move { store.unregister(now, by, id, token_hash, peer).await };
-    Call::with_credential().run(call).await?;
+    let call = Call::with_credential(&app, peer).await?;
+    call.run(async move { store.unregister(now, by, id, token_hash, peer).await }).await?;
     Ok(no_content())
 }
 

@@ -46,7 +46,7 @@ pub enum Verdict {
 pub struct Gate {
     store: Arc<dyn Store>,
     products: Arc<Products>,
-    lookups: Turns,
+    lookups: Arc<Turns>,
     metrics: Arc<Metrics>,
     grace_seconds: i64,
     stale: Duration,

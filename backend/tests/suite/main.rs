@@ -14,6 +14,7 @@ mod gate_memory;
 mod gate_repo;
 mod hostile_connections;
 mod hostile_keys;
+mod hostile_lists;
 mod hostile_log;
 mod hostile_readers;
 mod http_hostile;

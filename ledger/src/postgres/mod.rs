@@ -47,12 +47,13 @@ use crate::by::By;
 use crate::outcome::{
     Created, KeyUpdate, Registered, RegistrationView, ReleaseOutcome, Rotation, SeatPage, StateChange,
 };
-use crate::queue::{QUEUE_KEY_OF_GATE, queue_key, queue_key_of_client, queue_key_of_scope};
+use crate::queue::{QUEUE_KEY_OF_CREDENTIALS, QUEUE_KEY_OF_GATE, queue_key, queue_key_of_client, queue_key_of_scope};
 use crate::rows::like_anywhere;
 use crate::rules::{Judged, KeyState, RegisterCommand};
 use crate::scope::Scope;
 use crate::steps::{self, Steps};
 use crate::store::{Administration, GateFeed, SeatStore, StoreError, Upkeep};
+use crate::turns::{READS, ReadClass, ReadTurns};
 use crate::{
     Cursor, Event, EventFilter, Feed, Found, GateKey, Holder, KeyChange, KeyId, KeyNumber, KeyRecord, Lookup, NewKey,
     Opening, Policy, seats,
@@ -62,6 +63,7 @@ use crate::{
 pub struct PostgresStore {
     writer: Writer,
     pool: Pool,
+    turns: ReadTurns,
     policy: Policy,
     notifier: ChangeNotifier,
     timeline: gate::Timeline,
@@ -80,7 +82,8 @@ impl PostgresStore {
             tokio::spawn(listen::listen(connector, notifier.clone())),
             tokio::spawn(listen::notify(pool.clone(), notifier.clone())),
         ];
-        Ok(PostgresStore { writer, pool, policy, notifier, timeline: gate::Timeline::default(), tasks })
+        let turns = ReadTurns::new();
+        Ok(PostgresStore { writer, pool, turns, policy, notifier, timeline: gate::Timeline::default(), tasks })
     }
 
     /// Reads by one statement, which sees one moment by itself.
@@ -219,6 +222,7 @@ impl SeatStore for PostgresStore {
         after: Option<RegistrationId>,
         limit: u32,
     ) -> Result<Judged<SeatPage>, StoreError> {
+        let _turn = self.turns.take(ReadClass::Other(queue_key(&key_hash))).await?;
         self.read(move |db| async move { holders::page(db, now, &key_hash, after, limit).await }.boxed()).await
     }
 
@@ -236,14 +240,17 @@ impl SeatStore for PostgresStore {
 #[async_trait]
 impl GateFeed for PostgresStore {
     async fn credential(&self, id: RegistrationId) -> Result<Lookup, StoreError> {
+        let _turn = self.turns.take(ReadClass::Lookup).await?;
         self.read_once(move |db| gate::lookup(db, id).boxed()).await
     }
 
     async fn gate_key(&self, key: KeyNumber) -> Result<Option<GateKey>, StoreError> {
+        let _turn = self.turns.take(ReadClass::Feed).await?;
         self.read_once(move |db| gate::gate_key(db, key).boxed()).await
     }
 
     async fn feed(&self, after: Cursor, limit: u32) -> Result<Feed, StoreError> {
+        let _turn = self.turns.take(ReadClass::Feed).await?;
         let piece = self.read_once(move |db| gate::feed(db, after, limit).boxed()).await?;
         Ok(self.timeline.continued(piece))
     }
@@ -444,6 +451,7 @@ impl Steps for PostgresStore {
         token_hash: Sha256Hex,
     ) -> Result<(Judged<RegistrationView>, bool), StoreError> {
         let policy = self.policy.clone();
+        let _turn = self.turns.take(ReadClass::Other(QUEUE_KEY_OF_CREDENTIALS)).await?;
         self.read(move |db| async move { own_view(db, &policy, now, id, token_hash).await }.boxed()).await
     }
 
@@ -505,8 +513,8 @@ fn unexpected(outcome: &CallOutcome) -> StoreError {
     StoreError::Internal(format!("the writer gave the outcome of another call: {outcome:?}"))
 }
 
-/// Connections for reading and for what the vendor does.
-const POOL: usize = 8;
+/// Connections: one for each turn to read, and two for changes that are not the writer's.
+const POOL: usize = READS + 2;
 /// How often a change is tried again that conflicts with another one.
 const TRIES: u32 = 5;
 /// The lock that a migration holds. Lock numbers hold for the whole database; these are ours.

@@ -39,13 +39,15 @@ use crate::outcome::{
     Created, KeyUpdate, Registered, RegistrationView, ReleaseOutcome, Rotation, SeatPage, StateChange,
 };
 use crate::queue::{
-    QUEUE_KEY_OF_GATE, QUEUE_KEY_OF_UPKEEP, QUEUE_KEY_OF_VENDOR, queue_key, queue_key_of_client, queue_key_of_scope,
+    QUEUE_KEY_OF_CREDENTIALS, QUEUE_KEY_OF_GATE, QUEUE_KEY_OF_UPKEEP, QUEUE_KEY_OF_VENDOR, queue_key,
+    queue_key_of_client, queue_key_of_scope,
 };
 use crate::rows::like_anywhere;
 use crate::rules::{Judged, KeyState, RegisterCommand};
 use crate::scope::Scope;
 use crate::steps::{self, Steps};
 use crate::store::{Administration, GateFeed, SeatStore, StoreError, Upkeep};
+use crate::turns::{ReadClass, ReadTurns};
 use crate::{
     Cursor, Event, EventFilter, Feed, Found, GateKey, Holder, KeyChange, KeyId, KeyNumber, KeyRecord, Lookup, NewKey,
     Opening, Policy, seats,
@@ -55,6 +57,7 @@ use crate::{
 pub struct SqliteStore {
     writer: Writer,
     readers: Readers,
+    turns: ReadTurns,
     policy: Policy,
 }
 
@@ -63,7 +66,7 @@ impl SqliteStore {
     pub fn open(path: &Path, opening: Opening, policy: Policy) -> anyhow::Result<Self> {
         let connection = open::open_writer(path, opening)?;
         let writer = Writer::start(connection)?;
-        Ok(SqliteStore { writer, readers: Readers::new(path), policy })
+        Ok(SqliteStore { writer, readers: Readers::new(path), turns: ReadTurns::new(), policy })
     }
 
     /// Reads the whole file for damage, for a `serve` that starts. A large one is left to `els-backend check`: a start
@@ -125,6 +128,7 @@ impl SeatStore for SqliteStore {
         after: Option<RegistrationId>,
         limit: u32,
     ) -> Result<Judged<SeatPage>, StoreError> {
+        let _turn = self.turns.take(ReadClass::Other(queue_key(&key_hash))).await?;
         self.readers.read(move |db| holders::page(db, now, &key_hash, after, limit)).await
     }
 
@@ -142,14 +146,17 @@ impl SeatStore for SqliteStore {
 #[async_trait]
 impl GateFeed for SqliteStore {
     async fn credential(&self, id: RegistrationId) -> Result<Lookup, StoreError> {
+        let _turn = self.turns.take(ReadClass::Lookup).await?;
         self.readers.read(move |db| gate::lookup(db, &id)).await
     }
 
     async fn gate_key(&self, key: KeyNumber) -> Result<Option<GateKey>, StoreError> {
+        let _turn = self.turns.take(ReadClass::Feed).await?;
         self.readers.read(move |db| gate::gate_key(db, key)).await
     }
 
     async fn feed(&self, after: Cursor, limit: u32) -> Result<Feed, StoreError> {
+        let _turn = self.turns.take(ReadClass::Feed).await?;
         self.readers.read(move |db| gate::feed(db, after, limit)).await
     }
 
@@ -326,6 +333,7 @@ impl Steps for SqliteStore {
         token_hash: Sha256Hex,
     ) -> Result<(Judged<RegistrationView>, bool), StoreError> {
         let policy = self.policy.clone();
+        let _turn = self.turns.take(ReadClass::Other(QUEUE_KEY_OF_CREDENTIALS)).await?;
         self.readers.read(move |db| own_view(db, &policy, now, &id, &token_hash)).await
     }
 

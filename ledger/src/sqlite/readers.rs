@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::{failure, open};
 use crate::StoreError;
+use crate::turns::READS;
 
 /// The pool. Connections are opened when they are first needed.
 pub(super) struct Readers {
@@ -64,5 +65,5 @@ fn at_one_moment<T>(
     answer
 }
 
-/// More of them would wait for the same two or four processors.
-const MOST: usize = 4;
+/// One for each turn, and one for what the vendor asks.
+const MOST: usize = READS + 1;
