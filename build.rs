@@ -31,10 +31,12 @@ fn main() {
         println!("cargo::rerun-if-changed={}", path.display());
         format!("include_str!({:?})", path.to_str().expect("paths are UTF-8"))
     };
-    code.push_str("pub(super) const REPO_FILES: &[(&str, &str)] = &[\n");
+    code.push_str("pub(super) const REPO_FILES: &[(&str, &str, &str)] = &[\n");
     for name in names {
         let path = repo_files.join(format!("{name}.repo"));
-        writeln!(code, "    ({name:?}, {}),", include(&path)).expect("a String takes text");
+        let variables = repo_files.join(format!("{name}.vars"));
+        let variables = if variables.exists() { include(&variables) } else { "\"\"".to_owned() };
+        writeln!(code, "    ({name:?}, {}, {variables}),", include(&path)).expect("a String takes text");
     }
     code.push_str("];\n");
     for (name, path) in [("GPG_KEY", vendor.join("gpg/RPM-GPG-KEY-ELS")), ("EULA", eula)] {

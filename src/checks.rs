@@ -1,11 +1,12 @@
 //! What an administrator should know although nothing has failed: each check is one warning.
 
 use els_host::failure::Failure as Host;
-use els_host::ini::sections;
-use els_host::network::{Client, Source};
+use els_host::ini::{Section, sections};
+use els_host::network::{Choice, Client, Source};
 use els_host::root::Root;
 use els_host::{dnf_conf, machine};
 use els_protocol::Timestamp;
+use els_protocol::wire::{Registration, RegistrationState};
 
 use crate::config::Config;
 use crate::failure::Result;
@@ -22,9 +23,26 @@ pub(crate) fn third_party_repositories(root: &Root, report: &mut Report) {
     }
 }
 
+/// Before `$releasever` is pinned: warns of enabled repositories of others that use it, since many know no minor release.
+pub(crate) fn pinned_release(root: &Root, release: &'static str, report: &mut Report) {
+    let uses = |section: &Section| {
+        let urls = ["baseurl", "mirrorlist", "metalink"].iter().filter_map(|key| section.get(key));
+        urls.into_iter().any(|url| url.contains("$releasever") || url.contains("${releasever"))
+    };
+    match third_party(root, uses) {
+        Ok(ids) if ids.is_empty() => {}
+        Ok(ids) => report.warn(Warning::ReleasePinned { ids, release }),
+        Err(failure) => report.warn(Warning::ThirdPartyUnknown(failure)),
+    }
+}
+
 /// The ids of enabled repositories that are neither ours nor the distribution's. The distribution's come in files whose
 /// names begin with its `ID`, or with a name that EL distributions share.
 pub(crate) fn enabled_third_party(root: &Root) -> Result<Vec<String>> {
+    third_party(root, |_| true)
+}
+
+fn third_party(root: &Root, which: impl Fn(&Section) -> bool) -> Result<Vec<String>> {
     const SHARED: [&str; 2] = ["redhat", "centos"];
     let id = machine::operating_system(root)?.id;
     let ours = repo::REPO.path.rsplit('/').next().unwrap_or_default();
@@ -39,7 +57,8 @@ pub(crate) fn enabled_third_party(root: &Root) -> Result<Vec<String>> {
             // `els-…` is ours in any file: the vendor's repository of this program's own package has such an id.
             let enabled = sections(&String::from_utf8_lossy(&text))
                 .into_iter()
-                .filter(|section| section.id != "main" && !section.id.starts_with("els-") && section.enabled());
+                .filter(|section| section.id != "main" && !section.id.starts_with("els-") && section.enabled())
+                .filter(|section| which(section));
             found.extend(enabled.map(|section| els_protocol::clean(&section.id, 64)));
         }
     }
@@ -56,6 +75,13 @@ pub(crate) fn expiry(expires: Timestamp, now: Timestamp, confirmed: bool, report
     }
 }
 
+/// Warns that the seat is another registration's now.
+pub(crate) fn superseded(answer: &Registration, report: &mut Report) {
+    if answer.state == RegistrationState::Superseded {
+        report.warn(Warning::SeatMovedAway { until: answer.until });
+    }
+}
+
 /// Warns of a clock that is far from the backend's.
 pub(crate) fn clock(client: &Client, report: &mut Report) {
     if let Some(ahead) = client.ahead()
@@ -69,7 +95,8 @@ pub(crate) fn clock(client: &Client, report: &mut Report) {
 pub(crate) fn dnf_agrees(client: &Client, config: &Config, root: &Root, report: &mut Report) {
     for (proxy, source) in client.used_proxies() {
         let known = match dnf_conf::proxy(root) {
-            Ok(dnf) => dnf.is_some_and(|dnf| (&dnf.host, dnf.port) == (&proxy.host, proxy.port)),
+            Ok(Some(Choice::Through(dnf))) => (dnf.kind, &dnf.host, dnf.port) == (proxy.kind, &proxy.host, proxy.port),
+            Ok(Some(Choice::Direct) | None) => false,
             // What dnf would use is unknown if its file cannot be read; a proxy that cannot be used is not this one.
             Err(failure) => matches!(failure, Host::Named(_)),
         };

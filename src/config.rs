@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use els_host::config;
 use els_host::failure::{Failure as Host, SettingFault};
-use els_host::network::Proxy;
+use els_host::network::Choice;
 use els_host::root::{PathError, Root, read_named};
 use els_protocol::{BaseUrl, Label, LicenseKey};
 use nix::errno::Errno;
@@ -60,8 +60,8 @@ pub(crate) struct CaFile {
     /// Where the file was named, for messages.
     pub(crate) setting: String,
     pub(crate) path: String,
-    /// PEM text.
-    pub(crate) pem: Vec<u8>,
+    /// The file.
+    pub(crate) content: Vec<u8>,
 }
 
 impl Config {
@@ -88,15 +88,15 @@ impl Config {
         let timeout = config::timeout(("--timeout", options.timeout.as_deref()), (&named("timeout"), file.timeout))?;
         let extra_certificates = match (&options.ca_file, &file.ca_file) {
             (Some(path), _) => {
-                let (pem, _) = read_named(path).map_err(wrong_path("--ca-file"))?;
-                Some(CaFile { setting: "--ca-file".to_owned(), path: path.clone(), pem })
+                let (content, _) = read_named(path).map_err(wrong_path("--ca-file"))?;
+                Some(CaFile { setting: "--ca-file".to_owned(), path: path.clone(), content })
             }
             (None, Some(below)) => {
                 let setting = named("ca_file");
                 let missing = SettingFault::MissingFile { path: below.clone() };
-                let pem = root.read(below).map_err(wrong_path(&setting))?;
-                let pem = pem.ok_or_else(|| Host::setting(&*setting, missing))?;
-                Some(CaFile { setting, path: below.clone(), pem })
+                let content = root.read(below).map_err(wrong_path(&setting))?;
+                let content = content.ok_or_else(|| Host::setting(&*setting, missing))?;
+                Some(CaFile { setting, path: below.clone(), content })
             }
             (None, None) => None,
         };
@@ -191,7 +191,7 @@ pub(crate) fn check(path: &str, content: &[u8]) -> Result<Option<BaseUrl>> {
     let server = server.map_err(|why| wrong("server", SettingFault::Url { why }))?;
     config::timeout(("", None), (&named("timeout"), file.timeout))?;
     if let Some(proxy) = file.proxy.as_deref().filter(|proxy| !proxy.trim().is_empty()) {
-        Proxy::parse(proxy).map_err(|fault| wrong("proxy", SettingFault::Proxy(fault)))?;
+        Choice::parse(proxy).map_err(|fault| wrong("proxy", SettingFault::Proxy(fault)))?;
     }
     let config = Config { path: path.to_owned(), label: file.label, ..Config::default() };
     label(&Options::default(), &config, || Some("host.example".to_owned()))?;

@@ -27,6 +27,7 @@ pub(crate) struct File {
 const REPOS: &str = "/etc/yum.repos.d";
 const DNF: &str = "/etc/dnf";
 const KEYS: &str = "/etc/pki/rpm-gpg";
+const STATE: &str = "/var/lib/els-register";
 
 /// The repo file.
 pub(crate) const REPO: File = File { path: "/etc/yum.repos.d/els.repo", mode: 0o644, staging: REPOS };
@@ -42,6 +43,11 @@ pub(crate) const URL: File = File { path: "/etc/dnf/vars/els_url", mode: 0o644, 
 pub(crate) const ID: File = File { path: "/etc/dnf/vars/els_id", mode: 0o644, staging: DNF };
 /// `$els_token`.
 pub(crate) const TOKEN: File = File { path: "/etc/dnf/vars/els_token", mode: 0o600, staging: DNF };
+/// `$releasever`, only for a product that keeps a minor release.
+pub(crate) const RELEASEVER: File = File { path: "/etc/dnf/vars/releasever", mode: 0o644, staging: DNF };
+/// What `$releasever` was before; empty if there was none.
+pub(crate) const RELEASEVER_SAVE: File =
+    File { path: "/var/lib/els-register/releasever.els-save", mode: 0o644, staging: STATE };
 /// The GPG key of the repositories' metadata.
 pub(crate) const KEY: File = File { path: "/etc/pki/rpm-gpg/RPM-GPG-KEY-ELS", mode: 0o644, staging: KEYS };
 const KEY_SAVE: &str = "/etc/pki/rpm-gpg/RPM-GPG-KEY-ELS.els-save";
@@ -60,6 +66,17 @@ pub(crate) struct Wanted<'a> {
     pub(crate) credential: &'a Credential,
     pub(crate) repo_file: &'a str,
     pub(crate) gpg_key: &'a [u8],
+    pub(crate) release: Release,
+}
+
+/// What becomes of `$releasever`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Release {
+    /// The product keeps no minor release.
+    Free,
+    Pinned(&'static str),
+    /// The product keeps a minor release of another major release: after an upgrade of the system its sections would break dnf.
+    Left,
 }
 
 /// The files as they are now.
@@ -71,6 +88,8 @@ pub(crate) struct Present {
     id: Option<Found>,
     token: Option<Found>,
     key: Option<Found>,
+    releasever: Option<Found>,
+    releasever_save: Option<Found>,
     /// The first names for saving that are free.
     repo_save: String,
     key_save: String,
@@ -130,6 +149,8 @@ impl Present {
             id: root.look(ID.path)?,
             token: root.look(TOKEN.path)?,
             key: root.look(KEY.path)?,
+            releasever: root.look(RELEASEVER.path)?,
+            releasever_save: root.look(RELEASEVER_SAVE.path)?,
             repo_save: free(REPO_SAVE)?,
             key_save: free(KEY_SAVE)?,
         })
@@ -171,15 +192,30 @@ impl Present {
                 plan.file(file.path, FileState::Written);
             }
         }
-        self.plan_repo(wanted.repo_file, aside, recorded, &mut plan);
+        self.plan_release(wanted.release, recorded, &mut plan);
+        if wanted.release == Release::Left {
+            self.plan_aside(aside, recorded, &mut plan);
+        } else {
+            self.plan_repo(wanted.repo_file, aside, recorded, &mut plan);
+        }
         plan
     }
 
     /// The changes of `--refresh --offline`: only the shipped files. The repo file comes back only with a complete credential.
-    pub(crate) fn plan_shipped(&self, repo_file: &str, gpg_key: &[u8], whole: bool, recorded: &Hashes) -> Plan {
+    pub(crate) fn plan_shipped(
+        &self,
+        repo_file: &str,
+        gpg_key: &[u8],
+        release: Release,
+        whole: bool,
+        recorded: &Hashes,
+    ) -> Plan {
         let mut plan = Plan { hashes: recorded.clone(), ..Plan::default() };
         self.plan_key(gpg_key, Some(recorded), &mut plan);
-        if whole {
+        self.plan_release(release, Some(recorded), &mut plan);
+        if release == Release::Left {
+            self.plan_aside(self.repo.is_none(), Some(recorded), &mut plan);
+        } else if whole {
             self.plan_repo(repo_file, self.repo.is_none(), Some(recorded), &mut plan);
         }
         plan
@@ -197,6 +233,68 @@ impl Present {
         }
         plan.first.push(KEY.write(key));
         plan.file(KEY.path, FileState::Written);
+    }
+
+    /// The pin, with what was there before kept; or the end of a pin.
+    fn plan_release(&self, release: Release, recorded: Option<&Hashes>, plan: &mut Plan) {
+        let ours = recorded.is_some_and(|recorded| recorded.contains_key(RELEASEVER.path));
+        let Release::Pinned(pin) = release else {
+            if ours {
+                let mut changes = Vec::new();
+                self.restore_release(recorded, &mut changes, plan);
+                plan.first.extend(changes);
+                plan.hashes.remove(RELEASEVER.path);
+            }
+            return;
+        };
+        let text = line(pin);
+        plan.hashes.insert(RELEASEVER.path.to_owned(), Sha256Hex::of(text.as_bytes()));
+        let found = self.releasever.as_ref();
+        let content = found.and_then(|found| found.content.as_deref()).unwrap_or_default();
+        // Written before the pin, also if there was nothing: a run that is killed in between must not take its own pin for a
+        // value of the administrator's.
+        if !ours && (self.releasever_save.is_none() || !(content == text.as_bytes() || content.is_empty())) {
+            plan.first.push(RELEASEVER_SAVE.write(content));
+            if found.is_some() {
+                plan.warn(FileKept::OtherRelease { path: RELEASEVER.path, to: RELEASEVER_SAVE.path });
+            }
+        }
+        if found.is_some_and(|found| found.is(text.as_bytes(), RELEASEVER.mode)) {
+            return plan.file(RELEASEVER.path, FileState::Unchanged);
+        }
+        plan.first.push(RELEASEVER.write(text));
+        plan.file(RELEASEVER.path, FileState::Written);
+    }
+
+    /// The changes that put `$releasever` back as it was. A value that somebody wrote since stays.
+    fn restore_release(&self, recorded: Option<&Hashes>, changes: &mut Vec<Change>, plan: &mut Plan) {
+        let ours = recorded.and_then(|recorded| recorded.get(RELEASEVER.path));
+        let content = self.releasever.as_ref().and_then(|found| found.content.as_deref());
+        let is_ours = ours.is_none_or(|ours| content.is_none_or(|content| *ours == Sha256Hex::of(content)));
+        let saved = self.releasever_save.as_ref().and_then(|found| found.content.clone()).unwrap_or_default();
+        if !is_ours {
+            plan.file(RELEASEVER.path, FileState::Kept);
+        } else if !saved.is_empty() {
+            changes.push(RELEASEVER.write(saved));
+            plan.file(RELEASEVER.path, FileState::Written);
+        } else if self.releasever.is_some() {
+            changes.push(RELEASEVER.remove());
+            plan.file(RELEASEVER.path, FileState::Removed);
+        }
+        if self.releasever_save.is_some() {
+            changes.push(RELEASEVER_SAVE.remove());
+        }
+    }
+
+    /// The repo file is moved aside and stays there.
+    fn plan_aside(&self, aside: bool, recorded: Option<&Hashes>, plan: &mut Plan) {
+        if !aside {
+            plan.first.push(REPO.rename(REPO_OFF.path));
+            plan.file(REPO.path, FileState::Removed);
+        }
+        if let Some(hash) = recorded.and_then(|recorded| recorded.get(REPO.path)) {
+            plan.hashes.insert(REPO.path.to_owned(), *hash);
+        }
     }
 
     /// `aside`: at this point of the plan no file is at the repo file's own path.
@@ -300,6 +398,11 @@ impl Present {
                 plan.file(file.path, FileState::Removed);
             }
         }
+        if self.releasever_save.is_some() || recorded.is_some_and(|hashes| hashes.contains_key(RELEASEVER.path)) {
+            let mut changes = Vec::new();
+            self.restore_release(recorded, &mut changes, &mut plan);
+            plan.last.extend(changes);
+        }
         if let Some(found) = &self.key {
             let content = found.content.as_deref().unwrap_or_default();
             if ours(&KEY, content, content == key) {
@@ -333,7 +436,8 @@ impl Present {
                 _ => FileState::Altered,
             }
         };
-        files.iter().map(|(file, found)| (file.path.to_owned(), state(file, found))).collect()
+        let pin = recorded.contains_key(RELEASEVER.path).then_some((RELEASEVER, &self.releasever));
+        files.iter().chain(&pin).map(|(file, found)| (file.path.to_owned(), state(file, found))).collect()
     }
 
     fn current(&self) -> Option<&Found> {

@@ -119,6 +119,8 @@ pub(crate) enum Headline {
     RegisteredAnew,
     AlreadyRegistered,
     Repaired,
+    /// The registration is the same; it is confirmed with another key of the contract.
+    KeyRotated,
     Refreshed,
     InOrder,
     Unregistered,
@@ -164,6 +166,8 @@ pub(crate) enum DryRun {
     NoFile,
     /// The state is lost: what is written depends on the backend.
     AllFiles,
+    /// The held registration was made with another key. If the backend does not accept it with this one, it is replaced.
+    OtherKey,
     /// What the backend decides on a registration.
     Decided {
         path: &'static str,

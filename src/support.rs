@@ -58,6 +58,6 @@ pub(crate) struct Registered {
 
 pub(crate) enum Answer {
     TokenLost,
-    Accepts { expires: Timestamp, ahead: Option<i64> },
+    Accepts { expires: Timestamp, superseded: bool, ahead: Option<i64> },
     Failed(Failure),
 }

@@ -11,12 +11,18 @@ pub(crate) const EULA: &str = built_in::EULA;
 
 /// The shipped repo file of this name (without `.repo`).
 pub(crate) fn repo_file(name: &str) -> Option<&'static str> {
-    built_in::REPO_FILES.iter().find(|(shipped, _)| *shipped == name).map(|(_, text)| *text)
+    built_in::REPO_FILES.iter().find(|(shipped, ..)| *shipped == name).map(|(_, text, _)| *text)
+}
+
+/// The minor release at which the product of a repo file keeps a machine: `releasever` in `NAME.vars`.
+pub(crate) fn releasever(name: &str) -> Option<&'static str> {
+    let (_, _, variables) = built_in::REPO_FILES.iter().find(|(shipped, ..)| *shipped == name)?;
+    variables.lines().find_map(|line| line.strip_prefix("releasever=")).map(str::trim)
 }
 
 /// The texts of all shipped repo files.
 pub(crate) fn repo_files() -> Vec<&'static str> {
-    built_in::REPO_FILES.iter().map(|(_, text)| *text).collect()
+    built_in::REPO_FILES.iter().map(|(_, text, _)| *text).collect()
 }
 
 #[cfg(test)]
@@ -27,8 +33,11 @@ mod tests {
     /// Promise: files-shipped-repos
     #[test]
     fn every_shipped_repo_file_keeps_the_promises_on_repositories() {
-        for (name, text) in built_in::REPO_FILES {
+        for (name, text, variables) in built_in::REPO_FILES {
             assert!(els_protocol::RepoFile::parse(name).is_some(), "{name}");
+            let lines = variables.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+            assert!(lines.clone().all(|line| line.starts_with("releasever=")), "{name}: {variables}");
+            assert_eq!(lines.count(), usize::from(releasever(name).is_some()), "{name}: {variables}");
             let sections = sections(text);
             assert!(sections.iter().any(|section| section.id == PROBED_SECTION && section.enabled()), "{name}");
             for section in &sections {

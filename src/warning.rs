@@ -15,6 +15,11 @@ pub(crate) enum Warning {
     },
     /// The repositories of this machine cannot be read.
     ThirdPartyUnknown(Failure),
+    /// Enabled repositories of others that use `$releasever`, which is pinned.
+    ReleasePinned {
+        ids: Vec<String>,
+        release: &'static str,
+    },
     Expired {
         expires: Timestamp,
         /// The backend said so.
@@ -56,6 +61,15 @@ pub(crate) enum Warning {
     OldSeatWithoutToken {
         id: RegistrationId,
     },
+    /// This machine has the seat that another registration of what looks like the same machine held.
+    SeatMovedHere {
+        from: RegistrationId,
+    },
+    /// Another registration of what looks like the same machine has the seat.
+    SeatMovedAway {
+        /// When this machine's registration ends by itself.
+        until: Option<Timestamp>,
+    },
     NotReleased {
         id: RegistrationId,
         what: NotReleased,
@@ -86,6 +100,7 @@ pub(crate) enum FileKept {
     NotOurs { path: &'static str, to: String },
     OtherKey { path: &'static str, to: String },
     NotTheInstalledKey { path: &'static str },
+    OtherRelease { path: &'static str, to: &'static str },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +122,7 @@ impl Warning {
             Warning::Lost(_) => "state-lost",
             Warning::FileKept(_) => "file-kept",
             Warning::ThirdParty { .. } | Warning::ThirdPartyUnknown(_) => "third-party-repository",
+            Warning::ReleasePinned { .. } => "releasever-pinned",
             Warning::Expired { .. } => "expired",
             Warning::ExpiresSoon { .. } => "expires-soon",
             Warning::Clock { .. } => "clock",
@@ -115,6 +131,7 @@ impl Warning {
             Warning::CaUnknownToDnf { .. } => "ca-unknown-to-dnf",
             Warning::RegisteredCopy { .. } | Warning::UnregisteredCopy | Warning::IsCopy => "copied",
             Warning::OldSeatDisputed { .. } | Warning::OldSeatWithoutToken { .. } => "old-seat-kept",
+            Warning::SeatMovedHere { .. } | Warning::SeatMovedAway { .. } => "seat-moved",
             Warning::NotReleased { .. } => "not-given-back",
             Warning::Journal(_) => "journal",
             Warning::ReleasedThisMachine => "this-machine",

@@ -28,8 +28,13 @@ pub(crate) fn parse(text: &str, zone: &TimeZone, edge: Edge) -> Result<Timestamp
     let seconds = match text.len() {
         10 => {
             let day: Date = text.parse().map_err(|_| unreadable())?;
-            edge_of(day, zone, edge).map_err(|_| unreadable())?
+            match edge_of(day, zone, edge) {
+                // "Never": the last days before the year 10000 end later than the library can count.
+                Err(_) if edge == Edge::End && day.year() == 9999 => return Ok(Timestamp::MAX),
+                time => time.map_err(|_| unreadable())?,
+            }
         }
+        _ if text == "9999-12-31T23:59:59Z" => return Ok(Timestamp::MAX),
         // An offset is required: without it, a time means something else in each zone.
         _ => text.parse::<jiff::Timestamp>().map_err(|_| unreadable())?,
     }
@@ -72,6 +77,10 @@ mod tests {
             ("2027-03-28", "Europe/Berlin", End, "2027-03-28T21:59:59Z"),
             // Midnight does not exist on this day.
             ("2018-11-04", "America/Sao_Paulo", Beginning, "2018-11-04T03:00:00Z"),
+            ("9999-12-31", "UTC", End, "9999-12-31T23:59:59Z"),
+            ("9999-12-31", "Asia/Tokyo", End, "9999-12-31T23:59:59Z"),
+            ("9999-12-31", "America/New_York", End, "9999-12-31T23:59:59Z"),
+            ("9999-12-31T23:59:59Z", "UTC", End, "9999-12-31T23:59:59Z"),
             ("2028-02-29", "UTC", End, "2028-02-29T23:59:59Z"),
         ];
         for (text, zone, edge, expected) in rows {

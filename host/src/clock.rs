@@ -29,3 +29,15 @@ impl Clock {
         self.deadline.saturating_duration_since(Instant::now())
     }
 }
+
+/// The instant that is `after` from now: the end of one step's time.
+#[expect(clippy::disallowed_methods, reason = "the one place where the clock is read")]
+pub(crate) fn deadline(after: Duration) -> Instant {
+    Instant::now() + after
+}
+
+/// How long it is until then; nothing if it is past.
+#[expect(clippy::disallowed_methods, reason = "the one place where the clock is read")]
+pub(crate) fn until_then(then: Instant) -> Duration {
+    then.saturating_duration_since(Instant::now())
+}

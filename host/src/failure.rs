@@ -54,6 +54,7 @@ pub enum Failure {
     /// An answer that is not one of the protocol.
     Answer {
         server: String,
+        method: String,
         status: u16,
         fault: AnswerFault,
         request_id: Option<String>,
@@ -80,10 +81,7 @@ pub enum SettingFault {
     MissingFile {
         path: String,
     },
-    /// `why` is the PEM reader's; without it the file holds no certificate.
-    Certificates {
-        why: Option<String>,
-    },
+    Certificates(CaFault),
     Proxy(ProxyFault),
 }
 
@@ -112,6 +110,8 @@ pub struct Unreachable {
     pub fault: NetworkFault,
     /// This machine's clock.
     pub now: Timestamp,
+    /// A variable of the environment that other programs take their CA certificates from.
+    pub ignored: Option<&'static str>,
 }
 
 /// How far a request got.
@@ -140,10 +140,23 @@ pub enum NetworkFault {
     BodyTooLarge {
         most: usize,
     },
-    ProxyLogin,
+    /// `given`: a user name was sent.
+    ProxyLogin {
+        given: bool,
+    },
+    /// The proxy offers these ways to log in, and Basic is not among them.
+    ProxySchemes(Vec<String>),
     ProxyForbids,
+    /// 502, 503 or 504: what is behind the proxy did not answer it.
+    ProxyCannotReach(u16),
     ProxyStatus(String),
     ProxySilent,
+    /// The code of a SOCKS proxy's refusal.
+    Socks(u8),
+    /// SOCKS 4 has no IPv6.
+    SocksNeedsIpv4,
+    /// The host's name is not known here, and the kind of proxy leaves the lookup to this machine.
+    HostNameForProxy,
     Tls(TlsFault),
     Os(Errno),
     /// In the words of a library.
@@ -155,18 +168,71 @@ pub enum TlsFault {
     UnknownIssuer,
     Expired,
     NotYetValid,
-    OtherHost,
+    /// The first names that the certificate has.
+    OtherHost {
+        presented: Vec<String>,
+    },
+    /// Only a common name, or nothing.
+    NoSubjectAltName,
     /// A CA's own certificate in place of a server's.
     CaCertificate,
+    /// A certificate of the chain that is no CA's signed another.
+    IssuerNotCa,
+    /// SHA-1 or MD5.
+    OldHash,
+    /// A key or signature on the curve P-521.
+    P521,
+    /// RSA with fewer than 2048 bits.
+    SmallKey,
+    /// Another algorithm; its object identifier.
+    Algorithm {
+        oid: Option<String>,
+    },
+    BadSignature,
+    CriticalExtension,
+    Purpose,
+    NameConstraint,
+    ChainTooLong,
+    Revoked,
+    /// X.509 version 1 or 2.
+    OldCertificate,
+    Malformed,
+    Unacceptable,
+    NoCertificate,
+    /// The two sides have no version, cipher suite, group or signature algorithm in common.
+    NothingInCommon,
+    /// TLS 1.1 or older.
+    OldVersion,
+    /// The server wants a certificate of the client.
+    ClientCertificate,
+    NameNotServed,
+    Alert {
+        number: u8,
+    },
     NotTls,
+    Violation,
+    NoClockOrRandomness,
     /// The system has no CA certificates; `why` if they could not be read.
     NoAuthorities {
         why: Option<String>,
     },
-    /// In the words of rustls.
-    Certificate(String),
-    /// In the words of rustls.
-    Other(String),
+    /// The TLS library cannot be set up.
+    Unusable,
+}
+
+/// Why a file of CA certificates cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CaFault {
+    Empty,
+    Utf16,
+    Pkcs7,
+    /// DER that is no certificate: PKCS #7 or #12, most likely.
+    OtherDer,
+    PrivateKey,
+    /// A certificate that cannot be read; its number in the file, from 1.
+    Unreadable {
+        number: usize,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

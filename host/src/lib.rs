@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod config;
 pub mod confine;
+pub mod container;
 pub mod dnf_conf;
 pub mod failure;
 #[cfg(any(test, feature = "fuzzing"))]

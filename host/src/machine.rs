@@ -3,18 +3,17 @@
 //! The raw `/etc/machine-id` and the DMI UUID never leave this module; what does is derived from them.
 
 use els_protocol::wire::Os;
-use els_protocol::{MachineId, application_specific_id};
+use els_protocol::{MachineId, Sha256Hex, application_specific_id};
 use nix::errno::Errno;
 use uuid::Uuid;
 
+use crate::container;
 use crate::failure::{Failure, OsReleaseFault, Result};
 use crate::root::Root;
 
 const MACHINE_ID: &str = "/etc/machine-id";
 const PRODUCT_UUID: &str = "/sys/class/dmi/id/product_uuid";
 const OS_RELEASE: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
-/// Any of these means a container: its DMI UUID is the host's.
-const CONTAINER_MARKS: [&str; 3] = ["/run/systemd/container", "/run/.containerenv", "/.dockerenv"];
 const PACKAGE_MANAGERS: [&str; 3] = ["/usr/bin/dnf", "/usr/bin/dnf-3", "/usr/bin/microdnf"];
 
 /// DMI UUIDs that many machines share: left by mainboard makers who filled in nothing.
@@ -34,11 +33,19 @@ pub struct Machine {
     pub machine: Option<MachineId>,
     /// From the DMI UUID; `None` in a container and where the UUID is worth nothing.
     pub hardware: Option<MachineId>,
+    /// In a container, from the upper layer of the overlay that the program's state lies on. It tells the containers of one
+    /// image apart. It is never sent.
+    pub instance: Option<Sha256Hex>,
 }
 
-/// Reads the ids.
-pub fn identify(root: &Root) -> Result<Machine> {
-    Ok(Machine { machine: machine_id(root)?, hardware: hardware_id(root)? })
+/// Reads the ids. `state` is the folder of the program's state.
+pub fn identify(root: &Root, state: &str) -> Result<Machine> {
+    let machine = machine_id(root)?;
+    if container::is_container(root)? {
+        // The hardware is the host's.
+        return Ok(Machine { machine, hardware: None, instance: container::upper_layer(root, state)? });
+    }
+    Ok(Machine { machine, hardware: hardware_id(root)?, instance: None })
 }
 
 /// The operating system, from os-release(5).
@@ -96,17 +103,6 @@ pub fn require_package_manager(root: &Root) -> Result<()> {
     Err(Failure::NoPackageManager { tried: &PACKAGE_MANAGERS })
 }
 
-/// Whether this is a container.
-pub fn is_container(root: &Root) -> Result<bool> {
-    for path in CONTAINER_MARKS {
-        if root.exists(path)? {
-            return Ok(true);
-        }
-    }
-    let environment = readable(root.read("/proc/1/environ"))?.unwrap_or_default();
-    Ok(environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(b"container=")))
-}
-
 fn machine_id(root: &Root) -> Result<Option<MachineId>> {
     read_machine_id(&root.read_text(MACHINE_ID)?.unwrap_or_default())
 }
@@ -125,9 +121,6 @@ pub fn read_machine_id(text: &str) -> Result<Option<MachineId>> {
 }
 
 fn hardware_id(root: &Root) -> Result<Option<MachineId>> {
-    if is_container(root)? {
-        return Ok(None);
-    }
     let text = readable(root.read(PRODUCT_UUID))?;
     Ok(text.and_then(|text| read_hardware_id(&String::from_utf8_lossy(&text))))
 }
@@ -172,6 +165,7 @@ mod tests {
     }
 
     const ID: (&str, &str) = (MACHINE_ID, "00112233445566778899aabbccddeeff\n");
+    const STATE: &str = "/var/lib/program";
     const UUID: &str = "4c4c4544-0042-3510-8051-b4c04f4e3231\n";
 
     /// Promise: ids-random
@@ -179,10 +173,10 @@ mod tests {
     fn a_machine_without_an_id_of_its_own_has_none() {
         for content in ["", "\n", "uninitialized\n"] {
             let (_keep, root) = machine(&[(MACHINE_ID, content)]);
-            assert_eq!(identify(&root).unwrap().machine, None, "{content:?}");
+            assert_eq!(identify(&root, STATE).unwrap().machine, None, "{content:?}");
         }
         let (_keep, root) = machine(&[]);
-        assert_eq!(identify(&root).unwrap(), Machine { machine: None, hardware: None });
+        assert_eq!(identify(&root, STATE).unwrap(), Machine { machine: None, hardware: None, instance: None });
     }
 
     /// Promise: ids-as-system
@@ -190,7 +184,7 @@ mod tests {
     fn a_malformed_machine_id_is_an_error_that_says_what_to_do() {
         for content in ["hello", "0011", "00000000000000000000000000000000", "00112233-4455-6677-8899-aabbccddeeff"] {
             let (_keep, root) = machine(&[(MACHINE_ID, content)]);
-            let failure = identify(&root).unwrap_err();
+            let failure = identify(&root, STATE).unwrap_err();
             let hint = crate::messages::hint(&failure).unwrap_or_default();
             assert!(hint.contains("systemd-machine-id-setup"), "{content}");
         }
@@ -200,7 +194,7 @@ mod tests {
     #[test]
     fn shared_and_malformed_hardware_ids_count_for_nothing() {
         let (_keep, root) = machine(&[ID, (PRODUCT_UUID, UUID)]);
-        assert!(identify(&root).unwrap().hardware.is_some());
+        assert!(identify(&root, STATE).unwrap().hardware.is_some());
         for content in [
             "00000000-0000-0000-0000-000000000000",
             "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF",
@@ -209,7 +203,7 @@ mod tests {
             "",
         ] {
             let (_keep, root) = machine(&[ID, (PRODUCT_UUID, content)]);
-            assert_eq!(identify(&root).unwrap().hardware, None, "{content}");
+            assert_eq!(identify(&root, STATE).unwrap().hardware, None, "{content}");
         }
     }
 
@@ -223,10 +217,10 @@ mod tests {
             ("/proc/1/environ", "PATH=/bin\0container=lxc\0"),
         ] {
             let (_keep, root) = machine(&[ID, (PRODUCT_UUID, UUID), mark]);
-            assert_eq!(identify(&root).unwrap().hardware, None, "{}", mark.0);
+            assert_eq!(identify(&root, STATE).unwrap().hardware, None, "{}", mark.0);
         }
         let (_keep, root) = machine(&[ID, (PRODUCT_UUID, UUID), ("/proc/1/environ", "PATH=/bin\0xcontainer=1\0")]);
-        assert!(identify(&root).unwrap().hardware.is_some());
+        assert!(identify(&root, STATE).unwrap().hardware.is_some());
     }
 
     /// Promise: ids-as-system

@@ -113,13 +113,34 @@ pub struct Repo {
     pub url: String,
 }
 
+/// Whether a registration holds its seat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub enum RegistrationState {
+    /// It holds the seat.
+    #[default]
+    Active,
+    /// The seat has moved to a newer registration; this one ends by itself unless it is used.
+    Superseded,
+}
+
 /// The answer to `PUT` and `GET /v1/registrations/{id}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Registration {
     /// The registration's id.
     pub registration: RegistrationId,
-    /// The key's id, which is no secret.
+    /// Whether it holds its seat; absent means `active`.
+    #[serde(default)]
+    pub state: RegistrationState,
+    /// When a superseded registration ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// The registration that held the seat until this `PUT` moved it here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_from: Option<RegistrationId>,
+    /// The key's id, which is not secret.
     pub key_id: String,
     /// The contract that the key belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -155,17 +176,22 @@ pub struct SeatList {
     pub next: Option<RegistrationId>,
 }
 
-/// One machine that holds a seat.
+/// One registration in a seat list. Machine and hardware ids are not in it: they are how a machine is recognised, and no
+/// holder of the key needs them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct SeatHolder {
     /// The registration's id.
     pub registration: RegistrationId,
+    /// Whether it holds its seat; absent means `active`.
+    #[serde(default)]
+    pub state: RegistrationState,
+    /// When a superseded registration ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
     /// What the administrator calls the machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<Label>,
-    /// The application-specific machine id.
-    pub machine: MachineId,
     /// The operating system.
     pub os: Os,
     /// The architecture.
@@ -175,4 +201,7 @@ pub struct SeatHolder {
     /// When its credential was last used at the gate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seen_at: Option<Timestamp>,
+    /// From how many networks the credential was used in the last 7 days: an estimate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub networks: Option<u64>,
 }

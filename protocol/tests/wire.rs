@@ -1,9 +1,9 @@
 //! Wire fixtures: documents of version 1 as they are, frozen. What is sent today is what these say, byte for byte, and what
-//! was sent yesterday is still read. A fixture is never changed, only added.
+//! was sent yesterday is still read. From the first release on a fixture is never changed, only added.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is to stop there")]
 
-use els_protocol::wire::{RegisterRequest, Registration, SeatList};
+use els_protocol::wire::{RegisterRequest, Registration, RegistrationState, SeatList};
 use els_protocol::{Code, Problem};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -37,7 +37,12 @@ fn documents_of_version_1_are_read_and_written_byte_for_byte() {
     assert!(container.hardware.is_none() && !container.moved && container.label.is_none());
     assert_eq!(same::<Registration>(REGISTRATION).contract.as_deref(), Some("C-1042"));
     same::<Registration>(include_str!("fixtures/registration-without-contract.json"));
-    assert_eq!(same::<SeatList>(SEATS).registrations.len(), 2);
+    let moved: Registration = same(include_str!("fixtures/registration-moved.json"));
+    assert!(moved.moved_from.is_some() && moved.state == RegistrationState::Active);
+    let superseded: Registration = same(include_str!("fixtures/registration-superseded.json"));
+    assert!(superseded.until.is_some() && superseded.state == RegistrationState::Superseded);
+    let seats = same::<SeatList>(SEATS).registrations;
+    assert_eq!([seats[0].state, seats[1].state], [RegistrationState::Active, RegistrationState::Superseded]);
     assert_eq!(same::<SeatList>(include_str!("fixtures/seat-list-last-page.json")).next, None);
     let problem: Problem = same(include_str!("fixtures/problem-no-free-seat.json"));
     assert_eq!(Code::parse(&problem.code), Some(Code::NoFreeSeat));
@@ -52,6 +57,16 @@ fn members_of_later_versions_are_ignored() {
         reads::<Registration>(REGISTRATION, "/new", new()) && reads::<Registration>(REGISTRATION, "/repo/new", new())
     );
     assert!(reads::<SeatList>(SEATS, "/new", new()) && reads::<SeatList>(SEATS, "/registrations/0/new", new()));
+}
+
+/// Promise: wire-members
+#[test]
+fn a_registration_without_a_state_is_active() {
+    let without = |document: &str| document.replace(r#""state":"active","#, "");
+    let registration: Registration = serde_json::from_str(&without(REGISTRATION)).unwrap();
+    assert_eq!(registration.state, RegistrationState::Active);
+    let seats: SeatList = serde_json::from_str(&without(SEATS)).unwrap();
+    assert_eq!(seats.registrations[0].state, RegistrationState::Active);
 }
 
 /// Promise: wire-forms
@@ -74,6 +89,10 @@ fn values_that_break_a_rule_are_refused() {
     }
     for (pointer, value) in [
         ("/registration", json!("1B4E28BA-2FA1-41D2-883F-0016D3CCA427")),
+        ("/state", json!("released")),
+        ("/state", json!(null)),
+        ("/until", json!("2028-06-30")),
+        ("/moved_from", json!("")),
         ("/repo/file", json!("../els")),
         ("/repo/file", json!("ELS")),
         ("/expires", json!("2028-06-30")),

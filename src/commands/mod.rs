@@ -24,7 +24,7 @@ use crate::cli::{Action, Options};
 use crate::config::Config;
 use crate::failure::{Failure, GpgKeyFault, Result};
 use crate::registration::{self, Pending, Standing, State};
-use crate::repo::{self, Plan};
+use crate::repo::{self, Plan, Release};
 use crate::report::{Line, Progress, Report, State as Stands};
 use crate::warning::Warning;
 use crate::{backend, checks, messages, vendor};
@@ -101,7 +101,7 @@ impl Context<'_> {
         let dnf_conf = || dnf_conf::proxy(&self.root);
         let route = Route::choose(config.proxy_flag.as_deref(), of_config, &environment, dnf_conf)?;
         let extra = config.extra_certificates.as_ref();
-        Client::new(USER_AGENT, route, extra.map(|file| file.pem.as_slice()), self.clock).map_err(|fault| {
+        Client::new(USER_AGENT, route, extra.map(|file| file.content.as_slice()), self.clock).map_err(|fault| {
             let name = extra.map(|file| format!("{}: {}", file.setting, file.path));
             Host::setting(name.unwrap_or_default(), fault).into()
         })
@@ -158,8 +158,19 @@ impl Context<'_> {
         }
     }
 
+    /// What the product of a repo file does with `$releasever` on this machine. An os-release that cannot be read is no sign of
+    /// another release.
+    fn release(&self, repo_file: &str) -> Release {
+        let Some(pin) = vendor::releasever(repo_file) else { return Release::Free };
+        let major = |version: &str| version.split('.').next().map(str::to_owned);
+        match machine::operating_system(&self.root) {
+            Ok(system) if major(&system.version) != major(pin) => Release::Left,
+            _ => Release::Pinned(pin),
+        }
+    }
+
     fn machine(&self) -> Result<Machine> {
-        Ok(machine::identify(&self.root)?)
+        Ok(machine::identify(&self.root, registration::FOLDER)?)
     }
 
     /// The GPG key to install: the one that the configuration names, else the shipped one.

@@ -49,7 +49,8 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     };
     let present = Present::look(&context.root)?;
     let repo_file = repo_file(fresh.repo_file.as_str())?;
-    let wanted = Wanted { repo_url: &fresh.repo_url, credential, repo_file, gpg_key: &gpg_key };
+    let release = context.release(fresh.repo_file.as_str());
+    let wanted = Wanted { repo_url: &fresh.repo_url, credential, repo_file, gpg_key: &gpg_key, release };
     let plan = present.plan(&wanted, state.map(|state| &state.files));
     let new = fresh.with_files(plan.hashes.clone());
     report.registration = Some(new.view());
@@ -66,10 +67,12 @@ fn ask(context: &Context<'_>, state: Option<&State>, credential: &Credential, re
     show_network(context, &client, report);
     let mut answer = answer.map_err(|error| refused(error.failure.into(), report))?;
     report.seats = Some(answer.seats);
+    checks::superseded(&answer, report);
     repo_file(answer.repo.file.as_str())?;
     answer.repo.url = checked_url(&answer, &server)?.as_str().to_owned();
     let identity = match state {
-        Some(state) => state.identity,
+        // A state of an earlier version does not say which container it was made in.
+        Some(state) => Identity { instance: state.identity.instance.or(context.machine()?.instance), ..state.identity },
         None => Identity::of(&context.machine()?, None, || MachineId::from_random(random())),
     };
     let check = state.and_then(|state| state.key_check.clone());
@@ -87,7 +90,13 @@ fn offline(context: &Context<'_>, standing: &Standing, report: &mut Report) -> R
     let repo_file = repo_file(state.repo_file.as_str())?;
     let present = Present::look(&context.root)?;
     let whole = standing.credential.as_ref().is_some_and(|credential| present.holds(credential));
-    let plan = present.plan_shipped(repo_file, &context.gpg_key()?, whole, &state.files);
+    let plan = present.plan_shipped(
+        repo_file,
+        &context.gpg_key()?,
+        context.release(state.repo_file.as_str()),
+        whole,
+        &state.files,
+    );
     let new = state.with_files(plan.hashes.clone());
     apply(context, Some(state), &new, &plan, report)?;
     if !whole {

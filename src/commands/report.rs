@@ -1,6 +1,8 @@
 //! `--report`: a text for support: state, files, checks; no secrets.
 
-use els_host::{dnf_conf, machine};
+use els_host::network::Choice;
+use els_host::{container, dnf_conf, machine};
+use els_protocol::wire::RegistrationState;
 
 use super::{Context, is_root};
 use crate::failure::Result;
@@ -13,7 +15,10 @@ use crate::{backend, checks, messages};
 pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let (root, config) = (&context.root, &context.config);
     let server = config.server_flag.as_ref().or(config.server.as_ref());
-    let proxy = dnf_conf::proxy(root).map(|proxy| proxy.map(|proxy| (proxy.to_string(), proxy.user.is_some())));
+    let proxy = dnf_conf::proxy(root).map(|choice| match choice {
+        Some(Choice::Through(proxy)) => Some((proxy.to_string(), proxy.user.is_some())),
+        Some(Choice::Direct) | None => None,
+    });
     let standing = Standing::read(root);
     let found = Support {
         time: context.clock.now(),
@@ -38,7 +43,7 @@ pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {
 
 fn machine_ids(context: &Context<'_>) -> Result<MachineIds> {
     let found = context.machine()?;
-    let container = machine::is_container(&context.root)?;
+    let container = container::is_container(&context.root)?;
     Ok(MachineIds { machine: found.machine.is_some(), hardware: found.hardware.is_some(), container })
 }
 
@@ -60,7 +65,8 @@ fn asked(context: &Context<'_>, standing: &Standing) -> Answer {
     let answer = context.server_of(standing.state.as_ref()).and_then(|server| {
         let client = context.client()?;
         let answer = backend::registration(&client, &server, credential)?;
-        Ok(Answer::Accepts { expires: answer.expires, ahead: client.ahead() })
+        let superseded = answer.state == RegistrationState::Superseded;
+        Ok(Answer::Accepts { expires: answer.expires, superseded, ahead: client.ahead() })
     });
     answer.unwrap_or_else(Answer::Failed)
 }

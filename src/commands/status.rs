@@ -56,6 +56,7 @@ fn ask(context: &Context<'_>, standing: &Standing, report: &mut Report) -> Resul
     show_network(context, &client, report);
     match answer {
         Ok(answer) => {
+            checks::superseded(&answer, report);
             let Seats { total, used } = answer.seats;
             report.seats = Some(Seats { total, used });
             if let Some(view) = &mut report.registration {

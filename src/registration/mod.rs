@@ -70,6 +70,9 @@ pub(crate) struct Identity {
     pub(crate) machine_is_random: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) hardware: Option<MachineId>,
+    /// Which container of its image this is. It stays on the machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) instance: Option<Sha256Hex>,
 }
 
 /// All that this machine knows before the backend is asked.
@@ -207,7 +210,7 @@ impl State {
 }
 
 impl Identity {
-    /// The ids to send for `now`. A random machine id is kept from `kept`; where there is no id, `random` makes one.
+    /// The ids to send for `now`. A random machine id is kept from `kept`; where there is no id of its own, `random` makes one.
     pub(crate) fn of(now: &Machine, kept: Option<&Identity>, random: impl FnOnce() -> MachineId) -> Self {
         let kept = kept.filter(|kept| kept.machine_is_random);
         let (machine, machine_is_random) = match (kept, now.machine) {
@@ -215,14 +218,19 @@ impl Identity {
             (None, Some(machine)) => (machine, false),
             (None, None) => (random(), true),
         };
-        Identity { machine, machine_is_random, hardware: now.hardware }
+        Identity { machine, machine_is_random, hardware: now.hardware, instance: now.instance }
     }
 
-    /// Whether an id that both sides have differs. An id that is absent on one side, or random, is no difference.
+    /// Whether an id that both sides have differs. An id that is absent on one side, or random, is not a difference.
     pub(crate) fn differs_from(&self, now: &Machine) -> bool {
         let machine = now.machine.is_some_and(|machine| !self.machine_is_random && machine != self.machine);
         let hardware = self.hardware.zip(now.hardware).is_some_and(|(then, now)| then != now);
-        machine || hardware
+        machine || hardware || self.is_of_other_container(now)
+    }
+
+    /// Whether `now` is another container: the image that it was started from has this registration in it.
+    pub(crate) fn is_of_other_container(&self, now: &Machine) -> bool {
+        self.instance.zip(now.instance).is_some_and(|(then, now)| then != now)
     }
 }
 
@@ -305,7 +313,7 @@ mod tests {
     /// Promise: copy-recognised
     #[test]
     fn a_copy_has_another_id_than_the_state() {
-        let here = Identity { machine: id(1), machine_is_random: false, hardware: Some(id(2)) };
+        let here = Identity { machine: id(1), machine_is_random: false, hardware: Some(id(2)), instance: None };
         for (machine, hardware, differs) in [
             (Some(1), Some(2), false),
             (Some(1), None, false),
@@ -315,25 +323,25 @@ mod tests {
             (Some(1), Some(9), true),
             (None, Some(9), true),
         ] {
-            let now = Machine { machine: machine.map(id), hardware: hardware.map(id) };
+            let now = Machine { machine: machine.map(id), hardware: hardware.map(id), instance: None };
             assert_eq!(here.differs_from(&now), differs, "{machine:?} {hardware:?}");
         }
         let made_up = Identity { machine_is_random: true, hardware: None, ..here };
-        assert!(!made_up.differs_from(&Machine { machine: Some(id(9)), hardware: Some(id(9)) }));
+        assert!(!made_up.differs_from(&Machine { machine: Some(id(9)), hardware: Some(id(9)), instance: None }));
     }
 
     /// Promise: ids-random
     #[test]
     fn a_random_machine_id_is_kept() {
-        let now = Machine { machine: None, hardware: None };
+        let now = Machine { machine: None, hardware: None, instance: None };
         let first = Identity::of(&now, None, || id(7));
         assert!(first.machine_is_random);
         assert_eq!(Identity::of(&now, Some(&first), || id(8)).machine, id(7));
-        let later = Machine { machine: Some(id(3)), hardware: None };
+        let later = Machine { machine: Some(id(3)), hardware: None, instance: None };
         assert_eq!(Identity::of(&later, Some(&first), || id(8)).machine, id(7));
         assert_eq!(
             Identity::of(&later, None, || id(8)),
-            Identity { machine: id(3), machine_is_random: false, hardware: None }
+            Identity { machine: id(3), machine_is_random: false, hardware: None, instance: None }
         );
     }
 }

@@ -245,7 +245,7 @@ impl Backend {
 
     /// The addresses that requests came from.
     pub fn clients(&self) -> BTreeSet<String> {
-        self.log().iter().filter_map(|line| line["client"].as_str().map(str::to_owned)).collect()
+        self.log().iter().filter_map(|line| line["peer"].as_str().map(str::to_owned)).collect()
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! It knows just enough HTTP for that. Every request is kept, so that tests can count what the agent sends.
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -64,8 +65,7 @@ impl Scripted {
         change: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static,
     ) -> Scripted {
         let config = server_config(certificate);
-        let answer = move |request: &Request| change(request).unwrap_or_else(|| friendly(request));
-        Self::listen("https", answer, move |stream, script, kept| {
+        Self::listen("https", friendly_but_for(change), move |stream, script, kept| {
             let connection = ServerConnection::new(config.clone()).expect("a configuration");
             let mut tls = StreamOwned::new(connection, CutAfter { stream, most });
             if let Ok(true) = try_to_serve("https", &mut tls, script, kept) {
@@ -94,10 +94,10 @@ impl Scripted {
         Scripted { scheme, port, requests }
     }
 
-    /// A server that answers like a backend with one key and many seats, and like its repository. `change` may replace an
-    /// answer.
+    /// A server that answers like a backend with many seats, and like its repository. A registration belongs to the key that
+    /// it was first registered with. `change` may replace an answer.
     pub fn backend(change: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static) -> Scripted {
-        Scripted::start(move |request| change(request).unwrap_or_else(|| friendly(request)))
+        Scripted::start(friendly_but_for(change))
     }
 
     pub fn url(&self) -> String {
@@ -170,6 +170,7 @@ pub fn raw(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
 pub fn registration(request: &Request) -> Value {
     json!({
         "registration": request.id(),
+        "state": "active",
         "key_id": "k-test",
         "contract": "C-1",
         "product": {"id": "almalinux-9-els", "name": "ELS for AlmaLinux 9"},
@@ -181,8 +182,25 @@ pub fn registration(request: &Request) -> Value {
     })
 }
 
-fn friendly(request: &Request) -> Answer {
+fn friendly_but_for(
+    change: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static,
+) -> impl Fn(&Request) -> Answer + Send + Sync + 'static {
+    let keys = Mutex::new(HashMap::new());
+    move |request| change(request).unwrap_or_else(|| friendly(request, &keys))
+}
+
+/// `keys`: the key of each registration.
+fn friendly(request: &Request, keys: &Mutex<HashMap<String, Value>>) -> Answer {
     match (request.method.as_str(), request.path.split('/').nth(1)) {
+        ("PUT", _)
+            if {
+                let key = request.json()["key"].clone();
+                *keys.lock().expect("no request panics").entry(request.id().to_owned()).or_insert_with(|| key.clone())
+                    != key
+            } =>
+        {
+            problem(409, "registration-conflict")
+        }
         ("PUT", _) => answer(201, &registration(request)),
         ("GET", Some("repo")) => raw(200, &[], "<?xml version=\"1.0\"?>\n<repomd xmlns=\"x\"></repomd>"),
         ("GET", _) => answer(200, &registration(request)),

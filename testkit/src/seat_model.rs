@@ -15,6 +15,8 @@ pub struct SeatModel {
 #[derive(Default)]
 struct Model {
     seats: usize,
+    /// All keys are one contract's: the key was rotated.
+    rotated: bool,
     /// Id, machine, SHA-256 of the token.
     active: Vec<(String, String, String)>,
     released: Vec<String>,
@@ -26,6 +28,11 @@ impl SeatModel {
         let model = SeatModel::default();
         model.inner.lock().expect("no request panics").seats = seats;
         model
+    }
+
+    /// Every key is accepted for every registration, as after the key was rotated.
+    pub fn rotate_keys(&self) {
+        self.inner.lock().expect("no request panics").rotated = true;
     }
 
     /// The ids that hold a seat.
@@ -57,7 +64,11 @@ impl SeatModel {
             "PUT" => {
                 let body = request.json();
                 let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
-                let (machine, token) = (format!("{} {}", text("key"), text("machine")), text("token_sha256"));
+                let key = if model.rotated { String::new() } else { text("key") };
+                let (machine, token) = (format!("{key} {}", text("machine")), text("token_sha256"));
+                if model.active.iter().any(|(known, of, _)| *known == id && *of != machine) {
+                    return Some(problem(409, "registration-conflict"));
+                }
                 model.tokens.push((id.clone(), token.clone()));
                 let same = model.active.iter().position(|(_, known, _)| *known == machine);
                 match same {

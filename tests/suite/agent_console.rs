@@ -137,7 +137,11 @@ fn results_go_to_standard_output_and_all_else_to_standard_error() {
     let server = Scripted::backend(|_| None);
     let machine = machine_of(&server);
     let run = machine.agent(&["--key", KEY, "-v"]).succeeds();
-    assert!(run.stdout.starts_with("Registered.\n") && run.stdout.contains("dnf update"), "{run}");
+    assert!(
+        run.stdout.starts_with("Registered.\n")
+            && run.stdout.contains("dnf -y --repo='els-*' makecache, then dnf update"),
+        "{run}"
+    );
     assert!(run.stderr.contains("probing") && !run.stdout.contains("probing"), "{run}");
     let run = machine.agent(&["--key", KEY, "-q"]).succeeds();
     assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("", ""));

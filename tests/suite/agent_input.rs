@@ -131,7 +131,7 @@ fn a_wrong_configuration_is_named_by_file_line_and_key() {
         ("timeout = 0\n", "timeout"),
         ("timeout = \"60\"\n", "timeout"),
         ("ca_file = \"/nonexistent.pem\"\nserver = \"https://x\"\n", "/nonexistent.pem"),
-        ("proxy = \"socks5://user:hunter2@x:1\"\nserver = \"https://x\"\n", "HTTP prox"),
+        ("proxy = \"socks6://user:hunter2@x:1\"\nserver = \"https://x\"\n", "SCHEME is http, https, socks4"),
         ("server = \"https://x\nproxy = \"http://user:hunter2@x\"\n", "line 1"),
         ("server = \"https://x\"\ngpg_key = \"/etc/os-release\"\n", "gpg_key"),
         ("server = \"https://x\"\nlabel = \"\"\n", "label"),
@@ -149,7 +149,7 @@ fn a_wrong_configuration_is_named_by_file_line_and_key() {
     machine.agent(&["--key", KEY, "--config", "/nonexistent.toml"]).exits(2).says("/nonexistent.toml");
     machine.agent(&["--key", KEY, "--server", "http://192.0.2.1"]).exits(2).says("https");
     machine
-        .agent(&["--key", KEY, "--server", "https://192.0.2.1", "--proxy", "socks5://a:hunter2@b"])
+        .agent(&["--key", KEY, "--server", "https://192.0.2.1", "--proxy", "socks6://a:hunter2@b"])
         .exits(2)
         .does_not_say("hunter2");
 }

@@ -19,7 +19,7 @@ fn id(number: usize) -> String {
 
 fn holder(id: &str) -> Value {
     json!({
-        "registration": id, "label": "web 1", "machine": "3f0c8bd2-5c4f-4a8e-9b1d-2f6a7c8d9e01",
+        "registration": id, "state": "active", "label": "web 1",
         "os": {"id": "almalinux", "version": "9.6"}, "arch": "x86_64", "registered_at": "2026-01-02T03:04:05Z",
     })
 }
@@ -78,6 +78,44 @@ fn the_pages_of_a_seat_list_are_joined_and_this_machine_is_marked() {
     let marked: Vec<&str> = text.lines().filter(|line| line.contains("<- this machine")).collect();
     assert_eq!(marked.len(), 1, "{text}");
     assert!(marked[0].starts_with(&mine) && marked[0].contains("last seen never"), "{text}");
+}
+
+/// Promise: seats-list
+#[test]
+fn a_seat_list_says_in_words_what_is_superseded_and_how_many_networks_used_it() {
+    let with = |number: usize, members: Value| {
+        let mut holder = holder(&id(number));
+        for (name, value) in members.as_object().unwrap() {
+            holder[name] = value.clone();
+        }
+        holder
+    };
+    let mut list = page(
+        &[
+            with(1, json!({"last_seen_at": "2026-03-04T05:06:07Z", "networks": 12})),
+            with(2, json!({"state": "superseded", "until": "2026-02-06T03:04:05Z", "networks": 1})),
+            with(3, json!({"state": "superseded"})),
+            with(4, json!({"machine": id(9)})),
+        ],
+        None,
+    );
+    list["registrations"][3].as_object_mut().unwrap().remove("state");
+    let server = Scripted::backend(move |request| asks_for_seats(request).then(|| answer(200, &list)));
+    let machine = machine_of(&server);
+    let run = machine.agent(&["--seats", "--key", KEY]).succeeds();
+    let lines: Vec<&str> = run.stdout.lines().filter(|line| line.starts_with("0000000")).collect();
+    assert_eq!(lines.len(), 4, "{run}");
+    assert!(lines[0].contains("last seen 2026-03-04 from 12 networks  almalinux"), "{run}");
+    assert!(lines[1].contains("last seen never from 1 network  superseded, ends on 2026-02-06  almalinux"), "{run}");
+    assert!(lines[2].contains("last seen never  superseded  almalinux"), "{run}");
+    assert!(lines[3].contains("last seen never  almalinux"), "a backend of an earlier version: {run}");
+
+    let document = machine.agent(&["--seats", "--key", KEY, "--json"]).succeeds().json();
+    let seats = document["registrations"].as_array().unwrap();
+    assert_eq!((&seats[0]["state"], &seats[0]["networks"]), (&json!("active"), &json!(12)), "{document}");
+    assert_eq!((&seats[1]["state"], &seats[1]["until"]), (&json!("superseded"), &json!("2026-02-06T03:04:05Z")));
+    assert_eq!(seats[3]["state"], "active");
+    assert!(seats.iter().all(|seat| seat.get("machine").is_none()), "machine ids are no part of it: {document}");
 }
 
 /// Promise: terminal-safe

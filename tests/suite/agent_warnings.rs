@@ -167,11 +167,11 @@ fn a_proxy_that_dnf_does_not_know_and_a_password_that_others_can_read_are_warned
 #[test]
 fn a_proxy_of_an_unknown_kind_is_a_usage_error_that_names_its_source_and_no_password() {
     let server = Scripted::backend(|_| None);
-    let bad = "socks5://carol:hunter2@127.0.0.1:1";
+    let bad = "socks6://carol:hunter2@127.0.0.1:1";
     let machine = machine_of(&server);
     let refused = |run: Run, source: &str| {
         let run = run.exits(2).says(source).does_not_say("hunter2");
-        assert!(run.text().contains("HTTP prox"), "{run}");
+        assert!(run.text().contains("SCHEME is http, https, socks4, socks4a, socks5 or socks5h"), "{run}");
     };
     refused(machine.agent(&["--key", KEY, "--proxy", bad]), "--proxy");
     for name in ["https_proxy", "HTTPS_PROXY", "all_proxy"] {

@@ -136,7 +136,7 @@ fn the_key_is_in_no_argument_and_no_environment_of_any_process_and_in_no_file() 
     let machine = machine(&backend, &repository);
     let more = json!({"els_register_package": "", "ansible_log_path": "/root/ansible.log"});
     variables(&machine, &backend, &key, &more);
-    let line = ["strace", "-f", "-v", "-s", "65536", "-e", "trace=execve", "-o", "/root/trace", "env"];
+    let line = ["strace", "--seccomp-bpf", "-f", "-v", "-s", "65536", "-e", "trace=execve", "-o", "/root/trace", "env"];
     let settings = ["ANSIBLE_CONFIG=/root/ansible.cfg", "ANSIBLE_LOG_PATH=/root/ansible.log"];
     let playbook = ["-vvv", "-i", "/root/inventory", "-e", "@/root/variables.json", "/root/playbook.yml"];
     run(&mut machine.inside(&[&line[..], &settings, &["ansible-playbook"], &playbook].concat())).succeeds();

@@ -39,10 +39,12 @@ struct Sweep {
     /// Whether the machine holds a seat in the end.
     registered: bool,
     seats: usize,
+    /// The second key is the first one, rotated.
+    rotated: bool,
 }
 
 const REGISTER: Sweep =
-    Sweep { name: "register", prepare: |_| {}, command: &["--key", KEY], registered: true, seats: 1 };
+    Sweep { name: "register", prepare: |_| {}, command: &["--key", KEY], registered: true, seats: 1, rotated: false };
 const CONFIRM: Sweep = Sweep { name: "register again", prepare: registered, ..REGISTER };
 const REPAIR: Sweep = Sweep {
     name: "repair",
@@ -56,9 +58,10 @@ const REPAIR: Sweep = Sweep {
 const REFRESH: Sweep = Sweep { name: "refresh", prepare: REPAIR.prepare, command: &["--refresh"], ..REGISTER };
 /// Two seats, since the new one is taken before the old one is given back.
 const SWITCH: Sweep =
-    Sweep { name: "switch", prepare: registered, command: &["--key", OTHER_KEY], registered: true, seats: 2 };
+    Sweep { name: "switch", prepare: registered, command: &["--key", OTHER_KEY], seats: 2, ..REGISTER };
+const ROTATED: Sweep = Sweep { name: "rotated key", seats: 1, rotated: true, ..SWITCH };
 const UNREGISTER: Sweep =
-    Sweep { name: "unregister", prepare: registered, command: &["--unregister"], registered: false, seats: 1 };
+    Sweep { name: "unregister", prepare: registered, command: &["--unregister"], registered: false, ..REGISTER };
 
 fn registered(machine: &Machine) {
     machine.agent(&["--key", KEY]).succeeds();
@@ -68,6 +71,9 @@ impl Sweep {
     /// Tries one point; `None` when the agent no longer makes that call so often.
     fn try_point(&self, call: &str, injection: &str, nth: usize) -> Option<()> {
         let model = SeatModel::with_seats(self.seats);
+        if self.rotated {
+            model.rotate_keys();
+        }
         let server = model.serve();
         let machine = Machine::new();
         machine.write("/etc/els-register.toml", &format!("server = \"{}\"\n", server.url()));
@@ -206,6 +212,13 @@ fn refreshing_may_be_killed_or_fail_anywhere() {
 #[test]
 fn switching_keys_may_be_killed_or_fail_anywhere() {
     both(&SWITCH);
+}
+
+/// Promise: kill-anywhere
+/// Promise: register-rotated-key
+#[test]
+fn taking_up_a_rotated_key_may_be_killed_or_fail_anywhere() {
+    both(&ROTATED);
 }
 
 /// Promise: kill-anywhere

@@ -74,7 +74,8 @@ fn fits(pointer: &str, value: Option<&Value>) -> bool {
     match (pointer, name) {
         // Unknown members are ignored, whatever they hold.
         _ if pointer.starts_with("/member_of_a_later_version") => true,
-        ("/contract" | "/detail" | "/next" | "/hardware", _) | (_, "label" | "last_seen_at")
+        ("/contract" | "/detail" | "/next" | "/hardware" | "/moved_from", _)
+        | (_, "label" | "last_seen_at" | "until" | "networks")
             if value.is_none_or(Value::is_null) =>
         {
             true
@@ -83,7 +84,9 @@ fn fits(pointer: &str, value: Option<&Value>) -> bool {
         | (_, "id" | "version" | "arch") => is(|_| true),
         ("/type" | "/title", _) => value.is_none() || is(|_| true),
         ("/seats", _) if value.is_none_or(Value::is_null) => false,
-        ("/seats/total" | "/seats/used", _) => value.is_some_and(Value::is_u64),
+        // Absent, it is active.
+        (_, "state") => value.is_none(),
+        ("/seats/total" | "/seats/used", _) | (_, "networks") => value.is_some_and(Value::is_u64),
         (_, "label") => is(|text| {
             (1..=128).contains(&text.chars().count()) && !text.chars().any(|c| c.is_control() || c == '\u{202e}')
         }),
@@ -166,7 +169,11 @@ fn good() -> Value {
         headers: vec![("host".into(), "THE-HOST".into())],
         body: String::new(),
     };
-    registration(&request)
+    let mut document = registration(&request);
+    document["state"] = json!("superseded");
+    document["until"] = json!("2026-02-06T03:04:05Z");
+    document["moved_from"] = json!("1b4e28ba-2fa1-41d2-883f-0016d3cca427");
+    document
 }
 
 fn is_bad_answer(run: &els_testkit::Run, at: &str) {
@@ -290,8 +297,9 @@ fn every_member_of_a_seat_list_is_judged() {
         "key_id": "k-test", "product": {"id": "p", "name": "P"}, "expires": "2099-12-31T23:59:59Z",
         "seats": {"total": 10, "used": 1},
         "registrations": [{
-            "registration": ID, "label": "web 1", "machine": ID, "os": {"id": "almalinux", "version": "9.6"},
-            "arch": "x86_64", "registered_at": "2026-01-02T03:04:05Z", "last_seen_at": "2026-01-02T03:04:05Z",
+            "registration": ID, "state": "superseded", "until": "2026-02-06T03:04:05Z", "label": "web 1",
+            "os": {"id": "almalinux", "version": "9.6"}, "arch": "x86_64", "registered_at": "2026-01-02T03:04:05Z",
+            "last_seen_at": "2026-01-02T03:04:05Z", "networks": 3,
         }],
     });
     let world = World::new("GET");

@@ -7,11 +7,13 @@
 
 mod agent_answers;
 mod agent_console;
+mod agent_containers;
 mod agent_files;
 mod agent_input;
 mod agent_journal;
 mod agent_machine;
 mod agent_network;
+mod agent_seat_moves;
 mod agent_seats;
 mod agent_system;
 mod agent_warnings;
@@ -30,7 +32,10 @@ mod installed;
 mod lost_messages;
 mod moving_in;
 mod packages;
+mod pinned_release;
 mod proxies;
 mod seats;
+mod side_by_side;
+mod tls_in_words;
 mod trust;
 mod web_servers;

@@ -1,8 +1,12 @@
 //! The way through a proxy: a real squid, whose access log says who came, and a backend whose log says that nobody came
 //! another way.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use els_testkit::scripted::{Answer, Scripted};
 use els_testkit::{Access, Backend, Key, Machine, Repository, Run, SQUID_ADDRESS, Squid, run};
 
 const USER: &str = "carol";
@@ -68,7 +72,6 @@ fn the_proxy_of_the_flag_is_used_and_dnf_is_told_of() {
     let network = Network::open();
     let url = network.squid.url();
     let run = network.machine.agent(&["--key", &network.key.key, "--proxy", &url]).succeeds();
-    // dnf reads dnf.conf alone: it would not find the way.
     run.says("/etc/dnf/dnf.conf").says(&format!("proxy={url}"));
     network.was_asked_through_the_proxy("-");
 }
@@ -163,13 +166,15 @@ fn the_proxy_of_dnf_conf_is_used_with_its_password_by_the_agent_and_by_dnf() {
 
 /// Promise: proxy-sources
 #[test]
-fn the_flag_goes_before_the_configuration_before_the_environment_before_dnf_conf() {
+fn the_flag_goes_before_the_configuration_before_dnf_conf_before_the_environment() {
     let network = Network::open();
     // Nobody listens there: whoever took one of these would fail.
     let nobody = "http://127.0.0.1:1";
     let conf = network.machine.read("/etc/dnf/dnf.conf");
-    network.machine.write("/etc/dnf/dnf.conf", &format!("{conf}proxy={nobody}\n"));
-    network.register_in(&[("https_proxy", &network.squid.url())]).succeeds();
+    let dnf_conf = |proxy: &str| network.machine.write("/etc/dnf/dnf.conf", &format!("{conf}proxy={proxy}\n"));
+    dnf_conf(&network.squid.url());
+    network.register_in(&[("https_proxy", nobody)]).succeeds();
+    dnf_conf(nobody);
     network.machine.configure(network.backend.url(), &format!("proxy = \"{}\"", network.squid.url()));
     network.register_in(&[("https_proxy", nobody)]).succeeds();
     network.machine.configure(network.backend.url(), &format!("proxy = \"{nobody}\""));
@@ -204,4 +209,151 @@ fn a_wrong_proxy_password_is_named_and_takes_no_seat() {
     network.machine.agent(&["--key", &network.key.key, "--proxy", &network.squid.url_with(USER, PASSWORD)]).succeeds();
     assert_eq!(network.backend.seats(&network.key).len(), 1);
     let _ = &network.repository;
+}
+
+/// Promise: proxy-sources
+#[test]
+fn no_proxy_holds_for_the_proxy_of_dnf_conf_and_none_means_no_proxy_as_for_dnf() {
+    let network = Network::open();
+    let conf = network.machine.read("/etc/dnf/dnf.conf");
+    let nobody = "http://127.0.0.1:1";
+    network.machine.write("/etc/dnf/dnf.conf", &format!("{conf}proxy={nobody}\n"));
+    network.register_in(&[("no_proxy", "127.0.0.1")]).succeeds();
+    let dnf = |variable: &str| {
+        let words = ["env", variable, "dnf", "--assumeyes", "--refresh", "makecache"];
+        run(&mut network.machine.inside(&words))
+    };
+    let metadata = "Metadata cache created";
+    assert!(dnf("no_proxy=127.0.0.1").text().contains(metadata));
+    network.machine.agent(&["--key", &network.key.key, "--proxy", "none"]).succeeds();
+    network.machine.configure(network.backend.url(), "proxy = \"none\"");
+    network.register_in(&[("https_proxy", nobody)]).succeeds();
+    network.machine.configure(network.backend.url(), "");
+    network.machine.write("/etc/dnf/dnf.conf", &format!("{conf}proxy=_none_\n"));
+    network.register_in(&[("https_proxy", nobody)]).succeeds();
+}
+
+/// Promise: proxy-warnings
+#[test]
+fn dnf_follows_the_proxy_variables_of_its_own_environment() {
+    for name in ["https_proxy", "HTTPS_PROXY", "all_proxy"] {
+        let network = Network::open();
+        let warned = network.register_in(&[(name, &network.squid.url())]).succeeds();
+        warned.says("dnf follows it too").says("timer or a service");
+        let before = network.squid.wait_for_accesses(1).len();
+        let words = ["env", &format!("{name}={}", network.squid.url()), "dnf", "--assumeyes", "--refresh", "makecache"];
+        run(&mut network.machine.inside(&words)).succeeds();
+        network.squid.wait_for_accesses(before + 1);
+        network.nobody_came_another_way();
+    }
+}
+
+/// Promise: proxy-kind
+#[test]
+fn a_socks_proxy_is_used_by_the_agent_and_by_dnf() {
+    for scheme in ["socks5h", "socks5", "socks4a", "socks4"] {
+        let network = Network::open();
+        let (port, tunnels) = socks_proxy();
+        let conf = network.machine.read("/etc/dnf/dnf.conf");
+        network.machine.write("/etc/dnf/dnf.conf", &format!("{conf}proxy={scheme}://127.0.0.1:{port}\n"));
+        network.register_in(&[]).succeeds().does_not_say("dnf.conf");
+        let of_agent = tunnels.load(Ordering::Relaxed);
+        assert!(of_agent > 0, "{scheme}");
+        network.machine.dnf(&["install", "example"]).succeeds();
+        assert!(tunnels.load(Ordering::Relaxed) > of_agent, "{scheme}");
+    }
+}
+
+/// Promise: proxy-refusal-named
+#[test]
+fn what_a_proxy_answers_is_named_and_a_host_that_it_cannot_reach_is_not_blamed_on_the_password() {
+    let login = "Proxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n";
+    for (answer, says, never) in [
+        (format!("407 Login\r\n{login}"), "Negotiate, NTLM", "check the proxy's user name"),
+        (
+            "407 Login\r\nProxy-Authenticate: Digest realm=\"a\"\r\n".into(),
+            "only offers Digest",
+            "check the proxy's user",
+        ),
+        ("407 Login\r\nProxy-Authenticate: Basic realm=\"a\"\r\n".into(), "refused the user name", "offers"),
+        ("503 Unavailable\r\n".into(), "cannot reach the host (503)", "user name"),
+        ("502 Bad Gateway\r\n".into(), "cannot reach the host (502)", "user name"),
+        ("403 Forbidden\r\n".into(), "does not allow this host", "user name"),
+    ] {
+        let text = format!("HTTP/1.1 {answer}Content-Length: 0\r\n\r\n");
+        let proxy = Scripted::start(move |_| Answer::Raw(text.clone().into_bytes()));
+        let url = proxy.url().replace("http://", "http://carol:secret@");
+        let arguments = ["--seats", "--key", "TEST-KEY-0001", "--server", "https://els.example.com", "--proxy", &url];
+        Machine::new().agent(&arguments).exits(7).says(says).does_not_say(never).does_not_say("secret");
+    }
+    // A real squid that cannot reach the host answers 503.
+    let squid = Squid::open();
+    let arguments = ["--seats", "--key", "TEST-KEY-0001", "--server", "https://127.0.0.1:1", "--proxy", &squid.url()];
+    Machine::new().agent(&arguments).exits(7).says("cannot reach the host (503)").says("login is not the cause");
+}
+
+/// A SOCKS proxy of versions 4, 4a and 5 without a login: its port, and how many tunnels it has opened.
+fn socks_proxy() -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("it works on this computer");
+    let port = listener.local_addr().expect("it works on this computer").port();
+    let tunnels = Arc::new(AtomicUsize::new(0));
+    let count = tunnels.clone();
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let count = count.clone();
+            std::thread::spawn(move || tunnel(client, &count));
+        }
+    });
+    (port, tunnels)
+}
+
+/// Serves one client; anything unexpected ends the connection.
+fn tunnel(mut client: TcpStream, count: &AtomicUsize) -> Option<()> {
+    let [version] = bytes(&mut client)?;
+    let (target, reply) = if version == 5 {
+        let [methods] = bytes(&mut client)?;
+        client.read_exact(&mut vec![0; usize::from(methods)]).ok()?;
+        client.write_all(&[5, 0]).ok()?;
+        let [_, _, _, kind] = bytes(&mut client)?;
+        let host = match kind {
+            1 => std::net::Ipv4Addr::from(bytes::<4>(&mut client)?).to_string(),
+            3 => {
+                let mut name = vec![0; usize::from(bytes::<1>(&mut client)?[0])];
+                client.read_exact(&mut name).ok()?;
+                String::from_utf8(name).ok()?
+            }
+            _ => return None,
+        };
+        (format!("{host}:{}", u16::from_be_bytes(bytes(&mut client)?)), vec![5, 0, 0, 1, 0, 0, 0, 0, 0, 0])
+    } else {
+        let [_, high, low, address @ ..] = bytes::<7>(&mut client)?;
+        while bytes::<1>(&mut client)? != [0] {}
+        let mut host = std::net::Ipv4Addr::from(address).to_string();
+        if address[..3] == [0, 0, 0] {
+            host.clear();
+            loop {
+                let [byte] = bytes(&mut client)?;
+                if byte == 0 {
+                    break;
+                }
+                host.push(char::from(byte));
+            }
+        }
+        (format!("{host}:{}", u16::from_be_bytes([high, low])), vec![0, 90, 0, 0, 0, 0, 0, 0])
+    };
+    let mut server = TcpStream::connect(target).ok()?;
+    client.write_all(&reply).ok()?;
+    count.fetch_add(1, Ordering::Relaxed);
+    let (mut from, mut to) = (client.try_clone().ok()?, server.try_clone().ok()?);
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut from, &mut to);
+        let _ = to.shutdown(Shutdown::Write);
+    });
+    std::io::copy(&mut server, &mut client).ok()?;
+    client.shutdown(Shutdown::Write).ok()
+}
+
+fn bytes<const LENGTH: usize>(stream: &mut TcpStream) -> Option<[u8; LENGTH]> {
+    let mut found = [0; LENGTH];
+    stream.read_exact(&mut found).ok().map(|()| found)
 }

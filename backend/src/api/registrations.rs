@@ -149,6 +149,9 @@ fn registration(app: &App, view: RegistrationView) -> Result<wire::Registration,
     let product = app.product(&view.product)?;
     Ok(wire::Registration {
         registration: view.registration,
+        state: wire::RegistrationState::Active,
+        until: None,
+        moved_from: None,
         key_id: view.key_id.to_string(),
         contract: view.contract,
         repo: wire::Repo { file: product.repo_file.clone(), url: app.repo_url.clone() },

@@ -23,6 +23,7 @@ fn a_machine_takes_a_seat_reads_it_and_releases_it() {
     assert_eq!(answer.header("content-type"), Some("application/json"));
     let registration = json!({
         "registration": machine.id,
+        "state": "active",
         "key_id": "a",
         "contract": "contract-a",
         "product": {"id": "almalinux-9-els", "name": "Extended Lifecycle Support for AlmaLinux 9"},

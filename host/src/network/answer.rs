@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use ureq::http::HeaderMap;
 use ureq::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use ureq::http::{HeaderMap, Method};
 
 use els_protocol::wire;
 use els_protocol::{BaseUrl, Code, Problem, Timestamp, clean};
@@ -21,6 +21,8 @@ pub const SHOWN: usize = 300;
 
 /// An answer as it came.
 pub struct Answer {
+    /// The request's.
+    pub method: Method,
     /// The HTTP status.
     pub status: u16,
     /// All headers.
@@ -85,7 +87,8 @@ impl Answer {
 
     fn bad(&self, server: &BaseUrl, fault: AnswerFault) -> CallError {
         let request_id = self.request_id();
-        let failure = Failure::Answer { server: server.to_string(), status: self.status, fault, request_id };
+        let method = self.method.to_string();
+        let failure = Failure::Answer { server: server.to_string(), method, status: self.status, fault, request_id };
         CallError { failure, fate: Fate::Unknown }
     }
 
@@ -124,7 +127,7 @@ mod tests {
         for (name, value) in headers {
             map.insert(ureq::http::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
         }
-        Answer { status, headers: map, body: body.as_bytes().to_vec(), doubtful: false }
+        Answer { method: Method::PUT, status, headers: map, body: body.as_bytes().to_vec(), doubtful: false }
     }
 
     fn judged(answer: Answer) -> CallError {

@@ -4,6 +4,9 @@
 //! the protocol or a [`CallError`], which says what went wrong and whether the request can have been carried out.
 
 mod answer;
+mod authorities;
+mod dial;
+mod handshake;
 pub(crate) mod proxy;
 mod tls;
 pub(crate) mod transport;
@@ -13,15 +16,13 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE};
 pub use ureq::http::{Method, Request, header};
 
 use els_protocol::{BaseUrl, LicenseKey, RegistrationId, Token};
 
 pub use answer::{Answer, SHOWN};
-pub use proxy::{DNF_CONF, Environment, Proxy, Route, Source};
+pub use proxy::{Choice, DNF_CONF, Environment, Proxy, Route, Source};
 
 use crate::clock::Clock;
 use crate::failure::{Failure, NetworkFault, SettingFault, Stage, Unreachable};
@@ -85,20 +86,11 @@ pub enum Authorization<'a> {
 }
 
 impl Client {
-    /// `extra`: PEM text of CA certificates to trust in addition to the system's.
+    /// `extra`: a file of CA certificates to trust in addition to the system's.
     pub fn new(user_agent: &str, route: Route, extra: Option<&[u8]>, clock: Clock) -> Result<Self, SettingFault> {
-        let mut certificates = Vec::new();
-        if let Some(pem) = extra {
-            for certificate in CertificateDer::pem_slice_iter(pem) {
-                let wrong = |error| SettingFault::Certificates { why: Some(format!("{error}")) };
-                certificates.push(certificate.map_err(wrong)?);
-            }
-            if certificates.is_empty() {
-                return Err(SettingFault::Certificates { why: None });
-            }
-        }
+        let certificates = extra.map(authorities::read).transpose().map_err(SettingFault::Certificates)?;
         Ok(Client {
-            network: Network::new(user_agent, certificates),
+            network: Network::new(user_agent, certificates.unwrap_or_default()),
             route,
             clock,
             ahead: Cell::new(None),
@@ -194,13 +186,20 @@ impl Client {
             .network
             .read(&mut response, most)
             .map_err(|fault| Attempt(cut_off(server, fault), Stage::Established))?;
-        Ok(Answer { status: response.status().as_u16(), headers: response.headers().clone(), body, doubtful: false })
+        Ok(Answer {
+            method: request.method().clone(),
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            body,
+            doubtful: false,
+        })
     }
 
     /// The error for a request that got no answer.
     fn unreachable(&self, server: &BaseUrl, proxy: Option<&Proxy>, Fault { stage, fault }: Fault) -> CallError {
         let (host, proxy) = (host_and_port(server), proxy.map(Proxy::to_string));
-        let failure = Failure::Unreachable(Unreachable { host, proxy, stage, fault, now: self.clock.now() });
+        let ignored = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().find(|name| std::env::var_os(name).is_some());
+        let failure = Failure::Unreachable(Unreachable { host, proxy, stage, fault, now: self.clock.now(), ignored });
         CallError { failure, fate: if stage == Stage::Established { Fate::Unknown } else { Fate::NotSent } }
     }
 }

@@ -10,20 +10,43 @@ use crate::failure::{Failure, ProxyFault, Result, SettingFault};
 
 /// Where dnf keeps its settings.
 pub const DNF_CONF: &str = "/etc/dnf/dnf.conf";
-/// libcurl's default port for proxies, which is dnf's.
-const DEFAULT_PORT: u16 = 1080;
 
-/// An HTTP proxy that is asked to CONNECT, with Basic credentials or none.
+/// A proxy, with a login or none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxy {
+    /// What it speaks.
+    pub kind: Kind,
     /// IPv6 in brackets.
     pub host: String,
     /// Where it listens.
     pub port: u16,
-    /// For Basic credentials.
+    /// For Basic and for SOCKS.
     pub user: Option<String>,
     /// Likewise.
     pub password: Option<Secret>,
+}
+
+/// What a proxy speaks; the kinds of libcurl, which are dnf's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the schemes of the URL")]
+pub enum Kind {
+    Http,
+    Https,
+    /// The host's name is looked up here.
+    Socks4,
+    Socks4a,
+    /// The host's name is looked up here.
+    Socks5,
+    Socks5h,
+}
+
+/// What a setting says about proxies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    /// No proxy, also where a later source names one.
+    Direct,
+    /// This one.
+    Through(Proxy),
 }
 
 /// Where the proxy was named.
@@ -68,13 +91,12 @@ pub struct Environment {
 }
 
 impl Proxy {
-    /// Reads `[http://][USER[:PASSWORD]@]HOST[:PORT]`; user and password may be percent-encoded. The error repeats nothing.
+    /// Reads `[SCHEME://][USER[:PASSWORD]@]HOST[:PORT]`; user and password may be percent-encoded. The error repeats nothing.
     pub fn parse(text: &str) -> std::result::Result<Self, ProxyFault> {
         let text = text.trim().trim_end_matches('/');
-        let rest = match text.split_once("://") {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
-            Some(_) => return Err(ProxyFault::Scheme),
-            None => text,
+        let (kind, rest) = match text.split_once("://") {
+            Some((scheme, rest)) => (Kind::parse(scheme).ok_or(ProxyFault::Scheme)?, rest),
+            None => (Kind::Http, text),
         };
         let (login, place) = match rest.rsplit_once('@') {
             Some((login, place)) => (Some(login), place),
@@ -85,7 +107,7 @@ impl Proxy {
                 let port = port.parse().ok().filter(|port| *port != 0);
                 (host, port.ok_or(ProxyFault::Port)?)
             }
-            _ => (place, DEFAULT_PORT),
+            _ => (place, kind.default_port()),
         };
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
         let good_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
@@ -105,14 +127,50 @@ impl Proxy {
                 None => (Some(decoded(login)?), None),
             },
         };
-        Ok(Proxy { host: host.to_owned(), port, user, password })
+        Ok(Proxy { kind, host: host.to_owned(), port, user, password })
+    }
+}
+
+impl Kind {
+    const ALL: [(Kind, &str); 6] = [
+        (Kind::Http, "http"),
+        (Kind::Https, "https"),
+        (Kind::Socks4, "socks4"),
+        (Kind::Socks4a, "socks4a"),
+        (Kind::Socks5, "socks5"),
+        (Kind::Socks5h, "socks5h"),
+    ];
+
+    fn parse(scheme: &str) -> Option<Kind> {
+        // libcurl takes `socks` as version 4.
+        let scheme = if scheme.eq_ignore_ascii_case("socks") { "socks4" } else { scheme };
+        Kind::ALL.iter().find(|(_, name)| name.eq_ignore_ascii_case(scheme)).map(|(kind, _)| *kind)
+    }
+
+    fn name(self) -> &'static str {
+        Kind::ALL.iter().find(|(kind, _)| *kind == self).map_or("http", |(_, name)| name)
+    }
+
+    /// libcurl's, which are dnf's.
+    fn default_port(self) -> u16 {
+        if self == Kind::Https { 443 } else { 1080 }
+    }
+}
+
+impl Choice {
+    /// Reads a setting: a proxy's URL, or `none`.
+    pub fn parse(text: &str) -> std::result::Result<Self, ProxyFault> {
+        match text.trim() {
+            text if text.eq_ignore_ascii_case("none") => Ok(Choice::Direct),
+            text => Proxy::parse(text).map(Choice::Through),
+        }
     }
 }
 
 impl fmt::Display for Proxy {
     /// Without user name and password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}:{}", self.host, self.port)
+        write!(f, "{}://{}:{}", self.kind.name(), self.host, self.port)
     }
 }
 
@@ -134,22 +192,31 @@ impl Source {
 }
 
 impl Route {
-    /// The first that is set: the option, the configuration, the environment, dnf.conf.
+    /// The first that is set: the option, the configuration, dnf.conf, the environment. `no_proxy` holds for all but the
+    /// option, as it does for dnf.
     pub fn choose(
         flag: Option<&str>,
         config: Option<(&str, &str)>,
         environment: &Environment,
-        dnf_conf: impl FnOnce() -> Result<Option<Proxy>>,
+        dnf_conf: impl FnOnce() -> Result<Option<Choice>>,
     ) -> Result<Self> {
-        let named = |text: &str, source: Source| match Proxy::parse(text) {
-            Ok(proxy) => Ok(Route { proxy: Some((proxy, source)), ..Route::default() }),
+        let route = |choice: Choice, source: Source| match choice {
+            Choice::Direct => Route::default(),
+            Choice::Through(proxy) => Route { proxy: Some((proxy, source)), ..Route::default() },
+        };
+        let named = |text: &str, source: Source| match Choice::parse(text) {
+            Ok(choice) => Ok(route(choice, source)),
             Err(fault) => Err(source.fault(fault)),
         };
         if let Some(text) = flag {
             return named(text, Source::Flag);
         }
+        let except = exceptions(environment.no_proxy.as_deref().unwrap_or_default());
         if let Some((path, text)) = config {
-            return named(text, Source::Config(path.to_owned()));
+            return Ok(Route { except, ..named(text, Source::Config(path.to_owned()))? });
+        }
+        if let Some(choice) = dnf_conf()? {
+            return Ok(Route { except, ..route(choice, Source::DnfConf) });
         }
         let variables = [
             ("https_proxy", &environment.https_proxy, true),
@@ -158,12 +225,10 @@ impl Route {
         ];
         for (name, value, https_only) in variables {
             if let Some(text) = value.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
-                let route = named(text, Source::Environment(name))?;
-                let except = exceptions(environment.no_proxy.as_deref().unwrap_or_default());
-                return Ok(Route { except, https_only, ..route });
+                return Ok(Route { except, https_only, ..named(text, Source::Environment(name))? });
             }
         }
-        Ok(Route { proxy: dnf_conf()?.map(|proxy| (proxy, Source::DnfConf)), ..Route::default() })
+        Ok(Route::default())
     }
 
     /// The proxy on the way to `url`, and where it was named; `None` for a direct connection.
@@ -175,7 +240,8 @@ impl Route {
 
 impl Exception {
     fn covers(&self, url: &BaseUrl) -> bool {
-        let (host, port) = (url.host(), url.port());
+        // A dot at the end only says that the name is complete.
+        let (host, port) = (url.host().trim_end_matches('.'), url.port());
         let right_port = |wanted: &Option<u16>| wanted.is_none_or(|wanted| wanted == port);
         match self {
             Exception::Everything => true,
@@ -216,7 +282,7 @@ fn exception(entry: &str) -> Option<Exception> {
     if let Some(address) = address(host) {
         return Some(Exception::Network(address, full_length(address), port));
     }
-    let domain = host.trim_start_matches('*').trim_start_matches('.').to_ascii_lowercase();
+    let domain = host.trim_start_matches('*').trim_matches('.').to_ascii_lowercase();
     (!domain.is_empty()).then_some(Exception::Domain(domain, port))
 }
 
@@ -263,8 +329,10 @@ mod tests {
         assert_eq!(proxy.user.as_deref(), Some("us@er"));
         assert_eq!(proxy.password.as_ref().map(Secret::expose), Some("p:ss"));
         assert_eq!(Proxy::parse("HTTP://[::1]:8080").unwrap().host, "[::1]");
-        assert_eq!(Proxy::parse("proxy").unwrap().port, DEFAULT_PORT);
-        for bad in ["", "socks5://h:1", "https://h:1", "http://", "http://h:0", "http://h:x", "http://a b:1", "::1"] {
+        assert_eq!(Proxy::parse("proxy").unwrap().port, 1080);
+        assert_eq!(Proxy::parse("https://proxy").unwrap().to_string(), "https://proxy:443");
+        assert_eq!(Proxy::parse("SOCKS5h://proxy").unwrap().to_string(), "socks5h://proxy:1080");
+        for bad in ["", "ftp://h:1", "socks6://h:1", "http://", "http://h:0", "http://h:x", "http://a b:1", "::1"] {
             assert!(Proxy::parse(bad).is_err(), "{bad}");
         }
         assert!(!format!("{proxy:?} {proxy}").contains("p:ss"));
@@ -272,15 +340,22 @@ mod tests {
 
     #[test]
     fn the_first_that_is_set_wins() {
-        let all =
-            |flag, config| Route::choose(flag, config, &environment("http://e:1", ""), || Ok(Proxy::parse("d:1").ok()));
+        let all = |flag, config| {
+            Route::choose(flag, config, &environment("http://e:1", ""), || Ok(Choice::parse("d:1").ok()))
+        };
         let host = |route: Result<Route>| to(&route.unwrap(), "https://x").map(|(proxy, _)| proxy.host.clone());
         assert_eq!(host(all(Some("f:1"), Some(("c", "c:1")))).as_deref(), Some("f"));
         assert_eq!(host(all(None, Some(("c", "c:1")))).as_deref(), Some("c"));
-        assert_eq!(host(all(None, None)).as_deref(), Some("e"));
-        let none = Route::choose(None, None, &environment(" ", ""), || Ok(Proxy::parse("d:1").ok()));
-        assert_eq!(host(none).as_deref(), Some("d"));
-        assert!(all(Some("socks4://u:hunter2@h"), None).is_err_and(|wrong| !format!("{wrong:?}").contains("hunter2")));
+        assert_eq!(host(all(None, None)).as_deref(), Some("d"));
+        let unset = |value: &str| Route::choose(None, None, &environment(value, ""), || Ok(None));
+        assert_eq!(host(unset("http://e:1")).as_deref(), Some("e"));
+        assert_eq!(host(unset(" ")), None);
+        // `none` ends the search.
+        assert_eq!(host(all(Some("none"), None)), None);
+        assert_eq!(host(all(None, Some(("c", "None")))), None);
+        let direct = Route::choose(None, None, &environment("http://e:1", ""), || Ok(Some(Choice::Direct)));
+        assert_eq!(host(direct), None);
+        assert!(all(Some("socks6://u:hunter2@h"), None).is_err_and(|wrong| !format!("{wrong:?}").contains("hunter2")));
     }
 
     /// Promise: proxy-sources
@@ -291,7 +366,7 @@ mod tests {
             None,
             &environment(
                 "http://p:1",
-                " .corp.example, *.lab.example host.example:8443,10.0.0.0/8 ,192.0.2.7,[2001:db8::1],fd00::/8",
+                " .corp.example, *.lab.example. host.example:8443,10.0.0.0/8 ,192.0.2.7,[2001:db8::1],fd00::/8",
             ),
             || Ok(None),
         )
@@ -318,6 +393,13 @@ mod tests {
         ] {
             assert!(to(&route, proxied).is_some(), "{proxied}");
         }
+        for (flag, config, dnf) in [(None, Some(("c", "c:1")), None), (None, None, Choice::parse("d:1").ok())] {
+            let route = Route::choose(flag, config, &environment("", "corp.example"), || Ok(dnf)).unwrap();
+            assert_eq!(to(&route, "https://a.corp.example"), None);
+            assert!(to(&route, "https://example").is_some());
+        }
+        let flag = Route::choose(Some("f:1"), None, &environment("", "*"), || Ok(None)).unwrap();
+        assert!(to(&flag, "https://x").is_some());
         let star = Route::choose(None, None, &environment("http://p:1", "*"), || Ok(None)).unwrap();
         assert_eq!(to(&star, "https://x"), None);
     }

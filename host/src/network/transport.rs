@@ -1,28 +1,27 @@
 //! One request over the network: TCP, proxy, TLS, HTTP, and at which of these stages it failed.
 //!
-//! ureq's own parts connect, ask the proxy and speak HTTP; between them stand links that note which stage was reached, since
-//! a request that failed before the last one has certainly not been sent.
+//! `dial` opens the connection, `tls` encrypts it and ureq speaks HTTP. Each notes which stage was reached, since a request
+//! that failed before the last stage has certainly not been sent.
 
 use std::io::Read;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ureq::config::Config;
 use ureq::http::{Request, Response, Uri};
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{
-    ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, TcpConnector, Transport,
-};
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout, Transport};
 use ureq::{Agent, Body};
 
+use super::dial::{Carried, Dial, io_fault};
 use super::proxy::Proxy;
-use super::tls::{Certificates, TlsConnector, Untrusting, tls_fault};
+use super::tls::{Certificates, TlsConnector, Trust, Untrusting, tls_fault};
 use crate::failure::{NetworkFault, Stage};
 
 /// What went wrong, and when.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Fault {
     pub(crate) stage: Stage,
     pub(crate) fault: NetworkFault,
@@ -32,15 +31,14 @@ pub(crate) struct Fault {
 pub(crate) struct Network {
     agent: Agent,
     progress: Progress,
+    proxy: Arc<Mutex<Option<Proxy>>>,
     extra_needed: Arc<AtomicBool>,
 }
 
-/// Shared between the parts of one agent: the stage that was reached last, and the host and port that the request is for
-/// (a proxy's connection runs through the same parts). One request runs at a time.
+/// The stage that was reached last, shared between the parts of one agent. One request runs at a time.
 #[derive(Debug, Clone, Default)]
-struct Progress {
+pub(crate) struct Progress {
     stage: Arc<AtomicU8>,
-    target: Arc<Mutex<String>>,
 }
 
 impl Network {
@@ -57,15 +55,14 @@ impl Network {
             .user_agent(user_agent)
             .accept_encoding("identity")
             .build();
+        let trust = Arc::new(Trust::new(extra, extra_needed.clone()));
+        let proxy = Arc::new(Mutex::new(None));
         let connector =
-            ().chain(Reached(Stage::Connect, progress.clone()))
-                .chain(ConnectProxyConnector::default())
-                .chain(TcpConnector::default())
+            ().chain(Dial { proxy: proxy.clone(), progress: progress.clone(), trust: trust.clone() })
                 .chain(Reached(Stage::Tls, progress.clone()))
-                .chain(TlsConnector::new(extra, extra_needed.clone()))
+                .chain(TlsConnector::new(trust))
                 .chain(Reached(Stage::Established, progress.clone()));
-        let resolver = Names { inner: DefaultResolver::default(), progress: progress.clone() };
-        Network { agent: Agent::with_parts(config, connector, resolver), progress, extra_needed }
+        Network { agent: Agent::with_parts(config, connector, NoNames), progress, proxy, extra_needed }
     }
 
     /// Sends a request and reads its answer's head. `wait` bounds all of it, the body that is read later included.
@@ -75,14 +72,11 @@ impl Network {
         proxy: Option<&Proxy>,
         wait: Duration,
     ) -> Result<Response<Body>, Fault> {
-        self.progress.begin(request.uri());
-        let request = self
-            .agent
-            .configure_request(request)
-            .timeout_global(Some(wait))
-            .allow_non_standard_methods(true)
-            .proxy(proxy.map(proxy_for_ureq).transpose().map_err(|error| self.fault(&error))?)
-            .build();
+        // Until a new connection is being made the request may go over one that stands, so nothing less may be claimed.
+        self.progress.reach(Stage::Established);
+        *self.proxy.lock().expect("no thread panics with this lock") = proxy.cloned();
+        let request =
+            self.agent.configure_request(request).timeout_global(Some(wait)).allow_non_standard_methods(true).build();
         self.agent.run(request).map_err(|error| self.fault(&error))
     }
 
@@ -107,126 +101,59 @@ impl Network {
     }
 
     fn fault(&self, error: &ureq::Error) -> Fault {
-        let stage = match error {
-            ureq::Error::ConnectProxyFailed(_) => Stage::Proxy,
-            ureq::Error::HostNotFound => Stage::Resolve,
-            _ => self.progress.reached(),
-        };
         let fault = match error {
-            // The library gives the proxy's refusal only as a text.
-            ureq::Error::ConnectProxyFailed(why) => {
-                match why.split("responded ").nth(1).and_then(|status| status.split('/').next()) {
-                    Some("407") => NetworkFault::ProxyLogin,
-                    Some("403") => NetworkFault::ProxyForbids,
-                    Some(status) => NetworkFault::ProxyStatus(status.to_owned()),
-                    None => NetworkFault::ProxySilent,
-                }
-            }
             ureq::Error::Timeout(_) => NetworkFault::TimedOut,
-            ureq::Error::HostNotFound => NetworkFault::NameUnknown,
-            ureq::Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                Some(error) => NetworkFault::Tls(tls_fault(error)),
-                None if error.kind() == std::io::ErrorKind::UnexpectedEof => NetworkFault::ClosedEarly,
-                None => plain_io(error),
-            },
+            ureq::Error::Io(error) => io_fault(error),
             ureq::Error::Rustls(error) => NetworkFault::Tls(tls_fault(error)),
             ureq::Error::Protocol(_) | ureq::Error::Http(_) => NetworkFault::NotHttp,
             ureq::Error::LargeResponseHeader(..) => NetworkFault::HeadTooLarge,
-            ureq::Error::Other(other) => match other.downcast_ref::<Untrusting>() {
-                Some(Untrusting(fault)) => NetworkFault::Tls(fault.clone()),
-                None => NetworkFault::Other(other.to_string()),
-            },
+            ureq::Error::Other(other) => {
+                if let Some(Carried(fault)) = other.downcast_ref() {
+                    return fault.clone();
+                }
+                match other.downcast_ref::<Untrusting>() {
+                    Some(Untrusting(fault)) => NetworkFault::Tls(fault.clone()),
+                    None => NetworkFault::Other(other.to_string()),
+                }
+            }
             error => NetworkFault::Other(error.to_string()),
         };
-        Fault { stage, fault }
+        Fault { stage: self.progress.reached(), fault }
     }
 }
 
 impl Progress {
-    /// A request begins. Until a new connection is being made it may go over one that stands, so nothing less than that may
-    /// be claimed.
-    fn begin(&self, uri: &Uri) {
-        *self.target.lock().expect("no thread panics with this lock") = authority(uri);
-        self.reach(Stage::Established);
-    }
-
-    fn reach(&self, stage: Stage) {
+    pub(crate) fn reach(&self, stage: Stage) {
         self.stage.store(stage as u8, Ordering::Relaxed);
     }
 
-    fn is_for(&self, uri: &Uri) -> bool {
-        *self.target.lock().expect("no thread panics with this lock") == authority(uri)
-    }
-
-    fn reached(&self) -> Stage {
+    pub(crate) fn reached(&self) -> Stage {
         const STAGES: [Stage; 5] = [Stage::Resolve, Stage::Connect, Stage::Proxy, Stage::Tls, Stage::Established];
         STAGES[usize::from(self.stage.load(Ordering::Relaxed)).min(STAGES.len() - 1)]
     }
 }
 
-fn authority(uri: &Uri) -> String {
-    uri.authority().map(|authority| authority.as_str().to_ascii_lowercase()).unwrap_or_default()
-}
-
-/// Looks up names, and notes that it does.
+/// Looks up nothing: `dial` does that for the host or for its proxy.
 #[derive(Debug)]
-struct Names {
-    inner: DefaultResolver,
-    progress: Progress,
-}
+struct NoNames;
 
-impl Resolver for Names {
-    fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        if let (Some(address), Some(port)) = (uri.host().and_then(super::proxy::address), port_of(uri)) {
-            let mut found = self.empty();
-            found.push(SocketAddr::new(address, port));
-            return Ok(found);
-        }
-        let before = self.progress.reached();
-        self.progress.reach(Stage::Resolve);
-        let found = self.inner.resolve(uri, config, timeout)?;
-        self.progress.reach(before);
-        Ok(found)
+impl Resolver for NoNames {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let mut nowhere = self.empty();
+        nowhere.push(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+        Ok(nowhere)
     }
 }
 
-fn port_of(uri: &Uri) -> Option<u16> {
-    uri.port_u16().or(match uri.scheme_str() {
-        Some("https") => Some(443),
-        Some("http") => Some(80),
-        _ => None,
-    })
-}
-
-/// A link of the chain that only notes that it was reached. What follows a connection to a proxy is the proxy's answer, not
-/// TLS and not an established connection.
+/// A link of the chain that only notes that it was reached.
 #[derive(Debug)]
 struct Reached(Stage, Progress);
 
 impl<In: Transport> Connector<In> for Reached {
     type Out = In;
 
-    fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<In>, ureq::Error> {
-        let of_proxy = self.0 > Stage::Connect && !self.1.is_for(details.uri);
-        self.1.reach(if of_proxy { Stage::Proxy } else { self.0 });
+    fn connect(&self, _: &ConnectionDetails, chained: Option<In>) -> Result<Option<In>, ureq::Error> {
+        self.1.reach(self.0);
         Ok(chained)
-    }
-}
-
-pub(crate) fn proxy_for_ureq(proxy: &Proxy) -> Result<ureq::Proxy, ureq::Error> {
-    let mut builder = ureq::Proxy::builder(ureq::ProxyProtocol::Http).host(&proxy.host).port(proxy.port);
-    if let Some(user) = &proxy.user {
-        builder = builder.username(user);
-    }
-    if let Some(password) = &proxy.password {
-        builder = builder.password(password.expose());
-    }
-    builder.build()
-}
-
-fn plain_io(error: &std::io::Error) -> NetworkFault {
-    match error.raw_os_error() {
-        Some(code) => NetworkFault::Os(nix::errno::Errno::from_raw(code)),
-        None => NetworkFault::Other(error.to_string()),
     }
 }

@@ -1,6 +1,6 @@
 //! Lists of registrations: for holders of the key, and for the vendor.
 
-use els_protocol::wire::SeatHolder;
+use els_protocol::wire::{RegistrationState, SeatHolder};
 use els_protocol::{RegistrationId, Sha256Hex, Timestamp};
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -99,12 +99,14 @@ fn seat_holder(row: &Row) -> Result<SeatHolder, Failed> {
     let row = Columns(row);
     Ok(SeatHolder {
         registration: row.id(0)?,
+        state: RegistrationState::Active,
+        until: None,
         label: row.label(1)?,
-        machine: row.machine_id(2)?.ok_or_else(|| Failed::invalid("an active registration without machine id"))?,
-        os: row.os(3)?,
-        arch: row.get(5)?,
-        registered_at: row.time(6)?,
-        last_seen_at: row.optional_time(7)?,
+        os: row.os(2)?,
+        arch: row.get(4)?,
+        registered_at: row.time(5)?,
+        last_seen_at: row.optional_time(6)?,
+        networks: None,
     })
 }
 
@@ -142,7 +144,7 @@ const KEY_BY_SECRET: &str = concat!(
 const KEY_BY_NUMBER: &str = concat!("SELECT ", key_columns!(), " FROM keys k WHERE k.number = $1");
 const OWN: &str = concat!("SELECT ", registration_columns!(), " FROM registrations r WHERE r.id = $1");
 const REMEMBERED: &str = "SELECT 1 FROM early_releases WHERE id = $1 AND token_hash = $2 AND at > $3";
-const ACTIVE: &str = "SELECT id, label, machine, os, os_version, arch, registered_at, last_seen_at FROM registrations
+const ACTIVE: &str = "SELECT id, label, os, os_version, arch, registered_at, last_seen_at FROM registrations
     WHERE key = $1 AND (state = 'released') IS FALSE AND state = 'active' AND id > $2 ORDER BY id LIMIT $3";
 const OF_KEY: &str =
     concat!(holders!(), "WHERE r.key = $1 AND (r.state = 'released') IS FALSE AND r.id > $2 ORDER BY r.id LIMIT $3");

@@ -1,11 +1,11 @@
 //! Lists of registrations: for holders of the key, and for the vendor.
 
-use els_protocol::wire::SeatHolder;
+use els_protocol::wire::{RegistrationState, SeatHolder};
 use els_protocol::{RegistrationId, Sha256Hex, Timestamp};
 use rusqlite::{Connection, Row, params};
 
 use super::facts::key_by_secret;
-use super::row::{invalid, key_id, label, machine_id, optional_time, os, registration_state, time};
+use super::row::{key_id, label, machine_id, optional_time, os, registration_state, time};
 use crate::outcome::SeatPage;
 use crate::rows::KeyRow;
 use crate::rules::{Denied, Judged};
@@ -70,18 +70,20 @@ fn active(
 ) -> rusqlite::Result<Vec<SeatHolder>> {
     connection
         .prepare_cached(
-            "SELECT id, label, machine, os, os_version, arch, registered_at, last_seen_at FROM registrations
+            "SELECT id, label, os, os_version, arch, registered_at, last_seen_at FROM registrations
              WHERE key = ?1 AND state <> 'released' AND state = 'active' AND id > ?2 ORDER BY id LIMIT ?3",
         )?
         .query_map(params![key.number.0, first_bytes(after.as_ref()), limit], |row| {
             Ok(SeatHolder {
                 registration: row.get(0).map(RegistrationId::from_bytes)?,
+                state: RegistrationState::Active,
+                until: None,
                 label: label(row, 1)?,
-                machine: machine_id(row, 2)?.ok_or_else(|| invalid(2, "an active registration without machine id"))?,
-                os: os(row, 3)?,
-                arch: row.get(5)?,
-                registered_at: time(row, 6)?,
-                last_seen_at: optional_time(row, 7)?,
+                os: os(row, 2)?,
+                arch: row.get(4)?,
+                registered_at: time(row, 5)?,
+                last_seen_at: optional_time(row, 6)?,
+                networks: None,
             })
         })?
         .collect()

@@ -1,6 +1,7 @@
 //! Which registration a run asks for, and the journal around the request: it is written before, and the answer decides
 //! what is released.
 
+use els_host::machine::Machine;
 use els_host::network::{Credential, Fate};
 use els_protocol::{MachineId, RegistrationId, Token};
 
@@ -44,7 +45,7 @@ impl<'a> Journal<'a> {
     }
 
     /// Which registration to ask for: the one that an earlier run was making for the same key, server and machine; the one
-    /// that is held; a new one.
+    /// that is held at this server, also with another key, since a rotated key is the same contract; a new one.
     pub(super) fn choose(&self) -> Attempt {
         let Facts { key, server, standing, .. } = self.facts;
         if let Some(making) = &self.pending.making
@@ -61,7 +62,7 @@ impl<'a> Journal<'a> {
         }
         if let Some(credential) = standing.credential.clone().filter(|_| !self.facts.is_copy()) {
             let state = standing.state.as_ref();
-            if state.is_none_or(|state| self.is_same(state, &credential.token)) {
+            if state.is_none_or(|state| state.server == self.facts.server) {
                 let identity = self.identity(state.map(|state| &state.identity));
                 return Attempt { credential, identity, origin: Origin::Held };
             }
@@ -171,6 +172,11 @@ impl<'a> Journal<'a> {
         }
     }
 
+    /// Whether the registration that is held was made with another key or at another server, as far as can be known.
+    pub(super) fn is_of_other_key(&self) -> bool {
+        self.replaced().is_some()
+    }
+
     /// The registration of another key or server that this machine holds. A copy holds none: it is the original's.
     fn replaced(&self) -> Option<(State, Credential)> {
         if self.facts.is_copy() {
@@ -187,7 +193,9 @@ impl<'a> Journal<'a> {
     }
 
     fn identity(&self, kept: Option<&Identity>) -> Identity {
-        Identity::of(&self.facts.machine, kept, || MachineId::from_random(random()))
+        let machine = &self.facts.machine;
+        let own = Machine { machine: machine.machine.filter(|_| !self.facts.shares_image()), ..machine.clone() };
+        Identity::of(&own, kept, || MachineId::from_random(random()))
     }
 
     fn save(&self, report: &mut Report) {

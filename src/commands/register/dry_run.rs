@@ -29,10 +29,17 @@ impl Prepared<'_> {
         match facts.standing.state.as_ref().filter(|_| !fresh) {
             Some(state) => {
                 let repo_file = repo_file(state.repo_file.as_str())?;
-                let wanted = Wanted { repo_url: &state.repo_url, credential: &attempt.credential, repo_file, gpg_key };
+                let release = facts.context.release(state.repo_file.as_str());
+                let credential = &attempt.credential;
+                let wanted = Wanted { repo_url: &state.repo_url, credential, repo_file, gpg_key, release };
                 let plan = present.plan(&wanted, Some(&state.files));
                 show_plan(&plan, report);
-                report.changed = Some(plan.changes_files());
+                let other_key = self.journal.is_of_other_key();
+                if other_key {
+                    report.file(registration::STATE.path, FileState::Written);
+                    report.dry_run(DryRun::OtherKey);
+                }
+                report.changed = Some(other_key || plan.changes_files());
                 report.registration = Some(state.view());
             }
             None => {

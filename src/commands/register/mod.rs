@@ -17,7 +17,7 @@ use self::attempt::{Attempt, Journal, Origin};
 use super::{Context, repo_file, say_registration, show_network, show_plan};
 use crate::failure::{Failure, Result};
 use crate::registration::{self, Standing, State};
-use crate::repo::{self, Plan, Present, Wanted};
+use crate::repo::{self, Plan, Present, Release, Wanted};
 use crate::report::{FileState, Headline, Line, Progress, Report, State as Stands};
 use crate::warning::Warning;
 use crate::{backend, checks, config};
@@ -122,6 +122,18 @@ impl<'a> Facts<'a> {
         self.standing.is_copy(&self.machine) && !self.context.options.moved
     }
 
+    /// Whether this is a container of an image with a registration in it. The image's machine id is then the same in all its
+    /// containers, so this one gets an id of its own.
+    fn shares_image(&self) -> bool {
+        let state = self.standing.state.as_ref().filter(|_| !self.context.options.moved);
+        state.is_some_and(|state| state.identity.is_of_other_container(&self.machine))
+    }
+
+    /// Whether this machine itself held that registration: then it only has a new id.
+    fn held(&self, id: &RegistrationId) -> bool {
+        !self.is_copy() && self.standing.id().as_ref() == Some(id)
+    }
+
     /// The state of the machine without what this run tries.
     fn standing_without_this(&self) -> Stands {
         if self.is_copy() {
@@ -153,10 +165,11 @@ impl<'a> Prepared<'a> {
         let code = answer.as_ref().err().and_then(|error| error.failure.denial());
         if let Some(Code::RegistrationConflict | Code::RegistrationReleased) = code {
             context.progress(&Progress::NewId);
-            // Released, or another key's or machine's. Which of the two is not known, so it is not released either.
+            // Released, or another key's or machine's. Which of the two is not known, so it is not released either, unless
+            // this machine made it with another key: then it is replaced.
             self.journal.drop_making();
             let held = self.attempt.origin == Origin::Held && code == Some(Code::RegistrationConflict);
-            disputed = held.then_some(self.attempt.credential.id);
+            disputed = (held && !self.journal.is_of_other_key()).then_some(self.attempt.credential.id);
             self.attempt = self.journal.fresh();
             self.journal.begin(&self.attempt)?;
             answer = self.send();
@@ -178,6 +191,11 @@ impl<'a> Asked<'a> {
         match answer {
             Ok(registration) => {
                 report.seats = Some(registration.seats);
+                checks::superseded(&registration, report);
+                let from = registration.moved_from.filter(|from| !prepared.facts.held(from));
+                if let Some(from) = from {
+                    report.warn(Warning::SeatMovedHere { from });
+                }
                 Ok(Granted { prepared, registration, disputed })
             }
             Err(error) => {
@@ -195,7 +213,7 @@ impl<'a> Granted<'a> {
     /// Checks the answer, probes the repository, writes the files. If that fails, the registration is released.
     fn apply(self, missing: &[String], report: &mut Report) -> Result<Applied<'a>> {
         let Granted { mut prepared, registration, disputed } = self;
-        match prepared.write(registration, missing) {
+        match prepared.write(registration, missing, report) {
             Ok((state, plan, journal)) => Ok(Applied { facts: prepared.facts, journal, disputed, state, plan }),
             Err(failure) => {
                 prepared.journal.give_up(&prepared.attempt, report);
@@ -208,7 +226,12 @@ impl<'a> Granted<'a> {
 
 impl<'a> Prepared<'a> {
     /// The state, the changes that were made, and the journal as it is after them.
-    fn write(&self, mut registration: Registration, missing: &[String]) -> Result<(State, Plan, Journal<'a>)> {
+    fn write(
+        &self,
+        mut registration: Registration,
+        missing: &[String],
+        report: &mut Report,
+    ) -> Result<(State, Plan, Journal<'a>)> {
         let Prepared { facts, gpg_key, attempt, .. } = self;
         let Facts { context, client, server, standing, .. } = facts;
         let repo_file = repo_file(registration.repo.file.as_str())?;
@@ -221,7 +244,12 @@ impl<'a> Prepared<'a> {
         backend::probe(client, &probe, &attempt.credential)?;
 
         let present = Present::look(&context.root)?;
-        let wanted = Wanted { repo_url: repo_url.as_str(), credential: &attempt.credential, repo_file, gpg_key };
+        let release = context.release(registration.repo.file.as_str());
+        if let Release::Pinned(pin) = release {
+            checks::pinned_release(&context.root, pin, report);
+        }
+        let credential = &attempt.credential;
+        let wanted = Wanted { repo_url: repo_url.as_str(), credential, repo_file, gpg_key, release };
         let old = standing.state.as_ref();
         let plan = present.plan(&wanted, old.map(|state| &state.files));
         let check = facts.key.check_value(&attempt.credential.token);
@@ -256,8 +284,9 @@ impl Applied<'_> {
         report.file(registration::STATE.path, if same { FileState::Unchanged } else { FileState::Written });
         report.headline(match old {
             _ if !changed => Headline::AlreadyRegistered,
-            Some(old) if old.registration == state.registration => Headline::Repaired,
-            Some(_) => Headline::RegisteredAnew,
+            Some(old) if old.registration != state.registration => Headline::RegisteredAnew,
+            Some(old) if old.key_check.is_some() && old.key_check != state.key_check => Headline::KeyRotated,
+            Some(_) => Headline::Repaired,
             None => Headline::Registered,
         });
         say_registration(state, report);

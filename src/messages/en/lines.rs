@@ -2,7 +2,7 @@
 
 use els_host::confine::Landlock;
 use els_protocol::Timestamp;
-use els_protocol::wire::Seats;
+use els_protocol::wire::{RegistrationState, Seats};
 
 use super::id;
 use crate::report::{DryRun, FileState, Headline, Line, Progress, RegistrationView, SeatView, StatusLine};
@@ -12,7 +12,7 @@ pub(crate) fn line(line: &Line) -> String {
     match line {
         Line::Headline(headline) => self::headline(headline),
         Line::Registration(view, seats) => registration(view, seats.as_ref()),
-        Line::Next => "Next: dnf update".to_owned(),
+        Line::Next => "Next: dnf -y --repo='els-*' makecache, then dnf update".to_owned(),
         Line::LeftOnMachine => {
             "Kept: installed packages, dnf's cache ('dnf clean all' removes it) and the imported key \
                                 ('rpm -e' of the\ngpg-pubkey that 'rpm -q gpg-pubkey --qf \
@@ -45,6 +45,7 @@ fn headline(headline: &Headline) -> String {
         Headline::RegisteredAnew => "Registered with a new registration.".to_owned(),
         Headline::AlreadyRegistered => "Already registered: everything is in order, nothing was changed.".to_owned(),
         Headline::Repaired => "Already registered; what was missing or altered has been repaired.".to_owned(),
+        Headline::KeyRotated => "Already registered; the registration now belongs to the new key.".to_owned(),
         Headline::Refreshed => "Refreshed.".to_owned(),
         Headline::InOrder => "Everything is in order, nothing was changed.".to_owned(),
         Headline::Unregistered => "Unregistered: the seat is free.".to_owned(),
@@ -88,9 +89,19 @@ fn seat(seat: &SeatView) -> String {
     let holder = &seat.holder;
     let label = holder.label.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
     let seen = holder.last_seen_at.map_or_else(|| "never".to_owned(), Timestamp::date);
+    let networks = match holder.networks {
+        Some(1) => " from 1 network".to_owned(),
+        Some(networks) => format!(" from {networks} networks"),
+        None => String::new(),
+    };
+    let state = match (holder.state, holder.until) {
+        (RegistrationState::Active, _) => String::new(),
+        (RegistrationState::Superseded, None) => "  superseded".to_owned(),
+        (RegistrationState::Superseded, Some(until)) => format!("  superseded, ends on {}", until.date()),
+    };
     let mark = if seat.this_machine { "  <- this machine" } else { "" };
     format!(
-        "{}  registered {}  last seen {seen}  {} {} {}  {label}{mark}",
+        "{}  registered {}  last seen {seen}{networks}{state}  {} {} {}  {label}{mark}",
         holder.registration,
         holder.registered_at.date(),
         holder.os.id,
@@ -114,6 +125,11 @@ fn dry_run(line: &DryRun) -> String {
         DryRun::NoFile => "would change no file".to_owned(),
         DryRun::AllFiles => {
             "the state is lost: all files would be written again, with values <from the backend>".to_owned()
+        }
+        DryRun::OtherKey => {
+            "this machine was registered with another key: if the backend does not accept the registration with \
+             this one, a new id and token would be sent, and all files would be written"
+                .to_owned()
         }
         DryRun::Decided { path } => {
             format!("the repo file's name, {path} and the expiry are <from the backend>")

@@ -98,9 +98,10 @@ fn registration(found: &Support, lines: &mut Vec<String>) {
 fn asked(answer: &Answer) -> String {
     match answer {
         Answer::TokenLost => "not asked: the token is lost".to_owned(),
-        Answer::Accepts { expires, ahead } => {
+        Answer::Accepts { expires, superseded, ahead } => {
+            let moved = if *superseded { ", its seat has moved to another registration" } else { "" };
             let ahead = ahead.map(|ahead| format!(", its clock is {ahead} s ahead of ours")).unwrap_or_default();
-            format!("accepts this machine, expires {expires}{ahead}")
+            format!("accepts this machine{moved}, expires {expires}{ahead}")
         }
         Answer::Failed(wrong) => {
             let request = wrong.request_id().map(|id| format!(" (request id {id})")).unwrap_or_default();

@@ -2,6 +2,7 @@
 
 use els_host::dnf_conf;
 use els_host::messages as host;
+use els_host::network::Source;
 
 use super::{COPY, failure, release_command};
 use crate::warning::{FileKept, NotReleased, Warning};
@@ -22,6 +23,11 @@ pub(crate) fn warning(warning: &Warning) -> String {
         Warning::ThirdPartyUnknown(cause) => {
             format!("the repositories of this machine were not checked: {}", failure(cause))
         }
+        Warning::ReleasePinned { ids, release } => format!(
+            "dnf's releasever is now {release}, and these enabled repositories use it: {}; if one of them knows no minor \
+             release, dnf fails: write the major release into its file",
+            ids.join(", ")
+        ),
         Warning::Expired { expires, confirmed: true } => {
             format!("the key expired on {}; new updates stop when its grace is over", expires.date())
         }
@@ -42,8 +48,12 @@ pub(crate) fn warning(warning: &Warning) -> String {
                 Some(user) => format!(", proxy_username={user}, proxy_password=..."),
                 None => String::new(),
             };
+            let dnf = match source {
+                Source::Environment(_) => "dnf follows it too, but not where it is run by a timer or a service",
+                Source::Flag | Source::Config(_) | Source::DnfConf => "which dnf does not read",
+            };
             format!(
-                "the proxy comes from {}, which dnf does not read; add to [main] of {}: proxy={proxy}{login}",
+                "the proxy comes from {}, {dnf}; add to [main] of {}: proxy={proxy}{login}",
                 host::proxy_source(source),
                 dnf_conf::PATH
             )
@@ -74,6 +84,18 @@ pub(crate) fn warning(warning: &Warning) -> String {
             "the token of the earlier registration {id} was lost, so its seat could not be released; release it with: {}",
             release_command(id)
         ),
+        Warning::SeatMovedHere { from } => format!(
+            "this machine looks like the one of registration {from} and has its seat now; if both are in use, each gets a \
+             seat of its own while seats are free: 'els-register --status' shows in an hour whether this one has kept its seat"
+        ),
+        Warning::SeatMovedAway { until } => {
+            let end = until.map(|until| format!("; without use, this registration ends on {}", until.date()));
+            format!(
+                "the seat of this machine has moved to a newer registration of a machine that looks the same; if both are in \
+                 use, each gets a seat of its own while seats are free: run 'els-register --status' again in an hour{}",
+                end.unwrap_or_default()
+            )
+        }
         Warning::NotReleased { id, what } => {
             let release = release_command(id);
             let later = "the next run tries again, or release its seat with";
@@ -116,6 +138,9 @@ fn file_kept(kept: &FileKept) -> String {
         FileKept::EditedAndMoved { path, to } => format!("{path} was edited here; it is now {to}"),
         FileKept::NotOurs { path, to } => format!("{path} was there already and is not ours; it is now {to}"),
         FileKept::OtherKey { path, to } => format!("{path} was there already, with another key; it is now {to}"),
+        FileKept::OtherRelease { path, to } => {
+            format!("{path} was there already; its value is now in {to}, and unregistering puts it back")
+        }
         FileKept::NotTheInstalledKey { path } => format!("{path} is not the key that was installed; it is kept"),
     }
 }
