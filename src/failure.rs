@@ -5,7 +5,7 @@ use els_protocol::wire::Seats;
 use els_protocol::{Code, KeyError, RegistrationId};
 
 use crate::cli::{Action, UsageError};
-use crate::report::FileState;
+use crate::file_state::FileState;
 
 pub(crate) type Result<T> = std::result::Result<T, Failure>;
 

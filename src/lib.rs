@@ -14,6 +14,7 @@ mod commands;
 mod config;
 mod exit;
 mod failure;
+mod file_state;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod messages;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use els_protocol::Sha256Hex;
 
-use crate::report::FileState;
+use crate::file_state::FileState;
 pub(crate) use els_host::ini::sections;
 use els_host::network::Credential;
 use els_host::root::{Change, Found, Result, Root};

@@ -7,6 +7,7 @@ use els_host::confine::Landlock;
 use els_protocol::wire::{Product, SeatHolder, Seats};
 use els_protocol::{BaseUrl, RegistrationId, Timestamp};
 
+use crate::file_state::FileState;
 use crate::warning::Warning;
 
 /// What a run found and did: the JSON document, and the text for people. Members that do not apply are left out.
@@ -84,17 +85,6 @@ pub(crate) struct SeatView {
 pub(crate) struct FileView {
     pub(crate) path: String,
     pub(crate) state: FileState,
-}
-
-#[derive(Serialize, Debug, Clone, Copy, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum FileState {
-    Written,
-    Unchanged,
-    Kept,
-    Removed,
-    Missing,
-    Altered,
 }
 
 /// What is said to people, as data. `messages` has the sentences.

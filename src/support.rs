@@ -4,7 +4,8 @@ use els_protocol::wire::Os;
 use els_protocol::{RegistrationId, Timestamp};
 
 use crate::failure::{Failure, Result};
-use crate::report::{FileState, RegistrationView};
+use crate::file_state::FileState;
+use crate::report::RegistrationView;
 use crate::warning::Lost;
 
 pub(crate) struct Support {

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use els_protocol::BaseUrl;
 
 use super::USER_AGENT;
-use crate::report::{DryRun, FileState, Line, Report};
+use crate::file_state::FileState;
+use crate::report::{DryRun, Line, Report};
 
 /// Shows a request, and keeps it for the JSON document. `authorization` and `body` hold no secret.
 pub(super) fn say_request(

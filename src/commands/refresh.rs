@@ -9,9 +9,10 @@ use super::dry_run::{say_files, say_request};
 use super::register::checked_url;
 use super::{Context, copied, not_registered, random, repo_file, say_registration, show_network, show_plan};
 use crate::failure::{Damage, Failure, Result};
+use crate::file_state::FileState;
 use crate::registration::{self, Identity, Standing, State};
 use crate::repo::{Plan, Present, Wanted};
-use crate::report::{DryRun, FileState, Headline, Report, State as Stands};
+use crate::report::{DryRun, Headline, Report, State as Stands};
 use crate::{backend, checks};
 
 pub(super) fn run(context: &Context<'_>, report: &mut Report) -> Result<()> {

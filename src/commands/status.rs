@@ -6,9 +6,10 @@ use super::refresh::refused;
 use super::register::checked_url;
 use super::{Context, copied, is_root, not_registered, show_network};
 use crate::failure::{Damage, Failure, Result};
+use crate::file_state::FileState;
 use crate::registration::{Standing, State};
 use crate::repo::Present;
-use crate::report::{FileState, Headline, Line, Report, State as Stands, StatusLine};
+use crate::report::{Headline, Line, Report, State as Stands, StatusLine};
 use crate::warning::Warning;
 use crate::{backend, checks};
 

@@ -12,9 +12,10 @@ use els_protocol::wire::registration_path;
 use super::dry_run::{say_files, say_request};
 use super::{Context, release_listed, show_network, show_plan};
 use crate::failure::{Failure, Result, Seat};
+use crate::file_state::FileState;
 use crate::registration::{self, Pending, Standing, State};
 use crate::repo::{Plan, Present};
-use crate::report::{DryRun, FileState, Headline, Line, Progress, Report, State as Stands};
+use crate::report::{DryRun, Headline, Line, Progress, Report, State as Stands};
 use crate::warning::{NotReleased, Warning};
 use crate::{backend, vendor};
 

@@ -7,9 +7,9 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use crate::backend::agent_program;
 use crate::machine::Machine;
 use crate::process::{Run, Server, ends_with_its_thread, program, run, wait_until};
+use crate::programs::agent_program;
 
 /// A machine that is switched on. It is switched off, without a shutdown, when this value is dropped.
 pub struct Booted<'a> {

@@ -7,9 +7,9 @@
 use std::fs;
 use std::process::Command;
 
-use crate::backend::agent_program;
 use crate::machine::Machine;
 use crate::process::{Run, ends_with_its_thread, run, run_with_input};
+use crate::programs::agent_program;
 use crate::repository::sections;
 
 /// Mounts the programs of this computer for a machine: `mount-usr ROOT [USR]`.

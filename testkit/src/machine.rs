@@ -12,8 +12,9 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::backend::{Backend, agent_program};
+use crate::backend::Backend;
 use crate::process::{Run, folder, run};
+use crate::programs::agent_program;
 use crate::repository::{DISTRIBUTION_KEY_FILE, Repository};
 
 /// A machine root. Each has a machine id and a hardware id of its own.

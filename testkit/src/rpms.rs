@@ -10,9 +10,10 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
-use crate::backend::{Backend, PROJECT, agent_program, backend_program};
+use crate::backend::Backend;
 use crate::machine::Machine;
 use crate::process::{folder, program, run};
+use crate::programs::{PROJECT, agent_program, backend_program};
 use crate::repository::Repository;
 
 /// Where the agent's packages are below the document root: a path that `dist/products.toml` makes public.

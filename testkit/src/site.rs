@@ -11,9 +11,9 @@ use els_protocol::LicenseKey;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::backend::backend_program;
 use crate::http::Client;
 use crate::process::{Run, Server, run};
+use crate::programs::backend_program;
 
 /// A folder with a database, and the commands that work on it. The folder is removed when this value is dropped.
 pub struct Site {

@@ -172,7 +172,7 @@ fn with_io_error(machine: &Machine, call: &str, argument: &str, last: bool) -> R
 fn an_io_error_is_never_taken_for_absence() {
     for (call, argument, path, exit) in [
         ("openat", "els-register.toml", "/etc/els-register.toml", 2),
-        ("newfstatat", "els-register.lock", "/run/els-register.lock", 1),
+        ("newfstatat", "els-register.lock", LOCK, 1),
         ("openat", "yum.repos.d", "/etc/yum.repos.d", 1),
         ("newfstatat", "dnf", "/usr/bin/dnf", 1),
         ("openat", "machine-id", "/etc/machine-id", 1),
@@ -188,8 +188,14 @@ fn an_io_error_is_never_taken_for_absence() {
         let before = machine.files();
         let run = with_io_error(&machine, call, argument, false).exits(exit).says(path).says("I/O error");
         assert!(server.requests().is_empty(), "{path}: {run}");
-        assert_eq!(machine.files(), before, "{path}: {run}");
+        let mut after = machine.files();
+        if path == LOCK {
+            // Whose lock this name is was not seen: another process may hold it, so it stays for the next run.
+            after.retain(|file| !file.contains(LOCK));
+        }
+        assert_eq!(after, before, "{path}: {run}");
         machine.agent(&["--key", KEY]).succeeds();
+        assert!(!machine.has(LOCK), "{path}");
     }
 }
 

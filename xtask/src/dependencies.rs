@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
-use toml::Table;
+use toml::{Table, Value};
 
 use crate::read;
 
@@ -25,7 +25,7 @@ fn compare(manifests: &[Table], page: &str) -> Vec<String> {
     let used: BTreeSet<&str> = manifests
         .iter()
         .flat_map(|manifest| TABLES.iter().filter_map(|table| manifest.get(*table)?.as_table()))
-        .flat_map(|table| table.keys().map(String::as_str))
+        .flat_map(|table| table.iter().map(|(name, entry)| package(entry).unwrap_or(name)))
         .filter(|name| !ours.contains(name))
         .collect();
     let listed = page.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split_once("` |")?.0));
@@ -42,6 +42,11 @@ fn compare(manifests: &[Table], page: &str) -> Vec<String> {
     faults
 }
 
+/// The crate's own name, where the manifest gives it another one.
+fn package(entry: &Value) -> Option<&str> {
+    entry.get("package")?.as_str()
+}
+
 const PAGE: &str = "docs/developer/dependencies.md";
 const TABLES: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
 
@@ -52,10 +57,12 @@ mod tests {
     #[test]
     fn each_dependency_has_one_line_and_each_line_a_dependency() {
         let manifests = [
-            "[package]\nname='a'\n[dependencies]\nb='1'\nserde='1'\n".parse().unwrap(),
+            "[package]\nname='a'\n[dependencies]\nb='1'\nserde='1'\n[dependencies.pki]\npackage='webpki'\n"
+                .parse()
+                .unwrap(),
             "[package]\nname='b'\n[dev-dependencies]\ntempfile='3'\n[build-dependencies]\ncc='1'\n".parse().unwrap(),
         ];
-        let page = "| crate | why |\n|---|---|\n| `serde` | x |\n| `tempfile` | x |\n| `cc` | x |\n";
+        let page = "| crate | why |\n|---|---|\n| `serde` | x |\n| `tempfile` | x |\n| `cc` | x |\n| `webpki` | x |\n";
         assert_eq!(compare(&manifests, page), [""; 0]);
         let page = "| `serde` | x |\n| `serde` | y |\n| `cc` | x |\n| `old` | x |\n| `b` | x |\n";
         let expected = [
@@ -63,6 +70,7 @@ mod tests {
             "old: is not a dependency",
             "b: is not a dependency",
             "tempfile: is a dependency and has no line",
+            "webpki: is a dependency and has no line",
         ];
         assert_eq!(compare(&manifests, page), expected.map(|fault| format!("{PAGE}: {fault}")));
     }

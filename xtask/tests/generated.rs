@@ -86,5 +86,5 @@ fn zsh_and_fish_read_theirs_and_fish_completes() {
         prints("fish", &["--no-config", "-c", &format!("{source}; complete -C '{line}'")])
     };
     assert!(offered("els-register --unr").starts_with("--unregister\tRelease the seat"));
-    assert!(offered("els-backend key rot").starts_with("rotate\tMake a new key"));
+    assert!(offered("els-backend key rot").starts_with("rotate\tReplace a key"));
 }

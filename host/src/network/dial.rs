@@ -16,10 +16,10 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport};
 
+use super::fault::{Carried, Fault, Progress, io_fault};
 use super::handshake;
 use super::proxy::{Kind, Proxy, address};
 use super::tls::{Trust, tls_fault};
-use super::transport::{Fault, Progress};
 use crate::clock::{deadline, until_then};
 use crate::failure::{NetworkFault, Stage};
 
@@ -32,10 +32,6 @@ pub(crate) struct Dial {
     pub(crate) progress: Progress,
     pub(crate) trust: Arc<Trust>,
 }
-
-/// A fault on its way through the HTTP library.
-#[derive(Debug)]
-pub(crate) struct Carried(pub(crate) Fault);
 
 /// A connection to a host, directly or through a proxy.
 pub(crate) struct Line {
@@ -118,19 +114,6 @@ impl Dial {
             ClientConnection::new(config, name).map_err(|error| NetworkFault::Tls(tls_fault(&error)))?;
         connection.complete_io(&mut socket).map_err(|error| io_fault(&error))?;
         Ok(Stream::Tls(Box::new(StreamOwned::new(connection, socket))))
-    }
-}
-
-/// An I/O error as data.
-pub(crate) fn io_fault(error: &io::Error) -> NetworkFault {
-    if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        return NetworkFault::Tls(tls_fault(error));
-    }
-    match (error.kind(), error.raw_os_error()) {
-        (io::ErrorKind::UnexpectedEof, _) => NetworkFault::ClosedEarly,
-        (io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock, _) => NetworkFault::TimedOut,
-        (_, Some(code)) => NetworkFault::Os(nix::errno::Errno::from_raw(code)),
-        (_, None) => NetworkFault::Other(error.to_string()),
     }
 }
 
@@ -229,14 +212,6 @@ fn bare(host: &str) -> &str {
 fn carried(stage: Stage, fault: NetworkFault) -> ureq::Error {
     ureq::Error::Other(Carried(Fault { stage, fault }).into())
 }
-
-impl fmt::Display for Carried {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the connection could not be opened")
-    }
-}
-
-impl std::error::Error for Carried {}
 
 impl Stream {
     fn timed(&mut self) -> &mut Timed {

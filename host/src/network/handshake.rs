@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use els_protocol::Secret;
 
-use super::dial::io_fault;
+use super::fault::io_fault;
 use super::proxy::{Proxy, address};
 use crate::failure::NetworkFault;
 

@@ -6,6 +6,7 @@
 mod answer;
 mod authorities;
 mod dial;
+mod fault;
 mod handshake;
 pub(crate) mod proxy;
 mod tls;
@@ -27,7 +28,8 @@ pub use proxy::{Choice, DNF_CONF, Environment, Proxy, Route, Source};
 use crate::clock::Clock;
 use crate::failure::{Failure, NetworkFault, SettingFault, Stage, Unreachable};
 pub(crate) use answer::http_date;
-use transport::{Fault, Network};
+use fault::Fault;
+use transport::Network;
 
 /// Pauses before a connection that failed, or a 429 or 503, is tried again; each ± 50 %.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];

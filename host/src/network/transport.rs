@@ -5,7 +5,7 @@
 
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,17 +15,11 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout, Transport};
 use ureq::{Agent, Body};
 
-use super::dial::{Carried, Dial, io_fault};
+use super::dial::Dial;
+use super::fault::{Carried, Fault, Progress, io_fault};
 use super::proxy::Proxy;
 use super::tls::{Certificates, TlsConnector, Trust, Untrusting, tls_fault};
 use crate::failure::{NetworkFault, Stage};
-
-/// What went wrong, and when.
-#[derive(Debug, Clone)]
-pub(crate) struct Fault {
-    pub(crate) stage: Stage,
-    pub(crate) fault: NetworkFault,
-}
 
 /// Makes requests.
 pub(crate) struct Network {
@@ -33,12 +27,6 @@ pub(crate) struct Network {
     progress: Progress,
     proxy: Arc<Mutex<Option<Proxy>>>,
     extra_needed: Arc<AtomicBool>,
-}
-
-/// The stage that was reached last, shared between the parts of one agent. One request runs at a time.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Progress {
-    stage: Arc<AtomicU8>,
 }
 
 impl Network {
@@ -119,17 +107,6 @@ impl Network {
             error => NetworkFault::Other(error.to_string()),
         };
         Fault { stage: self.progress.reached(), fault }
-    }
-}
-
-impl Progress {
-    pub(crate) fn reach(&self, stage: Stage) {
-        self.stage.store(stage as u8, Ordering::Relaxed);
-    }
-
-    pub(crate) fn reached(&self) -> Stage {
-        const STAGES: [Stage; 5] = [Stage::Resolve, Stage::Connect, Stage::Proxy, Stage::Tls, Stage::Established];
-        STAGES[usize::from(self.stage.load(Ordering::Relaxed)).min(STAGES.len() - 1)]
     }
 }
 

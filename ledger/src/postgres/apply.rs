@@ -8,10 +8,9 @@ use std::collections::BTreeMap;
 
 use els_protocol::Timestamp;
 use futures_util::future::{BoxFuture, FutureExt, try_join_all};
-use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::client::Statements;
+use super::client::{Statements, Values};
 use super::failure::Failed;
 use super::row::{bigint, machine_uuid, uuid};
 use crate::by::By;
@@ -58,9 +57,6 @@ impl<'a> Step<'a> {
         }
     }
 }
-
-/// Values that are bound to a statement's parameters.
-pub(super) type Values<'a> = Vec<Box<dyn ToSql + Sync + Send + 'a>>;
 
 #[derive(Default)]
 struct Sorted<'a> {

@@ -18,7 +18,7 @@ pub(super) async fn events(
     after: Cursor,
     limit: u32,
 ) -> Result<Vec<Event>, Failed> {
-    let values: super::apply::Values<'_> = vec![
+    let values: super::client::Values<'_> = vec![
         Box::new(i64::try_from(after.0).unwrap_or(i64::MAX)),
         Box::new(filter.key.as_ref().map(|key| key.as_str())),
         Box::new(filter.registration.as_ref().map(uuid)),

@@ -6,8 +6,10 @@ use deadpool_postgres::{ClientWrapper, Transaction};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::apply::Values;
 use super::failure::Failed;
+
+/// Values that are bound to a statement's parameters.
+pub(super) type Values<'a> = Vec<Box<dyn ToSql + Sync + Send + 'a>>;
 
 /// What statements run on.
 pub(super) trait Statements: Sync {

@@ -181,7 +181,7 @@ async fn ask_candidates(
         return Ok(Candidates::new());
     }
     let places: Vec<i32> = (0..).take(asking.len()).collect();
-    let values: super::apply::Values<'_> = vec![
+    let values: super::client::Values<'_> = vec![
         Box::new(places),
         Box::new(asking.iter().map(|command| uuid(&command.id)).collect::<Vec<_>>()),
         Box::new(asking.iter().map(|command| command.key_hash.0.to_vec()).collect::<Vec<_>>()),

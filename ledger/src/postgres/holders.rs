@@ -5,8 +5,7 @@ use els_protocol::{RegistrationId, Sha256Hex, Timestamp};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::apply::Values;
-use super::client::Statements;
+use super::client::{Statements, Values};
 use super::failure::Failed;
 use super::row::{Columns, key, key_columns, registration, registration_columns, scope_hash, uuid};
 use crate::outcome::SeatPage;

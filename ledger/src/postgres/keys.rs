@@ -7,8 +7,8 @@ use els_protocol::wire::Seats;
 use els_protocol::{MachineId, Sha256Hex, Timestamp};
 use tokio_postgres::Row;
 
-use super::apply::{Values, apply, carried_out};
-use super::client::Statements;
+use super::apply::{apply, carried_out};
+use super::client::{Statements, Values};
 use super::failure::Failed;
 use super::row::{Columns, bigint, scope_hash};
 use crate::by::By;

@@ -6,8 +6,8 @@
 use els_protocol::{RegistrationId, Timestamp};
 use uuid::Uuid;
 
-use super::apply::{Values, apply};
-use super::client::Statements;
+use super::apply::apply;
+use super::client::{Statements, Values};
 use super::failure::Failed;
 use super::row::{Columns, bigint, registration, registration_columns, uuid};
 use crate::by::By;

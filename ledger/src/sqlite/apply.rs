@@ -1,14 +1,16 @@
 //! Carrying changes out, one statement each, in the transaction of the caller.
 //!
-//! Owns every statement that changes a seat. Decides nothing.
+//! Owns every statement that changes a seat or a key. Decides nothing.
 
-use els_protocol::{MachineId, RegistrationId};
+use els_protocol::{MachineId, RegistrationId, Sha256Hex, Timestamp};
 use rusqlite::{Connection, params};
 
-use super::{audit_log, early_release, keys};
+use super::{audit_log, early_release};
 use crate::by::By;
 use crate::change::{Change, Decided, NewRegistration, Particulars};
-use crate::rows::match_rule_text;
+use crate::rows::{key_state_text, match_rule_text};
+use crate::rules::KeyState;
+use crate::{KeyNumber, KeyRecord};
 
 /// Carries all of `changes` out, in their order.
 pub(super) fn apply(connection: &Connection, by: &By, changes: &[Change]) -> rusqlite::Result<()> {
@@ -66,10 +68,10 @@ fn one(connection: &Connection, by: &By, change: &Change) -> rusqlite::Result<()
         Change::FreeSeat(key) => {
             connection.prepare_cached("UPDATE keys SET used = used - 1 WHERE number = ?1")?.execute([key.0]).map(drop)
         }
-        Change::UpdateKey(record) => keys::write(connection, record),
-        Change::SetKeyState { key, state } => keys::write_state(connection, *key, *state),
-        Change::EndSecrets { key, until } => keys::end_secrets(connection, *key, *until),
-        Change::AddSecret { key, hash } => keys::add_secret(connection, *key, hash),
+        Change::UpdateKey(record) => write_terms(connection, record),
+        Change::SetKeyState { key, state } => write_state(connection, *key, *state),
+        Change::EndSecrets { key, until } => end_secrets(connection, *key, *until),
+        Change::AddSecret { key, hash } => add_secret(connection, *key, hash),
         Change::TrustAgain(key) => {
             connection.prepare_cached("DELETE FROM distrusted WHERE key = ?1")?.execute([key.0]).map(drop)
         }
@@ -115,5 +117,51 @@ fn update(connection: &Connection, new: &Particulars) -> rusqlite::Result<()> {
             new.arch,
             new.label.as_ref().map(|label| label.as_str()),
         ])
+        .map(drop)
+}
+
+/// Writes the terms of a key.
+fn write_terms(connection: &Connection, key: &KeyRecord) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE keys SET product = ?2, seats = ?3, starts = ?4, expires = ?5, contract = ?6, reseller = ?7,
+             note = ?8, release_unseen_after = ?9, self_release = ?10 WHERE number = ?1",
+        )?
+        .execute(params![
+            key.number.0,
+            key.product,
+            key.seats.total,
+            key.starts.map(Timestamp::unix),
+            key.expires.unix(),
+            key.contract,
+            key.reseller,
+            key.note,
+            key.release_unseen_after,
+            key.self_release,
+        ])
+        .map(drop)
+}
+
+/// Writes the state of a key.
+fn write_state(connection: &Connection, key: KeyNumber, state: KeyState) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE keys SET state = ?2 WHERE number = ?1")?
+        .execute(params![key.0, key_state_text(state)])
+        .map(drop)
+}
+
+/// Ends the secrets of a key, but for those that end earlier.
+fn end_secrets(connection: &Connection, key: KeyNumber, until: Timestamp) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE secrets SET until = min(coalesce(until, ?2), ?2) WHERE key = ?1")?
+        .execute([key.0, until.unix()])
+        .map(drop)
+}
+
+/// Gives a key one more secret.
+fn add_secret(connection: &Connection, key: KeyNumber, secret: &Sha256Hex) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT INTO secrets (hash, key) VALUES (?1, ?2)")?
+        .execute(params![secret.0, key.0])
         .map(drop)
 }

@@ -1,6 +1,6 @@
 //! Keys as the vendor sees them: making, changing, finding.
 //!
-//! Owns the tables `keys` and `secrets`. What a change means, and what the audit log says of it, is decided in `crate::keys`.
+//! Owns reading the tables `keys` and `secrets`. What a change means, and what the audit log says of it, is decided in `crate::keys`.
 
 use els_protocol::wire::Seats;
 use els_protocol::{MachineId, Sha256Hex, Timestamp};
@@ -11,7 +11,6 @@ use super::row::{key_id, key_state, optional_time, time};
 use crate::by::By;
 use crate::keys::{self, SecretOwner};
 use crate::outcome::{Created, KeyUpdate, Rotation, StateChange};
-use crate::rows::key_state_text;
 use crate::rules::KeyState;
 use crate::scope::{Scope, within_scope};
 use crate::{KeyChange, KeyId, KeyNumber, KeyRecord, NewKey};
@@ -133,52 +132,6 @@ pub(super) fn rotate(
 ) -> rusqlite::Result<Rotation> {
     let Some(key) = by_id(connection, now, scope, id)? else { return Ok(Rotation::NoSuchKey) };
     carried_out(connection, by, keys::rotate(now, &key, secret, owner(connection, secret)?, old_until))
-}
-
-/// Writes the terms of a key.
-pub(super) fn write(connection: &Connection, key: &KeyRecord) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "UPDATE keys SET product = ?2, seats = ?3, starts = ?4, expires = ?5, contract = ?6, reseller = ?7,
-             note = ?8, release_unseen_after = ?9, self_release = ?10 WHERE number = ?1",
-        )?
-        .execute(params![
-            key.number.0,
-            key.product,
-            key.seats.total,
-            key.starts.map(Timestamp::unix),
-            key.expires.unix(),
-            key.contract,
-            key.reseller,
-            key.note,
-            key.release_unseen_after,
-            key.self_release,
-        ])
-        .map(drop)
-}
-
-/// Writes the state of a key.
-pub(super) fn write_state(connection: &Connection, key: KeyNumber, state: KeyState) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("UPDATE keys SET state = ?2 WHERE number = ?1")?
-        .execute(params![key.0, key_state_text(state)])
-        .map(drop)
-}
-
-/// Ends the secrets of a key, but for those that end earlier.
-pub(super) fn end_secrets(connection: &Connection, key: KeyNumber, until: Timestamp) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("UPDATE secrets SET until = min(coalesce(until, ?2), ?2) WHERE key = ?1")?
-        .execute([key.0, until.unix()])
-        .map(drop)
-}
-
-/// Gives a key one more secret.
-pub(super) fn add_secret(connection: &Connection, key: KeyNumber, secret: &Sha256Hex) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("INSERT INTO secrets (hash, key) VALUES (?1, ?2)")?
-        .execute(params![secret.0, key.0])
-        .map(drop)
 }
 
 /// The key that has, or had, this secret.

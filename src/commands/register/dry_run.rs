@@ -8,9 +8,10 @@ use super::attempt::Origin;
 use crate::commands::dry_run::{say_files, say_request};
 use crate::commands::{repo_file, show_plan};
 use crate::failure::Result;
+use crate::file_state::FileState;
 use crate::registration;
 use crate::repo::{self, Present, Wanted};
-use crate::report::{DryRun, FileState, Report};
+use crate::report::{DryRun, Report};
 
 impl Prepared<'_> {
     /// Shows what the run would do.

@@ -16,9 +16,10 @@ use els_protocol::{BaseUrl, Code, Label, LicenseKey, RegistrationId};
 use self::attempt::{Attempt, Journal, Origin};
 use super::{Context, repo_file, say_registration, show_network, show_plan};
 use crate::failure::{Failure, Result};
+use crate::file_state::FileState;
 use crate::registration::{self, Standing, State};
 use crate::repo::{self, Plan, Present, Release, Wanted};
-use crate::report::{FileState, Headline, Line, Progress, Report, State as Stands};
+use crate::report::{Headline, Line, Progress, Report, State as Stands};
 use crate::warning::Warning;
 use crate::{backend, checks, config};
 

@@ -5,7 +5,8 @@ use els_protocol::Timestamp;
 use els_protocol::wire::{RegistrationState, Seats};
 
 use super::id;
-use crate::report::{DryRun, FileState, Headline, Line, Progress, RegistrationView, SeatView, StatusLine};
+use crate::file_state::FileState;
+use crate::report::{DryRun, Headline, Line, Progress, RegistrationView, SeatView, StatusLine};
 
 /// A result. It may have more than one line.
 pub(crate) fn line(line: &Line) -> String {

@@ -10,7 +10,7 @@ use els_protocol::{Code, RegistrationId};
 
 use crate::cli::{Action, UsageError};
 use crate::failure::{Damage, Failure, GpgKeyFault, KeyFault, LabelFault, RepositoryFault, Seat};
-use crate::report::FileState;
+use crate::file_state::FileState;
 
 pub(crate) use lines::{line, progress};
 pub(crate) use support::support;
