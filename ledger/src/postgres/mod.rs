@@ -86,11 +86,12 @@ impl PostgresStore {
         Ok(PostgresStore { writer, pool, turns, policy, notifier, timeline: gate::Timeline::default(), tasks })
     }
 
-    /// Reads by one statement, which sees one moment by itself.
-    async fn read_once<T, F>(&self, question: F) -> Result<T, StoreError>
+    /// Reads by one statement, which sees one moment by itself, when it is the turn of `class`.
+    async fn read_once<T, F>(&self, class: ReadClass, question: F) -> Result<T, StoreError>
     where
         F: for<'a> FnOnce(&'a ClientWrapper) -> BoxFuture<'a, Result<T, Failed>> + Send,
     {
+        let _turn = self.turns.take(class).await?;
         let asked = async {
             let client = self.pool.get().await?;
             question(&client).await
@@ -98,11 +99,12 @@ impl PostgresStore {
         asked.await.map_err(|failed: Failed| failed.meaning(false))
     }
 
-    /// Reads in a transaction that sees one moment and changes nothing.
-    async fn read<T, F>(&self, question: F) -> Result<T, StoreError>
+    /// Reads in a transaction that sees one moment and changes nothing, when it is the turn of `class`.
+    async fn read<T, F>(&self, class: ReadClass, question: F) -> Result<T, StoreError>
     where
         F: for<'a> FnOnce(&'a Transaction<'a>) -> BoxFuture<'a, Result<T, Failed>> + Send,
     {
+        let _turn = self.turns.take(class).await?;
         let asked = async {
             let mut client = self.pool.get().await?;
             let transaction =
@@ -117,13 +119,15 @@ impl PostgresStore {
 
     /// Changes something in a transaction of its own, which is carried out although the future is dropped. A change that
     /// conflicts with another one is tried again.
-    async fn change<T, F>(&self, change: F) -> Result<T, StoreError>
+    async fn change<T, F>(&self, class: ReadClass, change: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: for<'a> Fn(&'a Transaction<'a>) -> BoxFuture<'a, Result<T, Failed>> + Send + Sync + 'static,
     {
+        let turn = self.turns.take(class).await?;
         let (pool, notifier) = (self.pool.clone(), self.notifier.clone());
         let task = tokio::spawn(async move {
+            let _turn = turn;
             let mut tries = 0;
             loop {
                 match changed(&pool, &change).await {
@@ -222,8 +226,14 @@ impl SeatStore for PostgresStore {
         after: Option<RegistrationId>,
         limit: u32,
     ) -> Result<Judged<SeatPage>, StoreError> {
-        let _turn = self.turns.take(ReadClass::Other(queue_key(&key_hash))).await?;
-        self.read(move |db| async move { holders::page(db, now, &key_hash, after, limit).await }.boxed()).await
+        let key = queue_key(&key_hash);
+        let page = self
+            .read(ReadClass::Customer(key), move |db| {
+                async move { holders::page(db, now, &key_hash, after, limit).await }.boxed()
+            })
+            .await?;
+        self.turns.note(key, page.as_ref().is_ok_and(|page| !page.revoked));
+        Ok(page)
     }
 
     async fn release_seat(
@@ -240,23 +250,20 @@ impl SeatStore for PostgresStore {
 #[async_trait]
 impl GateFeed for PostgresStore {
     async fn credential(&self, id: RegistrationId) -> Result<Lookup, StoreError> {
-        let _turn = self.turns.take(ReadClass::Lookup).await?;
-        self.read_once(move |db| gate::lookup(db, id).boxed()).await
+        self.read_once(ReadClass::Lookup, move |db| gate::lookup(db, id).boxed()).await
     }
 
     async fn gate_key(&self, key: KeyNumber) -> Result<Option<GateKey>, StoreError> {
-        let _turn = self.turns.take(ReadClass::Feed).await?;
-        self.read_once(move |db| gate::gate_key(db, key).boxed()).await
+        self.read_once(ReadClass::Feed, move |db| gate::gate_key(db, key).boxed()).await
     }
 
     async fn feed(&self, after: Cursor, limit: u32) -> Result<Feed, StoreError> {
-        let _turn = self.turns.take(ReadClass::Feed).await?;
-        let piece = self.read_once(move |db| gate::feed(db, after, limit).boxed()).await?;
+        let piece = self.read_once(ReadClass::Feed, move |db| gate::feed(db, after, limit).boxed()).await?;
         Ok(self.timeline.continued(piece))
     }
 
     async fn feed_end(&self) -> Result<Cursor, StoreError> {
-        self.read_once(|db| gate::feed_end(db).boxed()).await
+        self.read_once(ReadClass::Feed, |db| gate::feed_end(db).boxed()).await
     }
 
     fn feed_hint(&self) -> watch::Receiver<u64> {
@@ -282,7 +289,7 @@ impl Administration for PostgresStore {
         key: NewKey,
         key_hash: Sha256Hex,
     ) -> Result<Created, StoreError> {
-        self.change(move |db| {
+        self.change(ReadClass::Vendor, move |db| {
             let (by, key) = (by.clone(), key.clone());
             async move { keys::create(db, now, &by, &key, &key_hash).await }.boxed()
         })
@@ -291,7 +298,7 @@ impl Administration for PostgresStore {
 
     async fn key(&self, now: Timestamp, scope: Scope, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
         let id = id.clone();
-        self.read(move |db| async move { keys::by_id(db, now, &scope, &id).await }.boxed()).await
+        self.read(ReadClass::Vendor, move |db| async move { keys::by_id(db, now, &scope, &id).await }.boxed()).await
     }
 
     async fn keys(
@@ -301,7 +308,8 @@ impl Administration for PostgresStore {
         after: Option<KeyNumber>,
         limit: u32,
     ) -> Result<Vec<KeyRecord>, StoreError> {
-        self.read(move |db| async move { keys::list(db, now, &scope, after, limit).await }.boxed()).await
+        self.read(ReadClass::Vendor, move |db| async move { keys::list(db, now, &scope, after, limit).await }.boxed())
+            .await
     }
 
     async fn update_key(
@@ -313,7 +321,7 @@ impl Administration for PostgresStore {
         change: KeyChange,
     ) -> Result<KeyUpdate, StoreError> {
         let id = id.clone();
-        self.change(move |db| {
+        self.change(ReadClass::Vendor, move |db| {
             let (by, id, change) = (by.clone(), id.clone(), change.clone());
             async move { keys::update(db, now, &scope, &by, &id, &change).await }.boxed()
         })
@@ -329,7 +337,7 @@ impl Administration for PostgresStore {
         state: KeyState,
     ) -> Result<StateChange, StoreError> {
         let id = id.clone();
-        self.change(move |db| {
+        self.change(ReadClass::Vendor, move |db| {
             let (by, id) = (by.clone(), id.clone());
             async move { keys::set_state(db, now, &scope, &by, &id, state).await }.boxed()
         })
@@ -346,7 +354,7 @@ impl Administration for PostgresStore {
         old_until: Option<Timestamp>,
     ) -> Result<Rotation, StoreError> {
         let id = id.clone();
-        self.change(move |db| {
+        self.change(ReadClass::Vendor, move |db| {
             let (by, id) = (by.clone(), id.clone());
             async move { keys::rotate(db, now, &scope, &by, &id, &key_hash, old_until).await }.boxed()
         })
@@ -362,7 +370,7 @@ impl Administration for PostgresStore {
         limit: u32,
     ) -> Result<Option<Vec<Holder>>, StoreError> {
         let key = key.clone();
-        self.read(move |db| {
+        self.read(ReadClass::Vendor, move |db| {
             async move {
                 match keys::by_id(db, now, &scope, &key).await? {
                     Some(key) => holders::of_key(db, key.number, after, limit).await.map(Some),
@@ -377,7 +385,7 @@ impl Administration for PostgresStore {
     async fn find(&self, now: Timestamp, scope: Scope, text: &str, limit: u32) -> Result<Found, StoreError> {
         let (text, pattern) = (text.to_owned(), like_anywhere(text));
         let id = RegistrationId::parse(&text.to_ascii_lowercase());
-        self.read(move |db| {
+        self.read(ReadClass::Vendor, move |db| {
             async move {
                 let keys = keys::find(db, now, &scope, &text, &pattern, limit).await?;
                 Ok(Found { keys, registrations: holders::find(db, now, &scope, id, &pattern, limit).await? })
@@ -395,12 +403,14 @@ impl Administration for PostgresStore {
         after: Cursor,
         limit: u32,
     ) -> Result<Vec<Event>, StoreError> {
-        self.read_once(move |db| async move { audit_log::events(db, now, &scope, &filter, after, limit).await }.boxed())
-            .await
+        self.read_once(ReadClass::Vendor, move |db| {
+            async move { audit_log::events(db, now, &scope, &filter, after, limit).await }.boxed()
+        })
+        .await
     }
 
     async fn check(&self) -> Result<Vec<String>, StoreError> {
-        self.read(|db| check::check(db).boxed()).await
+        self.read(ReadClass::Vendor, |db| check::check(db).boxed()).await
     }
 }
 
@@ -408,7 +418,7 @@ impl Administration for PostgresStore {
 impl Upkeep for PostgresStore {
     async fn take_lease(&self, job: &str, holder: &str, seconds: u32) -> Result<bool, StoreError> {
         let (job, holder) = (job.to_owned(), holder.to_owned());
-        self.change(move |db| {
+        self.change(ReadClass::Upkeep, move |db| {
             let (job, holder) = (job.clone(), holder.clone());
             async move { upkeep::take_lease(db, &job, &holder, seconds).await }.boxed()
         })
@@ -416,7 +426,7 @@ impl Upkeep for PostgresStore {
     }
 
     async fn gate_is_up(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.change(move |db| upkeep::gate_is_up(db, now).boxed()).await
+        self.change(ReadClass::Upkeep, move |db| upkeep::gate_is_up(db, now).boxed()).await
     }
 
     async fn release_unseen(&self, now: Timestamp, by: By) -> Result<u64, StoreError> {
@@ -428,13 +438,15 @@ impl Upkeep for PostgresStore {
     }
 
     async fn forget_early_releases(&self, now: Timestamp) -> Result<u64, StoreError> {
-        self.change(move |db| upkeep::forget(db, now).boxed()).await
+        self.change(ReadClass::Upkeep, move |db| upkeep::forget(db, now).boxed()).await
     }
 
     async fn health(&self) -> Result<(), StoreError> {
         // A lock on no row at all: it needs a server that can be written.
-        self.change(|db| async { Ok(db.batch_execute("SELECT 1 FROM upkeep WHERE false FOR UPDATE").await?) }.boxed())
-            .await
+        self.change(ReadClass::Upkeep, |db| {
+            async { Ok(db.batch_execute("SELECT 1 FROM upkeep WHERE false FOR UPDATE").await?) }.boxed()
+        })
+        .await
     }
 
     async fn finish(&self) {
@@ -451,12 +463,14 @@ impl Steps for PostgresStore {
         token_hash: Sha256Hex,
     ) -> Result<(Judged<RegistrationView>, bool), StoreError> {
         let policy = self.policy.clone();
-        let _turn = self.turns.take(ReadClass::Other(QUEUE_KEY_OF_CREDENTIALS)).await?;
-        self.read(move |db| async move { own_view(db, &policy, now, id, token_hash).await }.boxed()).await
+        self.read(ReadClass::Customer(QUEUE_KEY_OF_CREDENTIALS), move |db| {
+            async move { own_view(db, &policy, now, id, token_hash).await }.boxed()
+        })
+        .await
     }
 
     async fn note_seen(&self, batch: Vec<(RegistrationId, Timestamp)>) -> Result<(), StoreError> {
-        self.change(move |db| {
+        self.change(ReadClass::Upkeep, move |db| {
             let batch = batch.clone();
             async move { gate::seen(db, &batch).await }.boxed()
         })
@@ -464,19 +478,19 @@ impl Steps for PostgresStore {
     }
 
     async fn search_is_due(&self, now: Timestamp) -> Result<bool, StoreError> {
-        self.read_once(move |db| upkeep::search_is_due(db, now).boxed()).await
+        self.read_once(ReadClass::Upkeep, move |db| upkeep::search_is_due(db, now).boxed()).await
     }
 
     async fn search_is_done(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.change(move |db| upkeep::search_is_done(db, now).boxed()).await
+        self.change(ReadClass::Upkeep, move |db| upkeep::search_is_done(db, now).boxed()).await
     }
 
     async fn unseen(&self, now: Timestamp) -> Result<Vec<RegistrationId>, StoreError> {
-        self.read(move |db| upkeep::unseen(db, now).boxed()).await
+        self.read(ReadClass::Upkeep, move |db| upkeep::unseen(db, now).boxed()).await
     }
 
     async fn release_those(&self, now: Timestamp, by: By, ids: Vec<RegistrationId>) -> Result<u64, StoreError> {
-        self.change(move |db| {
+        self.change(ReadClass::Upkeep, move |db| {
             let (by, ids) = (by.clone(), ids.clone());
             async move { upkeep::release_unseen(db, now, &by, &ids).await }.boxed()
         })
@@ -484,7 +498,7 @@ impl Steps for PostgresStore {
     }
 
     async fn erase_batch(&self, now: Timestamp) -> Result<u64, StoreError> {
-        self.change(move |db| upkeep::erase(db, now).boxed()).await
+        self.change(ReadClass::Upkeep, move |db| upkeep::erase(db, now).boxed()).await
     }
 }
 
@@ -513,8 +527,8 @@ fn unexpected(outcome: &CallOutcome) -> StoreError {
     StoreError::Internal(format!("the writer gave the outcome of another call: {outcome:?}"))
 }
 
-/// Connections: one for each turn to read, and two for changes that are not the writer's.
-const POOL: usize = READS + 2;
+/// Connections: one for each turn, and one for what is announced to other nodes.
+const POOL: usize = READS + 1;
 /// How often a change is tried again that conflicts with another one.
 const TRIES: u32 = 5;
 /// The lock that a migration holds. Lock numbers hold for the whole database; these are ours.
