@@ -27,6 +27,7 @@ mod linear_check;
 mod linear_history;
 mod linear_model;
 mod nodes;
+mod nodes_switch;
 mod restored;
 mod roles;
 mod serve;

@@ -16,6 +16,7 @@ mod connect;
 mod facts;
 mod failure;
 mod gate;
+mod history;
 mod holders;
 mod keys;
 mod listen;
@@ -28,19 +29,23 @@ mod writer;
 pub use target::Target;
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use async_trait::async_trait;
-use deadpool_postgres::{ClientWrapper, Pool, Transaction};
+use deadpool::managed::Object;
+use deadpool_postgres::{ClientWrapper, Transaction};
 use els_protocol::{RegistrationId, Sha256Hex, Timestamp};
 use futures_util::future::{BoxFuture, FutureExt};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_postgres::IsolationLevel;
 
 use self::batch::{Call, CallOutcome};
-use self::connect::Connector;
+use self::connect::{Connector, Pool};
 use self::failure::Failed;
+use self::history::History;
 use self::listen::ChangeNotifier;
 use self::writer::Writer;
 use crate::by::By;
@@ -67,6 +72,7 @@ pub struct PostgresStore {
     policy: Policy,
     notifier: ChangeNotifier,
     timeline: gate::Timeline,
+    history: History,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -76,14 +82,16 @@ impl PostgresStore {
         let connector = Connector::new(target.clone())?;
         opened(&connector, opening).await?;
         let notifier = ChangeNotifier::new();
+        let history = connector.history().clone();
         let pool = connector.pool(POOL)?;
         let writer = Writer::start(connector.clone(), policy.clone(), notifier.clone())?;
         let tasks = vec![
+            tokio::spawn(connector.clone().look_around()),
             tokio::spawn(listen::listen(connector, notifier.clone())),
             tokio::spawn(listen::notify(pool.clone(), notifier.clone())),
         ];
-        let turns = ReadTurns::new();
-        Ok(PostgresStore { writer, pool, turns, policy, notifier, timeline: gate::Timeline::default(), tasks })
+        let (turns, timeline) = (ReadTurns::new(), gate::Timeline::default());
+        Ok(PostgresStore { writer, pool, turns, policy, notifier, timeline, history, tasks })
     }
 
     /// Reads by one statement, which sees one moment by itself, when it is the turn of `class`.
@@ -92,11 +100,9 @@ impl PostgresStore {
         F: for<'a> FnOnce(&'a ClientWrapper) -> BoxFuture<'a, Result<T, Failed>> + Send,
     {
         let _turn = self.turns.take(class).await?;
-        let asked = async {
-            let client = self.pool.get().await?;
-            question(&client).await
-        };
-        asked.await.map_err(|failed: Failed| failed.meaning(false))
+        let client = self.pool.get().await.map_err(|error| Failed::from(error).meaning(false))?;
+        let answer = self.answered(class, question(&client)).await;
+        self.kept(client, answer)
     }
 
     /// Reads in a transaction that sees one moment and changes nothing, when it is the turn of `class`.
@@ -105,8 +111,8 @@ impl PostgresStore {
         F: for<'a> FnOnce(&'a Transaction<'a>) -> BoxFuture<'a, Result<T, Failed>> + Send,
     {
         let _turn = self.turns.take(class).await?;
+        let mut client = self.pool.get().await.map_err(|error| Failed::from(error).meaning(false))?;
         let asked = async {
-            let mut client = self.pool.get().await?;
             let transaction =
                 client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
             let transaction = transaction.start().await?;
@@ -114,7 +120,33 @@ impl PostgresStore {
             transaction.commit().await?;
             Ok(answer)
         };
-        asked.await.map_err(|failed: Failed| failed.meaning(false))
+        let answer = self.answered(class, asked).await;
+        self.kept(client, answer)
+    }
+
+    /// Waits for an answer, as long as `class` allows.
+    async fn answered<T>(&self, class: ReadClass, asked: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
+        match timeout(longest(class), asked).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                self.history.suspect();
+                Err(Failed::Connect("the server does not answer".into()))
+            }
+        }
+    }
+
+    /// Gives a connection back, unless it failed. An answer of a server that was replaced meanwhile does not count.
+    fn kept<T>(&self, client: Object<Connector>, answer: Result<T, Failed>) -> Result<T, StoreError> {
+        let answer = match answer {
+            Ok(_) if !self.history.is_current(Object::metrics(&client).created) => {
+                Err(Failed::Connect("the server was replaced".into()))
+            }
+            answer => answer,
+        };
+        if answer.as_ref().is_err_and(Failed::ends_session) {
+            drop(Object::take(client));
+        }
+        answer.map_err(|failed| failed.meaning(false))
     }
 
     /// Changes something in a transaction of its own, which is carried out although the future is dropped. A change that
@@ -125,12 +157,12 @@ impl PostgresStore {
         F: for<'a> Fn(&'a Transaction<'a>) -> BoxFuture<'a, Result<T, Failed>> + Send + Sync + 'static,
     {
         let turn = self.turns.take(class).await?;
-        let (pool, notifier) = (self.pool.clone(), self.notifier.clone());
+        let (pool, history, notifier) = (self.pool.clone(), self.history.clone(), self.notifier.clone());
         let task = tokio::spawn(async move {
             let _turn = turn;
             let mut tries = 0;
             loop {
-                match changed(&pool, &change).await {
+                match changed(&pool, &history, &change).await {
                     Ok(answer) => {
                         notifier.changed();
                         return Ok(answer);
@@ -154,27 +186,50 @@ pub(super) async fn session_for_copy(target: &Target) -> anyhow::Result<ClientWr
 
 async fn opened(connector: &Connector, opening: Opening) -> anyhow::Result<ClientWrapper> {
     let shown = connector.shown();
-    let mut session = connector
-        .session()
-        .await
-        .map_err(|error| anyhow!("cannot reach the database {shown}: {}", failure::chain(&error)))?;
+    let mut session =
+        connector.session().await.map_err(|failed| anyhow!("cannot reach the database {shown}: {}", failed.text()))?;
     connect::check_server(&session).await.with_context(|| format!("the database {shown}"))?;
     schema::prepare(&mut session, &shown, opening).await?;
     Ok(session)
 }
 
 /// One try; an error says whether a COMMIT had been sent.
-async fn changed<T, F>(pool: &Pool, change: &F) -> Result<T, (Failed, bool)>
+async fn changed<T, F>(pool: &Pool, history: &History, change: &F) -> Result<T, (Failed, bool)>
 where
     F: for<'a> Fn(&'a Transaction<'a>) -> BoxFuture<'a, Result<T, Failed>> + Send + Sync + 'static,
 {
+    let mut client = pool.get().await.map_err(|error| (error.into(), false))?;
     let before = |failed: Failed| (failed, false);
-    let mut client = pool.get().await.map_err(|error| before(error.into()))?;
-    let transaction = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted);
-    let transaction = transaction.start().await.map_err(|error| before(error.into()))?;
-    let answer = change(&transaction).await.map_err(before)?;
-    transaction.commit().await.map_err(|error| (error.into(), true))?;
-    Ok(answer)
+    let asked = async {
+        let transaction = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted);
+        let transaction = transaction.start().await.map_err(|error| before(error.into()))?;
+        let answer = change(&transaction).await.map_err(before)?;
+        transaction.commit().await.map_err(|error| (error.into(), true))?;
+        Ok(answer)
+    };
+    let answer = match timeout(CHANGE, asked).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            history.suspect();
+            Err((Failed::Connect("the server does not answer".into()), true))
+        }
+    };
+    if answer.as_ref().is_err_and(|(failed, _)| failed.ends_session()) {
+        drop(Object::take(client));
+    }
+    answer
+}
+
+/// The longest wait for an answer. After it, the server counts as gone.
+fn longest(class: ReadClass) -> Duration {
+    Duration::from_secs(match class {
+        ReadClass::Feed => 3,
+        ReadClass::Lookup => 4,
+        ReadClass::Customer(_) => 10,
+        ReadClass::Upkeep => 20,
+        // A check reads the whole database.
+        ReadClass::Vendor => 3600,
+    })
 }
 
 impl Drop for PostgresStore {
@@ -529,6 +584,8 @@ fn unexpected(outcome: &CallOutcome) -> StoreError {
 
 /// Connections: one for each turn, and one for what is announced to other nodes.
 const POOL: usize = READS + 1;
+/// The longest wait for a change; it may have to wait for a lock and for a standby.
+const CHANGE: Duration = Duration::from_secs(20);
 /// How often a change is tried again that conflicts with another one.
 const TRIES: u32 = 5;
 /// The lock that a migration holds. Lock numbers hold for the whole database; these are ours.
