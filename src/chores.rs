@@ -17,6 +17,11 @@ pub fn command() -> clap::Command {
     crate::cli::Options::command()
 }
 
+/// What is wrong with the text of a `NAME.vars`, if anything.
+pub fn variables_fault(text: &str) -> Option<&'static str> {
+    crate::vendor::pinned(text).err()
+}
+
 /// Judges the text of a configuration file as a run does, and returns its server.
 pub fn configured_server(path: &str, content: &[u8]) -> Result<Option<BaseUrl>, String> {
     crate::config::check(path, content).map_err(|failure| crate::messages::failure(&failure))

@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use els_backend::products::{Product, Products};
 use els_host::ini::{Section, sections};
 use els_protocol::RepoFile;
-use els_register::chores::{KEY_PATH, PROBED_SECTION, configured_server};
+use els_register::chores::{KEY_PATH, PROBED_SECTION, configured_server, variables_fault};
 use els_server::path::RequestPath;
 
 /// Everything that is wrong with the folder: one line for each fault, which begins with the name of the file.
@@ -70,8 +70,12 @@ impl Check<'_> {
         names.sort();
         for name in names {
             let file = format!("repo-files/{name}");
+            if let Some(stem) = name.strip_suffix(".vars") {
+                self.variables(&file, stem);
+                continue;
+            }
             let Some(stem) = name.strip_suffix(".repo") else {
-                self.fault(&file, "is not a .repo file; the build ignores it");
+                self.fault(&file, "is neither a .repo nor a .vars file; the build ignores it");
                 continue;
             };
             if RepoFile::parse(stem).is_none() {
@@ -96,6 +100,15 @@ impl Check<'_> {
             self.fault("repo-files", "has no .repo file");
         }
         Ok(repos)
+    }
+
+    fn variables(&mut self, file: &str, stem: &str) {
+        if !self.folder.join(format!("repo-files/{stem}.repo")).exists() {
+            self.fault(file, format_args!("there is no {stem}.repo; the build ignores it"));
+        }
+        if let Some(fault) = self.read(file).as_deref().and_then(variables_fault) {
+            self.fault(file, fault);
+        }
     }
 
     fn products(&mut self, repos: &Repos) {

@@ -181,7 +181,28 @@ fn the_products_are_read_by_the_parser_of_the_backend() {
 fn a_file_that_no_build_would_take_is_named() {
     let vendor = Vendor::good();
     vendor.write("repo-files/README", "x");
-    vendor.has_fault("repo-files/README: is not a .repo file; the build ignores it");
+    vendor.has_fault("repo-files/README: is neither a .repo nor a .vars file; the build ignores it");
+}
+
+/// Promise: vendor-files
+#[test]
+fn a_pinned_release_is_one_line_and_belongs_to_a_repo_file() {
+    const PINNED: &str = "repo-files/els-almalinux-9.6-esu.vars";
+    let vendor = Vendor::good();
+    vendor.write(PINNED, "# the last release of this plan\n\nreleasever=9.6\n");
+    assert_eq!(vendor.faults(), [""; 0]);
+    for text in ["releasever=9", "releasever=9.", "releasever=9.6b", "releasever=$basearch"] {
+        vendor.write(PINNED, text);
+        vendor.has_fault(&format!("{PINNED}: the value of releasever must be MAJOR.MINOR, such as 9.6"));
+    }
+    for text in ["# nothing", "releasever=9.6\nreleasever=9.7", "releasever=9.6\nels_url=https://example.com"] {
+        vendor.write(PINNED, text);
+        vendor
+            .has_fault(&format!("{PINNED}: must have one line, releasever=MAJOR.MINOR; no other variable can be set"));
+    }
+    let vendor = Vendor::good();
+    vendor.write("repo-files/els-other.vars", "releasever=9.6\n");
+    vendor.has_fault("repo-files/els-other.vars: there is no els-other.repo; the build ignores it");
 }
 
 /// Promise: vendor-files
@@ -303,7 +324,7 @@ fn the_configuration_is_read_by_the_parser_of_the_agent() {
         ("timeout = 0", "timeout: must be 1 to 86400 seconds"),
         ("server = 'ftp://els.example.com'", "server: "),
         ("server = 'http://127.0.0.1:8080'", "server: must begin with https://"),
-        ("proxy = 'socks5://proxy.example.com'", "proxy: only HTTP proxies are supported"),
+        ("proxy = 'gopher://proxy.example.com'", "proxy: it must be none or SCHEME://"),
         ("label = ''", "label: "),
         ("x", "line 1: "),
     ] {
