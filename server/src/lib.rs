@@ -15,6 +15,7 @@ mod network;
 pub mod path;
 pub mod peer;
 mod places;
+pub mod private;
 pub mod problem;
 mod progress;
 pub mod request_id;

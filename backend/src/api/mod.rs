@@ -23,11 +23,13 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use els_protocol::wire;
 use els_server::logs::Sampler;
+use els_server::problem::ProblemResponse;
 use els_server::request_id::RequestIds;
 use els_server::response::{RequestLog, caught, stamped};
+use http::header::HOST;
 use http::{Method, Request, StatusCode};
 use tower_service::Service;
 
@@ -57,8 +59,9 @@ impl Api {
         let began = Instant::now();
         let id = self.ids.next();
         let path = request.uri().path();
+        let ambiguous = request.headers().get_all(HOST).iter().nth(1).is_some();
         // The hot path: no router, no log line, no allocation beyond the response.
-        if path == wire::REPO_AUTH_PATH && request.method() == Method::GET {
+        if path == wire::REPO_AUTH_PATH && request.method() == Method::GET && !ambiguous {
             let response = stamped(caught(repo_auth::judge(&self.app, socket, request.headers())).await, &id);
             if response.status() != StatusCode::NO_CONTENT {
                 let peer = self.app.proxies.peer(socket, request.headers());
@@ -76,6 +79,10 @@ impl Api {
         request.extensions_mut().insert(Peer(peer));
         request.extensions_mut().insert(RequestId(id.clone()));
         let routed = async {
+            // Programs in front of this one may have chosen the other one.
+            if ambiguous {
+                return ProblemResponse::invalid("The request has more than one Host header.").into_response();
+            }
             let Ok(response) = self.router.clone().call(request).await;
             response
         };
