@@ -177,6 +177,20 @@ fn a_folder_that_cannot_be_written_is_named() {
     site.line("key list").succeeds();
 }
 
+/// Promise: serve-start-errors
+#[test]
+fn root_is_told_that_a_new_folder_will_belong_to_root() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("not root here: only root makes folders of root");
+        return;
+    }
+    let site = Site::new();
+    let words = format!("warning: there is no folder {}: it is made now and belongs to root", site.data().display());
+    let warned = |served: &Served| served.log().iter().any(|line| line.starts_with(&words));
+    assert!(warned(&site.serve()), "the first start");
+    assert!(!warned(&site.serve()), "the folder is there");
+}
+
 /// Promise: serve-no-dumps
 #[test]
 fn serve_leaves_no_core_dump_and_cannot_be_traced_by_its_own_user() {
