@@ -13,7 +13,6 @@ use els_ledger::{Store, StoreError};
 use els_server::files::Folder;
 use els_server::limits::{self, GuessLimits, Turns};
 use els_server::listener::{Listener, connections_allowed};
-use els_server::logs;
 use els_server::peer::TrustedProxies;
 use els_server::tls::Tls;
 use ipnet::IpNet;
@@ -79,7 +78,6 @@ pub struct Running {
 
 /// Serves until SIGTERM or SIGINT, then ends in order.
 pub async fn run(options: Options, store: Arc<dyn Store>) -> Result<(), ServeError> {
-    logs::start();
     let failed = |error: std::io::Error| ServeError::Failed(format!("cannot wait for signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;

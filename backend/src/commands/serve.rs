@@ -10,8 +10,8 @@ use super::context::Outcome;
 use super::error::CommandError;
 use super::products;
 use crate::cli::{ServeOptions, Site};
+use crate::clock;
 use crate::serve::{self, Options, ServeError};
-use crate::{clock, output};
 use els_ledger::database::{DatabaseUrl, become_owner, folder_for_root};
 use els_ledger::{self, Opening, Policy, SqliteStore};
 use els_server::logs;
@@ -35,12 +35,12 @@ pub(super) fn run(site: &Site, url: &DatabaseUrl, arguments: ServeOptions) -> Ou
         products,
         clock: Arc::new(clock::now),
     };
+    logs::start();
     if let Some(folder) = folder_for_root(url) {
-        let folder = folder.display();
-        output::note(format_args!(
-            "warning: there is no folder {folder}: it is made now and belongs to root, so that only root can use the database\n\
-             To run as another user, stop this, remove it and make it first: install -d -m 0700 -o els-backend {folder}"
-        ));
+        tracing::warn!(
+            folder = %folder.display(),
+            "the database's folder is made now and belongs to root; for another user, make it first: install -d -m 0700 -o USER FOLDER"
+        );
     }
     become_owner(url)?;
     // An embedded database belongs to this program. The administrator migrates one that several nodes share.

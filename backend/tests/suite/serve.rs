@@ -185,8 +185,9 @@ fn root_is_told_that_a_new_folder_will_belong_to_root() {
         return;
     }
     let site = Site::new();
-    let words = format!("warning: there is no folder {}: it is made now and belongs to root", site.data().display());
-    let warned = |served: &Served| served.log().iter().any(|line| line.starts_with(&words));
+    let folder = format!("\"folder\":\"{}\"", site.data().display());
+    let told = "the database's folder is made now and belongs to root";
+    let warned = |served: &Served| served.log().iter().any(|line| line.contains(told) && line.contains(&folder));
     assert!(warned(&site.serve()), "the first start");
     assert!(!warned(&site.serve()), "the folder is there");
 }
