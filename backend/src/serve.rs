@@ -11,9 +11,8 @@ use std::time::Duration;
 
 use els_ledger::{Store, StoreError};
 use els_server::files::Folder;
-use els_server::limits::FailureLimits;
+use els_server::limits::{self, GuessLimits, Turns};
 use els_server::listener::{Listener, connections_allowed};
-use els_server::logs;
 use els_server::peer::TrustedProxies;
 use els_server::tls::Tls;
 use ipnet::IpNet;
@@ -79,7 +78,6 @@ pub struct Running {
 
 /// Serves until SIGTERM or SIGINT, then ends in order.
 pub async fn run(options: Options, store: Arc<dyn Store>) -> Result<(), ServeError> {
-    logs::start();
     let failed = |error: std::io::Error| ServeError::Failed(format!("cannot wait for signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
@@ -120,17 +118,18 @@ pub async fn start(options: Options, store: Arc<dyn Store>) -> Result<Running, S
     let repo_url = options.repo_url(listen)?;
 
     let metrics = Arc::new(Metrics::new());
-    let limits = Arc::new(FailureLimits::default());
     let gate_options =
         GateOptions { grace_seconds: options.grace_seconds, stale: options.gate_stale, remembered: REMEMBERED };
-    let gate = Gate::new(store.clone(), options.products.clone(), limits.clone(), metrics.clone(), gate_options);
+    let gate = Gate::new(store.clone(), options.products.clone(), metrics.clone(), gate_options);
     let gate = Arc::new(gate.await?);
+    let proxies = TrustedProxies::new(options.trusted_proxies);
     let app = Arc::new(App {
         store: store.clone(),
         gate: gate.clone(),
         products: options.products,
-        limits,
-        proxies: TrustedProxies::new(options.trusted_proxies),
+        limits: GuessLimits::new(limits::KEYS),
+        turns: Turns::new(TURNS_EACH),
+        proxies: proxies.clone(),
         repo_base: repo_url.base().clone(),
         repo_url: repo_url.to_string(),
         repo_root,
@@ -139,7 +138,7 @@ pub async fn start(options: Options, store: Arc<dyn Store>) -> Result<Running, S
     });
     let api = Api::new(app);
 
-    let connections = connections_allowed(files_each)
+    let connections = connections_allowed(files_each, MEMORY)
         .map_err(|error| ServeError::Failed(format!("cannot read the limit on open files: {error}")))?;
     let upkeep =
         Upkeep { store, gate: gate.clone(), metrics: metrics.clone(), clock: options.clock, node: node_name() };
@@ -153,7 +152,8 @@ pub async fn start(options: Options, store: Arc<dyn Store>) -> Result<Running, S
     }
     let (stop, stopped) = watch::channel(false);
     let mut listeners = JoinSet::new();
-    let public = Listener { socket: listener, tls, connections, open: metrics.requests.connections.clone() };
+    let open = metrics.requests.connections.clone();
+    let public = Listener { socket: listener, tls, connections, proxies, open };
     listeners.spawn(public.serve(stopped.clone(), {
         let api = api.clone();
         move |peer, request| {
@@ -162,7 +162,8 @@ pub async fn start(options: Options, store: Arc<dyn Store>) -> Result<Running, S
         }
     }));
     let open = metrics.requests.connections.clone();
-    let admin = Listener { socket: admin_listener, tls: None, connections: ADMIN_CONNECTIONS, open };
+    let proxies = TrustedProxies::default();
+    let admin = Listener { socket: admin_listener, tls: None, connections: ADMIN_CONNECTIONS, proxies, open };
     listeners.spawn(admin.serve(stopped, move |_, request| {
         let api = api.clone();
         async move { api.answer_admin(request).await }
@@ -265,5 +266,9 @@ fn node_name() -> String {
 
 /// Credentials in the gate's memory, about 100 bytes each.
 const REMEMBERED: usize = 900_000;
+/// The memory that is needed besides connections: the gate's, the database's, and queues.
+const MEMORY: u64 = 512 * 1024 * 1024;
+/// Requests with a credential at one time for each network.
+const TURNS_EACH: usize = 16;
 const ADMIN_CONNECTIONS: usize = 64;
 const CERTIFICATE_EVERY: Duration = Duration::from_secs(2);

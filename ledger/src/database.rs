@@ -46,7 +46,7 @@ pub fn become_owner(url: &DatabaseUrl) -> anyhow::Result<()> {
     if !geteuid().is_root() {
         return Ok(());
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     let owner = match nix::sys::stat::stat(folder) {
         Ok(owner) => owner,
         Err(nix::errno::Errno::ENOENT) => return Ok(()),
@@ -61,6 +61,17 @@ pub fn become_owner(url: &DatabaseUrl) -> anyhow::Result<()> {
         .and_then(|()| setgid(group))
         .and_then(|()| setuid(user))
         .with_context(|| format!("cannot become user {user}, the owner of {}", folder.display()))
+}
+
+/// The folder that will be root's, since root is the first to make this database.
+pub fn folder_for_root(url: &DatabaseUrl) -> Option<&Path> {
+    let DatabaseUrl::Sqlite(path) = url else { return None };
+    let folder = folder_of(path);
+    (geteuid().is_root() && matches!(folder.try_exists(), Ok(false))).then_some(folder)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod seats;
 mod sqlite;
 mod steps;
 mod store;
+mod turns;
 
 pub use admin::{Event, EventFilter, EventKind, Found, Holder, KeyChange, KeyId, KeyRecord, NewKey};
 pub use by::{Actor, By, Origin};

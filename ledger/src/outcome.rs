@@ -70,6 +70,8 @@ pub struct SeatPage {
     pub product: String,
     /// When the key expires.
     pub expires: Timestamp,
+    /// Whether the key is revoked.
+    pub revoked: bool,
     /// The key's seats.
     pub seats: Seats,
     /// The active and superseded registrations after the one asked for, in the order of their ids.

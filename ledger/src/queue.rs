@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use els_protocol::Sha256Hex;
 
+use crate::rows::client_group;
 use crate::scope::Scope;
 
 /// A number that tells one license key or client from another. Two that collide share their turns, no more.
@@ -140,10 +141,10 @@ pub(super) fn queue_key(key_hash: &Sha256Hex) -> QueueKey {
     QueueKey::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
-/// The queue key of a client, for requests of which the license key is not known yet: who asks for ids that were never seen
-/// delays only themselves.
+/// The queue key of a client, for requests whose license key is not known yet: those who ask for ids that were never seen delay
+/// only their own network.
 pub(super) fn queue_key_of_client(client: IpAddr) -> QueueKey {
-    BuildHasherDefault::<DefaultHasher>::default().hash_one(client)
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(client_group(client))
 }
 
 /// The queue key of what is done within a scope.
@@ -160,6 +161,8 @@ pub(super) const QUEUE_KEY_OF_GATE: QueueKey = 0;
 pub(super) const QUEUE_KEY_OF_UPKEEP: QueueKey = 1;
 /// The queue key of what the vendor does.
 pub(super) const QUEUE_KEY_OF_VENDOR: QueueKey = 2;
+/// The queue key of what machines ask about their own registrations.
+pub(super) const QUEUE_KEY_OF_CREDENTIALS: QueueKey = 3;
 /// Requests of one queue key that wait, at the most.
 pub(super) const QUEUE_LIMIT_EACH: usize = 4096;
 /// Requests that wait, at the most.
@@ -224,6 +227,16 @@ mod tests {
         assert_eq!([queue.push(2, 0), queue.push(3, 0), queue.push(4, 0)], [Ok(()), Ok(()), Err(Rejected::Full)]);
         assert_eq!(queue.try_pop(), Some(0));
         assert_eq!(queue.push(4, 0), Ok(()));
+    }
+
+    /// Promise: limit-queues
+    #[test]
+    fn an_ipv6_network_of_64_bits_is_one_client() {
+        let key = |address: &str| queue_key_of_client(address.parse().unwrap());
+        assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:0:0:2"));
+        assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
+        assert_eq!(key("192.0.2.1"), key("::ffff:192.0.2.1"));
+        assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
     }
 
     #[test]

@@ -45,9 +45,9 @@ impl KeyRow {
         } else {
             None
         };
-        let expires = self.expires();
+        let (expires, revoked) = (self.expires(), self.terms.state == KeyState::Revoked);
         let KeyRow { id: key_id, product, seats, .. } = self;
-        SeatPage { key_id, product, expires, seats, registrations: found, next }
+        SeatPage { key_id, product, expires, revoked, seats, registrations: found, next }
     }
 
     /// A registration as its machine sees it.

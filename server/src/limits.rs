@@ -1,211 +1,291 @@
-//! Limits on failures: each network has a budget of failed requests.
+//! Limits on guessing secrets that somebody made up, and turns between networks.
 //!
-//! Owns the budgets and the slow lane. It must not know what a request asks for. A budget belongs to a network and never to an
-//! account: otherwise everybody who knows an id could lock its owner out. A correct secret is never refused because of the
-//! failures of others in the same network. So the requests of a network without budget are still answered: one at a time for
-//! each network, and few at a time for all such networks. Only a request that fails is answered with 429.
+//! Owns how often a network may try secrets that it has not tried before. It must not know what a request asks for. A budget
+//! belongs to a network and never to an account: otherwise everybody who knows an id could lock its owner out. A secret that
+//! was correct in this network is free. The same incorrect secret again is not another guess: a host with a wrong setting
+//! costs its network one guess, and then waits behind itself.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use els_protocol::Sha256Hex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, timeout};
 
-/// The budgets of all networks, in bounded memory.
-pub struct FailureLimits {
+use crate::network::Network;
+
+/// The guesses of all networks, in bounded memory.
+pub struct GuessLimits {
     budget: Budget,
-    networks: Mutex<Networks>,
-    slow_lane: Arc<Semaphore>,
-    known: Mutex<KnownSecrets>,
+    born: Instant,
+    state: Mutex<State>,
+    /// A secret was found to be correct or incorrect.
+    answered: Notify,
 }
 
-/// How many failures a network may have.
+/// How many secrets a network may try.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
-    /// Failures in a row.
+    /// At once.
     pub burst: u32,
-    /// The time after which one failure is forgiven.
+    /// The time after which one more may be tried.
     pub refill: Duration,
 }
 
-/// Permission for one request to the database; held while the request runs.
-#[derive(Debug)]
+/// Permission to try one secret. Dropped without an answer, it costs nothing.
 pub struct Admission {
-    _held: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
+    limits: Arc<GuessLimits>,
+    tried: Tried,
+    /// Whether it costs the network a guess if the secret is incorrect.
+    counted: bool,
+    _turn: Option<OwnedSemaphorePermit>,
 }
 
-/// The budget is used up: the response is 429, with this pause.
+/// The network has tried too many secrets: the response is 429, with this pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exhausted {
     /// The value of `Retry-After`.
     pub retry_after: Duration,
 }
 
-/// The slow lane was full for [`PATIENCE`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Crowded;
-
-/// The longest wait for the slow lane.
-pub const PATIENCE: Duration = Duration::from_secs(10);
-
-impl FailureLimits {
+impl GuessLimits {
     /// Limits with this budget for each network.
-    pub fn new(budget: Budget) -> Self {
-        FailureLimits {
-            budget,
-            networks: Mutex::new(Networks { recent: HashMap::new(), older: HashMap::new(), turned: None }),
-            slow_lane: Arc::new(Semaphore::new(SLOW_LANE)),
-            known: Mutex::default(),
+    pub fn new(budget: Budget) -> Arc<Self> {
+        let (born, state, answered) = (Instant::now(), Mutex::default(), Notify::new());
+        Arc::new(GuessLimits { budget, born, state, answered })
+    }
+
+    /// Waits for permission to try `secret`, at most [`PATIENCE`].
+    pub async fn admit(self: &Arc<Self>, peer: IpAddr, secret: &Sha256Hex) -> Result<Admission, Exhausted> {
+        let tried = Tried(Network::of(peer), secret.0);
+        let admission = |counted, turn| Admission { limits: self.clone(), tried, counted, _turn: turn };
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let answered = self.answered.notified();
+            tokio::pin!(answered);
+            answered.as_mut().enable();
+            let wait = match self.step(tried)? {
+                Step::Free => return Ok(admission(false, None)),
+                Step::Repeated(turn) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    return match timeout(left, turn.acquire_owned()).await {
+                        Ok(Ok(turn)) => Ok(admission(false, Some(turn))),
+                        _ => Err(Exhausted { retry_after: PATIENCE }),
+                    };
+                }
+                Step::Guess(wait) if wait.is_zero() => return Ok(admission(true, None)),
+                Step::Guess(wait) => wait,
+                // Somebody else of this network tries it at this moment.
+                Step::Pending => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    timeout(left, answered).await.map_err(|_| Exhausted { retry_after: self.budget.refill })?;
+                    continue;
+                }
+            };
+            // The guess is counted; its time comes.
+            let guess = admission(true, None);
+            sleep(wait).await;
+            return Ok(guess);
         }
     }
 
-    /// Whether a secret with this hash was correct recently. Its requests need not wait behind the failures of others in
-    /// the same network. It may be incorrect by now.
-    pub fn is_known(&self, hash: &Sha256Hex) -> bool {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.recent.contains(&hash.0) || known.older.contains(&hash.0)
-    }
-
-    /// Notes that a secret with this hash is correct.
-    pub fn note_known(&self, hash: &Sha256Hex) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.recent.len() >= SECRETS_MOST {
-            known.older = std::mem::take(&mut known.recent);
+    fn step(&self, tried: Tried) -> Result<Step, Exhausted> {
+        let now = self.born.elapsed();
+        let mut state = self.state();
+        match state.secrets.get(&tried).copied() {
+            Some(Answer::Correct) => return Ok(Step::Free),
+            Some(Answer::Pending) => return Ok(Step::Pending),
+            Some(Answer::Incorrect) => {
+                let record = state.networks.get_or_insert(tried.0);
+                return Ok(Step::Repeated(record.turn.get_or_insert_with(|| Arc::new(Semaphore::new(1))).clone()));
+            }
+            None => {}
         }
-        known.recent.insert(hash.0);
-    }
-
-    /// Waits for permission to ask the database. Returns at once while the network has budget.
-    pub async fn admit(&self, peer: IpAddr, now: Instant) -> Result<Admission, Crowded> {
-        let Some(turn) = self.turn_of(peer, now) else {
-            return Ok(Admission { _held: None });
-        };
-        let wait = async {
-            // First the turn among the requests of this network, so that one network never fills the lane.
-            let turn = turn.acquire_owned().await.ok()?;
-            let lane = self.slow_lane.clone().acquire_owned().await.ok()?;
-            Some((turn, lane))
-        };
-        match tokio::time::timeout(PATIENCE, wait).await {
-            Ok(Some(held)) => Ok(Admission { _held: Some(held) }),
-            Ok(None) | Err(_) => Err(Crowded),
+        let whole = self.budget.refill * self.budget.burst;
+        let record = state.networks.get_or_insert(tried.0);
+        // When the budget would be full again, as a time after `born`, shifted so that it is never negative.
+        let full = record.full.max(now) + self.budget.refill;
+        let wait = full.saturating_sub(now + whole);
+        if wait > PATIENCE {
+            return Err(Exhausted { retry_after: wait.saturating_sub(PATIENCE).max(self.budget.refill) });
         }
+        record.full = full;
+        state.secrets.insert(tried, Answer::Pending);
+        Ok(Step::Guess(wait))
     }
 
-    /// Counts a failure. `Err` if the budget was used up before it.
-    pub fn failed(&self, peer: IpAddr, now: Instant) -> Result<(), Exhausted> {
-        let mut networks = self.networks();
-        let record = networks.get_or_insert(Network::of(peer), self.budget, now);
-        record.refill(self.budget, now);
-        if record.left == 0 {
-            let retry_after = self.budget.refill.saturating_sub(now.saturating_duration_since(record.refilled));
-            return Err(Exhausted { retry_after });
-        }
-        record.left -= 1;
-        Ok(())
-    }
-
-    /// The queue of a network without budget; `None` while it has budget.
-    fn turn_of(&self, peer: IpAddr, now: Instant) -> Option<Arc<Semaphore>> {
-        let mut networks = self.networks();
-        let record = networks.get(Network::of(peer))?;
-        record.refill(self.budget, now);
-        (record.left == 0).then(|| record.turn.get_or_insert_with(|| Arc::new(Semaphore::new(1))).clone())
-    }
-
-    fn networks(&self) -> MutexGuard<'_, Networks> {
+    fn state(&self) -> MutexGuard<'_, State> {
         // Each change under this lock is one step, so that a panic leaves nothing incomplete.
-        self.networks.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Default for FailureLimits {
-    /// 60 failures in a row, then one each second. A person who mistypes does not reach the limit; guessing a secret of 120
-    /// random bits is hopeless.
-    fn default() -> Self {
-        FailureLimits::new(Budget { burst: 60, refill: Duration::from_secs(1) })
+impl Admission {
+    /// Notes whether the secret was correct.
+    pub fn answered(mut self, correct: bool) {
+        let answer = if correct { Answer::Correct } else { Answer::Incorrect };
+        let mut state = self.limits.state();
+        state.secrets.insert(self.tried, answer);
+        if self.counted && correct {
+            state.forgive(self.tried.0, self.limits.budget);
+        }
+        drop(state);
+        self.counted = false;
+        self.limits.answered.notify_waiters();
     }
 }
 
-/// One client: an IPv4 address, or an IPv6 /64, the smallest network of one site.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Network {
-    V4(u32),
-    V6(u64),
-}
-
-impl Network {
-    fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Network::V4(address.to_bits()),
-            IpAddr::V6(address) => Network::V6((address.to_bits() >> 64) as u64),
+impl Drop for Admission {
+    fn drop(&mut self) {
+        if self.counted {
+            let mut state = self.limits.state();
+            state.secrets.remove(&self.tried);
+            state.forgive(self.tried.0, self.limits.budget);
+            drop(state);
+            self.limits.answered.notify_waiters();
         }
     }
 }
 
-/// The budget of one network.
+/// Turns: each network has a few at a time, whatever others ask for.
+pub struct Turns {
+    each: usize,
+    networks: Mutex<HashMap<Network, Arc<Semaphore>>>,
+}
+
+/// The turn of one request.
+pub struct Turn {
+    turns: Arc<Turns>,
+    network: Network,
+    semaphore: Arc<Semaphore>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Turns {
+    /// `each` turns at a time for each network.
+    pub fn new(each: usize) -> Arc<Self> {
+        Arc::new(Turns { each, networks: Mutex::default() })
+    }
+
+    /// Waits for a turn of the network of `peer`; `None` after [`PATIENCE`].
+    pub async fn wait(self: &Arc<Self>, peer: IpAddr) -> Option<Turn> {
+        let network = Network::of(peer);
+        let semaphore = {
+            let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
+            networks.entry(network).or_insert_with(|| Arc::new(Semaphore::new(self.each))).clone()
+        };
+        let mut turn = Turn { turns: self.clone(), network, semaphore, permit: None };
+        turn.permit = Some(timeout(PATIENCE, turn.semaphore.clone().acquire_owned()).await.ok()?.ok()?);
+        Some(turn)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.permit = None;
+        let mut networks = self.turns.networks.lock().unwrap_or_else(PoisonError::into_inner);
+        // One in the table, one here.
+        if Arc::strong_count(&self.semaphore) <= 2 {
+            networks.remove(&self.network);
+        }
+    }
+}
+
+/// One secret, tried by one network.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Tried(Network, [u8; 32]);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Pending,
+    Correct,
+    Incorrect,
+}
+
+enum Step {
+    Free,
+    Pending,
+    Repeated(Arc<Semaphore>),
+    Guess(Duration),
+}
+
+#[derive(Default)]
+struct State {
+    networks: Generations<Network, Record>,
+    secrets: Generations<Tried, Answer>,
+}
+
+impl State {
+    fn forgive(&mut self, network: Network, budget: Budget) {
+        let record = self.networks.get_or_insert(network);
+        record.full = record.full.saturating_sub(budget.refill);
+    }
+}
+
+#[derive(Default)]
 struct Record {
-    left: u32,
-    refilled: Instant,
+    full: Duration,
+    /// For secrets that are known to be incorrect.
     turn: Option<Arc<Semaphore>>,
 }
 
-impl Record {
-    fn refill(&mut self, budget: Budget, now: Instant) {
-        let passed = now.saturating_duration_since(self.refilled);
-        let earned = u32::try_from(passed.as_nanos() / budget.refill.as_nanos().max(1)).unwrap_or(u32::MAX);
-        if earned > 0 {
-            self.left = self.left.saturating_add(earned).min(budget.burst);
-            self.refilled = now;
-        }
+/// Two generations of entries. When the recent one is full, it becomes the older one, and the older one is dropped. An entry
+/// that is used moves to the recent one. So memory is bounded, and what was not used for longest goes first.
+struct Generations<K, V> {
+    recent: HashMap<K, V>,
+    older: HashMap<K, V>,
+}
+
+impl<K, V> Default for Generations<K, V> {
+    fn default() -> Self {
+        Generations { recent: HashMap::new(), older: HashMap::new() }
     }
 }
 
-/// Two generations of networks. When the recent one is full or old, it becomes the older one, and the older one is dropped. A
-/// network that fails again moves to the recent one. So memory is bounded, and the networks that were quiet longest go first.
-struct Networks {
-    recent: HashMap<Network, Record>,
-    older: HashMap<Network, Record>,
-    turned: Option<Instant>,
-}
-
-impl Networks {
-    fn get(&mut self, network: Network) -> Option<&mut Record> {
-        match self.older.remove(&network) {
-            Some(record) => Some(self.recent.entry(network).or_insert(record)),
-            None => self.recent.get_mut(&network),
+impl<K: Copy + Eq + std::hash::Hash, V> Generations<K, V> {
+    fn get(&mut self, key: &K) -> Option<&mut V> {
+        if let Some(value) = self.older.remove(key) {
+            self.insert(*key, value);
         }
+        self.recent.get_mut(key)
     }
 
-    fn get_or_insert(&mut self, network: Network, budget: Budget, now: Instant) -> &mut Record {
-        let turned = *self.turned.get_or_insert(now);
-        // After the time in which a budget is full again, a network is like a new one.
-        let age = budget.refill.saturating_mul(budget.burst);
-        if self.recent.len() >= NETWORKS_MOST || now.saturating_duration_since(turned) > age {
+    fn insert(&mut self, key: K, value: V) {
+        if self.recent.len() >= ENTRIES_MOST {
             self.older = std::mem::take(&mut self.recent);
-            self.turned = Some(now);
         }
-        let record = self.older.remove(&network);
-        let fresh = || Record { left: budget.burst, refilled: now, turn: None };
-        self.recent.entry(network).or_insert_with(|| record.unwrap_or_else(fresh))
+        self.older.remove(&key);
+        self.recent.insert(key, value);
+    }
+
+    fn remove(&mut self, key: &K) {
+        self.recent.remove(key);
+        self.older.remove(key);
+    }
+
+    fn get_or_insert(&mut self, key: K) -> &mut V
+    where
+        V: Default,
+    {
+        if self.get(&key).is_none() {
+            self.insert(key, V::default());
+        }
+        match self.recent.entry(key) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(V::default()),
+        }
     }
 }
 
-/// Hashes of secrets, in two generations.
-#[derive(Default)]
-struct KnownSecrets {
-    recent: HashSet<[u8; 32]>,
-    older: HashSet<[u8; 32]>,
-}
-
-/// Requests to the database at one time, of all networks without budget together.
-const SLOW_LANE: usize = 4;
-/// Networks in one generation, about 100 bytes each.
-const NETWORKS_MOST: usize = 50_000;
-/// Secrets in one generation.
-const SECRETS_MOST: usize = 20_000;
+/// 60 secrets at once, then one each second. A person who mistypes does not reach the limit.
+pub const KEYS: Budget = Budget { burst: 60, refill: Duration::from_secs(1) };
+/// The longest wait for permission.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// Entries in one generation, about 100 bytes each.
+const ENTRIES_MOST: usize = 50_000;
 
 #[cfg(test)]
 mod tests {
@@ -217,98 +297,114 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn exhaust(limits: &FailureLimits, peer: IpAddr, now: Instant) {
-        while limits.failed(peer, now).is_ok() {}
+    fn secret(number: u32) -> Sha256Hex {
+        Sha256Hex::of(&number.to_be_bytes())
     }
 
-    /// Promise: limit-failures
-    #[test]
-    fn failures_are_forgiven_with_time() {
-        let (limits, now, peer) = (FailureLimits::new(BUDGET), Instant::now(), address("192.0.2.1"));
-        for _ in 0..3 {
-            assert_eq!(limits.failed(peer, now), Ok(()));
+    /// Tries a secret; says how long it waited.
+    async fn guess(limits: &Arc<GuessLimits>, peer: &str, number: u32, correct: bool) -> Result<u64, Exhausted> {
+        let began = Instant::now();
+        limits.admit(address(peer), &secret(number)).await?.answered(correct);
+        Ok(began.elapsed().as_secs())
+    }
+
+    /// Promise: limit-guesses
+    #[tokio::test(start_paused = true)]
+    async fn after_the_first_guesses_each_waits_its_turn_and_too_many_are_refused() {
+        let limits = GuessLimits::new(BUDGET);
+        for number in 0..3 {
+            assert_eq!(guess(&limits, "192.0.2.1", number, false).await, Ok(0));
         }
-        let half = now + Duration::from_millis(500);
-        assert_eq!(limits.failed(peer, half), Err(Exhausted { retry_after: Duration::from_millis(500) }));
-        assert_eq!(limits.failed(address("192.0.2.2"), half), Ok(()), "another network has its own budget");
-        let later = now + Duration::from_secs(1);
-        assert_eq!(limits.failed(peer, later), Ok(()));
-        assert!(limits.failed(peer, later).is_err());
-        let much_later = now + Duration::from_secs(1000);
-        exhaust(&limits, peer, much_later);
-        assert!(limits.failed(peer, much_later).is_err());
-    }
-
-    /// Promise: limit-failures
-    #[test]
-    fn an_ipv6_64_is_one_network() {
-        let (limits, now) = (FailureLimits::new(BUDGET), Instant::now());
-        exhaust(&limits, address("2001:db8:0:1::1"), now);
-        assert!(limits.failed(address("2001:db8:0:1:ffff::2"), now).is_err());
-        assert!(limits.failed(address("2001:db8:0:2::1"), now).is_ok());
-        exhaust(&limits, address("192.0.2.1"), now);
-        assert!(limits.failed(address("::ffff:192.0.2.1"), now).is_err(), "the same address in another form");
-    }
-
-    #[test]
-    fn secrets_that_were_correct_recently_are_known_and_bounded() {
-        let limits = FailureLimits::new(BUDGET);
-        let hash = |number: u32| Sha256Hex::of(&number.to_be_bytes());
-        assert!(!limits.is_known(&hash(0)));
-        limits.note_known(&hash(0));
-        assert!(limits.is_known(&hash(0)));
-        for number in 1..=(2 * SECRETS_MOST as u32) {
-            limits.note_known(&hash(number));
+        assert_eq!(guess(&limits, "192.0.2.1", 3, false).await, Ok(1));
+        assert_eq!(guess(&limits, "192.0.2.2", 4, false).await, Ok(0), "another network has its own budget");
+        let all = (100..200).map(|number| {
+            let limits = limits.clone();
+            tokio::spawn(async move { guess(&limits, "192.0.2.1", number, false).await })
+        });
+        let mut waits = Vec::new();
+        for one in all.collect::<Vec<_>>() {
+            waits.push(one.await.unwrap());
         }
-        assert!(!limits.is_known(&hash(0)), "dropped: not used recently");
-        assert!(limits.is_known(&hash(2 * SECRETS_MOST as u32)));
+        assert_eq!(waits.iter().filter(|wait| wait.is_ok()).count(), 10, "one a second: {waits:?}");
+        assert_eq!(waits[9], Ok(10));
+        assert!(waits[10].is_err_and(|exhausted| exhausted.retry_after == Duration::from_secs(1)));
+        tokio::time::advance(Duration::from_secs(1000)).await;
+        for number in 300..303 {
+            assert_eq!(guess(&limits, "192.0.2.1", number, false).await, Ok(0), "forgiven with time");
+        }
+    }
+
+    /// Promise: limit-guesses
+    #[tokio::test(start_paused = true)]
+    async fn a_correct_secret_is_free_afterwards_and_a_repeated_mistake_is_one_guess() {
+        let limits = GuessLimits::new(BUDGET);
+        for _ in 0..100 {
+            assert_eq!(guess(&limits, "192.0.2.1", 1, false).await, Ok(0), "the same mistake again");
+            assert_eq!(guess(&limits, "192.0.2.1", 2, true).await, Ok(0), "a fleet in the same network");
+        }
+        for number in 3..5 {
+            assert_eq!(guess(&limits, "192.0.2.1", number, false).await, Ok(0));
+        }
+        assert_eq!(guess(&limits, "192.0.2.1", 2, true).await, Ok(0), "not even when the budget is used up");
+        assert_eq!(guess(&limits, "192.0.2.1", 6, true).await, Ok(1), "a new one waits its turn, though correct");
+        assert_eq!(guess(&limits, "192.0.2.1", 6, true).await, Ok(0));
+        assert_eq!(guess(&limits, "192.0.2.2", 1, false).await, Ok(0));
+    }
+
+    /// Promise: limit-guesses
+    #[tokio::test(start_paused = true)]
+    async fn many_requests_with_one_new_secret_are_one_guess() {
+        let limits = GuessLimits::new(BUDGET);
+        let first = limits.admit(address("192.0.2.1"), &secret(1)).await.unwrap();
+        let others = (0..1000).map(|_| {
+            let limits = limits.clone();
+            tokio::spawn(async move { guess(&limits, "192.0.2.1", 1, true).await })
+        });
+        let others: Vec<_> = others.collect();
+        tokio::task::yield_now().await;
+        first.answered(true);
+        for other in others {
+            assert_eq!(other.await.unwrap(), Ok(0));
+        }
+        // A request that was not answered, because the database is away, costs nothing.
+        for number in 10..100 {
+            drop(limits.admit(address("192.0.2.1"), &secret(number)).await.unwrap());
+        }
+        assert_eq!(guess(&limits, "192.0.2.1", 2, false).await, Ok(0));
+    }
+
+    /// Promise: limit-guesses
+    #[tokio::test(start_paused = true)]
+    async fn an_ipv6_64_is_one_network() {
+        let limits = GuessLimits::new(BUDGET);
+        for number in 0..3 {
+            guess(&limits, &format!("2001:db8:0:1::{number}"), number, false).await.unwrap();
+            guess(&limits, "192.0.2.1", number, false).await.unwrap();
+        }
+        assert_eq!(guess(&limits, "2001:db8:0:1:ffff::2", 9, false).await, Ok(1));
+        assert_eq!(guess(&limits, "2001:db8:0:2::1", 9, false).await, Ok(0));
+        assert_eq!(guess(&limits, "::ffff:192.0.2.1", 9, false).await, Ok(0), "a second has passed");
+        assert_eq!(guess(&limits, "::ffff:192.0.2.1", 10, false).await, Ok(1), "the same address in another form");
     }
 
     #[test]
     fn memory_is_bounded_for_any_number_of_addresses() {
-        let (limits, now) = (FailureLimits::new(BUDGET), Instant::now());
-        for bits in 0..(NETWORKS_MOST as u32) * 3 {
-            let _ = limits.failed(IpAddr::from(bits.to_be_bytes()), now);
+        let mut entries = Generations::<u32, u32>::default();
+        for number in 0..(ENTRIES_MOST as u32) * 3 {
+            entries.insert(number, number);
+            assert!(entries.get(&0).is_some(), "it is used");
         }
-        let networks = limits.networks();
-        assert!(networks.recent.len() <= NETWORKS_MOST && networks.older.len() <= NETWORKS_MOST);
-    }
-
-    /// Promise: limit-good-credential
-    #[tokio::test]
-    async fn a_network_without_budget_has_one_request_at_a_time() {
-        let (limits, now, peer) = (FailureLimits::new(BUDGET), Instant::now(), address("192.0.2.1"));
-        let free = limits.admit(peer, now).await.unwrap();
-        exhaust(&limits, peer, now);
-        drop(free);
-        let first = limits.admit(peer, now).await.unwrap();
-        let second = limits.admit(peer, now);
-        tokio::pin!(second);
-        assert!(tokio::time::timeout(Duration::from_millis(20), &mut second).await.is_err(), "it waits for its turn");
-        drop(first);
-        second.await.expect("a correct secret is still answered");
-    }
-
-    #[tokio::test]
-    async fn networks_without_budget_share_the_slow_lane_and_others_do_not_use_it() {
-        let (limits, now) = (FailureLimits::new(BUDGET), Instant::now());
-        let mut held = Vec::new();
-        for at in 0..SLOW_LANE as u8 {
-            let peer = IpAddr::from([192, 0, 2, at]);
-            exhaust(&limits, peer, now);
-            held.push(limits.admit(peer, now).await.unwrap());
-        }
-        let one_more = address("198.51.100.1");
-        exhaust(&limits, one_more, now);
-        assert!(tokio::time::timeout(Duration::from_millis(20), limits.admit(one_more, now)).await.is_err());
-        limits.admit(address("203.0.113.1"), now).await.expect("a network with budget does not wait");
+        assert!(entries.recent.len() <= ENTRIES_MOST && entries.older.len() <= ENTRIES_MOST);
+        assert!(entries.get(&1).is_none());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_wait_for_the_slow_lane_ends() {
-        let (limits, now, peer) = (FailureLimits::new(BUDGET), Instant::now(), address("192.0.2.1"));
-        exhaust(&limits, peer, now);
-        let _held = limits.admit(peer, now).await.unwrap();
-        assert_eq!(limits.admit(peer, now).await.unwrap_err(), Crowded);
+    async fn each_network_has_its_turns_and_none_is_remembered_afterwards() {
+        let turns = Turns::new(2);
+        let held = [turns.wait(address("192.0.2.1")).await.unwrap(), turns.wait(address("192.0.2.1")).await.unwrap()];
+        assert!(turns.wait(address("192.0.2.1")).await.is_none(), "not within {PATIENCE:?}");
+        let other = turns.wait(address("192.0.2.2")).await.unwrap();
+        drop((held, other));
+        assert!(turns.networks.lock().unwrap().is_empty());
     }
 }

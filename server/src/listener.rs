@@ -2,6 +2,7 @@
 //!
 //! Owns sockets and HTTP/1.1. It must not know what is served: the caller brings a function from requests to responses.
 
+use std::collections::{HashSet, VecDeque};
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
@@ -19,11 +20,19 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::metrics::gauge::Gauge;
+use rustls::ServerConnection;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
+use crate::memory;
+use crate::network::Network;
+use crate::peer::TrustedProxies;
+use crate::places::{Place, Places};
+use crate::progress::{Phase, Progress};
 use crate::stall::Stalling;
 use crate::tls::Tls;
 
@@ -35,47 +44,40 @@ pub struct Listener {
     pub tls: Option<Arc<Tls>>,
     /// The most connections at one time.
     pub connections: usize,
+    /// Proxies that carry the requests of many clients: the share of one client is not theirs.
+    pub proxies: TrustedProxies,
     /// Counts open connections.
     pub open: Gauge,
 }
 
 impl Listener {
     /// Answers requests until `stop` is true. Then waits up to ten seconds for requests that are under way.
-    pub async fn serve<H, F>(self, mut stop: watch::Receiver<bool>, handler: H)
+    pub async fn serve<H, F>(self, stop: watch::Receiver<bool>, handler: H)
     where
         H: Fn(IpAddr, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response> + Send + 'static,
     {
-        let slots = Arc::new(Semaphore::new(self.connections));
-        // Counts the requests for a free slot: each makes idle connections close.
-        let (slot_wanted, wanted) = watch::channel(0_u64);
-        'accepting: loop {
-            let slot = match slots.clone().try_acquire_owned() {
-                Ok(slot) => slot,
-                // Repeated: connections that have just been accepted do not listen yet.
-                Err(_) => loop {
-                    slot_wanted.send_modify(|count| *count += 1);
-                    tokio::select! {
-                        Ok(slot) = slots.clone().acquire_owned() => break slot,
-                        _ = stop.wait_for(|stop| *stop) => break 'accepting,
-                        () = tokio::time::sleep(YOUNG) => {}
-                    }
-                },
-            };
+        let places = Places::new(self.connections, self.proxies);
+        let mut queue = Queue::new(waiting_most(self.connections));
+        let start = &|(stream, address): (TcpStream, IpAddr), place| {
+            let connection = Connection { tls: self.tls.clone(), open: self.open.clone(), stop: stop.clone(), place };
+            tokio::spawn(connection.serve(stream, address, handler.clone()));
+        };
+        let mut stopped = stop.clone();
+        loop {
             let accepted = tokio::select! {
-                accepted = self.socket.accept() => accepted,
-                _ = stop.wait_for(|stop| *stop) => break,
+                accepted = self.socket.accept(), if !queue.is_full_of_proxies() => accepted,
+                // A place may become free, or a connection may become one that makes room.
+                () = queue.retry(&places) => {
+                    queue.serve(&places, start);
+                    continue;
+                }
+                _ = stopped.wait_for(|stop| *stop) => break,
             };
             match accepted {
                 Ok((stream, address)) => {
-                    let connection = Connection {
-                        tls: self.tls.clone(),
-                        open: self.open.clone(),
-                        stop: stop.clone(),
-                        slot_wanted: wanted.clone(),
-                        _slot: slot,
-                    };
-                    tokio::spawn(connection.serve(stream, address.ip(), handler.clone()));
+                    queue.push(stream, address.ip(), &places);
+                    queue.serve(&places, start);
                 }
                 Err(error) => {
                     // Out of file descriptors, or the client closed the connection before it was accepted.
@@ -84,10 +86,79 @@ impl Listener {
                 }
             }
         }
-        drop(self.socket);
-        let all = u32::try_from(self.connections).unwrap_or(u32::MAX);
-        if tokio::time::timeout(DRAIN_MOST, slots.acquire_many(all)).await.is_err() {
+        drop((self.socket, queue));
+        if tokio::time::timeout(DRAIN_MOST, places.all_ended()).await.is_err() {
             tracing::warn!("some connections were still open when the listener ended");
+        }
+    }
+}
+
+/// Connections that wait for a place.
+struct Queue {
+    most: usize,
+    waiting: VecDeque<Waiting>,
+}
+
+struct Waiting {
+    stream: TcpStream,
+    address: IpAddr,
+    /// `None` for a trusted proxy.
+    network: Option<Network>,
+    until: Instant,
+}
+
+impl Queue {
+    fn new(most: usize) -> Self {
+        Queue { most, waiting: VecDeque::new() }
+    }
+
+    /// Whether proxies fill the queue: their connections are not dropped, and more of them wait in the kernel.
+    fn is_full_of_proxies(&self) -> bool {
+        self.waiting.len() >= self.most && self.waiting.iter().all(|waiting| waiting.network.is_none())
+    }
+
+    /// Adds a connection. If the queue is full, the network with most connections in it loses its last one.
+    fn push(&mut self, stream: TcpStream, address: IpAddr, places: &Places) {
+        let network = places.network(address);
+        self.waiting.push_back(Waiting { stream, address, network, until: Instant::now() + WAIT_MOST });
+        if self.waiting.len() <= self.most {
+            return;
+        }
+        let count = |at: usize| {
+            let network = self.waiting[at].network;
+            let others = self.waiting.iter().filter(|other| other.network == network).count();
+            if network.is_some() { others } else { 0 }
+        };
+        if let Some(last_of_most) = (0..self.waiting.len()).max_by_key(|at| count(*at)) {
+            self.waiting.remove(last_of_most);
+        }
+    }
+
+    /// Returns when it is time to try again; never while nothing waits.
+    async fn retry(&self, places: &Places) {
+        if self.waiting.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        let _ = tokio::time::timeout(RETRY_EVERY, places.freed()).await;
+    }
+
+    /// Gives places to those that can have one now, the networks with the fewest places first, and ends those that have
+    /// waited too long.
+    fn serve(&mut self, places: &Arc<Places>, start: impl Fn((TcpStream, IpAddr), Place)) {
+        let now = Instant::now();
+        let mut without = HashSet::new();
+        if self.waiting.len() > 1 {
+            self.waiting.make_contiguous().sort_by_cached_key(|waiting| places.held_by(waiting.address));
+        }
+        for waiting in std::mem::take(&mut self.waiting).into_iter().filter(|waiting| waiting.until > now) {
+            // One that gets no place now is followed by others of its network that get none either.
+            match (!without.contains(&waiting.network)).then(|| places.take(waiting.address)).flatten() {
+                Some(place) => start((waiting.stream, waiting.address), place),
+                None => {
+                    without.insert(waiting.network);
+                    self.waiting.push_back(waiting);
+                }
+            }
         }
     }
 }
@@ -96,8 +167,7 @@ struct Connection {
     tls: Option<Arc<Tls>>,
     open: Gauge,
     stop: watch::Receiver<bool>,
-    slot_wanted: watch::Receiver<u64>,
-    _slot: OwnedSemaphorePermit,
+    place: Place,
 }
 
 impl Connection {
@@ -107,16 +177,24 @@ impl Connection {
         F: Future<Output = Response>,
     {
         self.open.inc();
-        let open = self.open.clone();
+        let (open, progress) = (self.open.clone(), self.place.progress.clone());
         // Responses are small and complete: waiting to fill a packet only delays them.
         let _ = stream.set_nodelay(true);
-        let stream = Stalling::new(stream, STALL_MOST);
+        // What a slow client has not taken waits in the file, not in the kernel's memory.
+        let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_MOST);
+        let stream = Stalling::new(stream, STALL_MOST, progress.clone());
         // An error of one connection concerns its client only; the log would be filled by strangers.
         let _ = match &self.tls {
             None => self.speak(stream, address, handler).await,
             Some(tls) => {
-                let handshake = TlsAcceptor::from(tls.config()).accept(stream);
-                match tokio::time::timeout(HEAD_MOST, handshake).await {
+                let buffer = |connection: &mut ServerConnection| connection.set_buffer_limit(Some(TLS_BYTES));
+                let handshake = TlsAcceptor::from(tls.config()).accept_with(stream, buffer);
+                let handshake = tokio::time::timeout(HANDSHAKE_MOST, handshake);
+                let ready = tokio::select! {
+                    ready = handshake => ready,
+                    () = progress.evicted() => Ok(Err(io::ErrorKind::ConnectionAborted.into())),
+                };
+                match ready {
                     Ok(Ok(stream)) => self.speak(stream, address, handler).await,
                     Ok(Err(_)) | Err(_) => Ok(()),
                 }
@@ -131,15 +209,14 @@ impl Connection {
         H: Fn(IpAddr, Request<Incoming>) -> F,
         F: Future<Output = Response>,
     {
-        // A slot that was wanted before this connection could speak is not wanted from this one.
-        self.slot_wanted.mark_unchanged();
-        // Each request holds one more reference until its response has been sent.
-        let idle = Arc::new(());
+        let progress = self.place.progress.clone();
         let service = service_fn(|request| {
-            let (response, under_way) = (handler(address, request), idle.clone());
+            progress.enter(Phase::Waiting);
+            let (response, progress) = (handler(address, request), progress.clone());
             async move {
-                let counted = |body| Body::new(CountedBody { body, _under_way: under_way });
-                Ok::<_, Infallible>(response.await.map(counted))
+                let response = response.await;
+                progress.enter(Phase::Sending);
+                Ok::<_, Infallible>(response.map(|body| Body::new(SentBody { body, progress })))
             }
         });
         let connection = http1::Builder::new()
@@ -149,36 +226,42 @@ impl Connection {
             .half_close(false)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
-        tokio::select! {
+        let evicted = tokio::select! {
             result = connection.as_mut() => return result,
-            _ = self.stop.wait_for(|stop| *stop) => {}
-            _ = has_to_close(&mut self.slot_wanted) => {}
+            _ = self.stop.wait_for(|stop| *stop) => false,
+            () = progress.evicted() => true,
+        };
+        if evicted && progress.phase() != Phase::Idle {
+            return Ok(());
         }
+        // The request of an idle connection may be on its way.
         connection.as_mut().graceful_shutdown();
-        if let Ok(result) = tokio::time::timeout(LAST_CALL, connection.as_mut()).await {
+        let last_call = if evicted { LAST_CALL / 10 } else { LAST_CALL };
+        if let Ok(result) = tokio::time::timeout(last_call, connection.as_mut()).await {
             return result;
         }
-        // A connection that has not completed a request by now could keep its slot as long as it likes.
-        if Arc::strong_count(&idle) > 1 { connection.await } else { Ok(()) }
-    }
-}
-
-/// Returns when idle connections have to close. Not at once for a new connection: its request may be on its way.
-async fn has_to_close(slot_wanted: &mut watch::Receiver<u64>) {
-    tokio::time::sleep(YOUNG).await;
-    if slot_wanted.changed().await.is_err() {
-        // The listener has ended: no slot is wanted any more.
-        std::future::pending().await
+        // A connection that has not completed a request by now could keep its place as long as it likes.
+        match (progress.phase(), evicted) {
+            (Phase::Idle, _) => Ok(()),
+            (_, true) => tokio::time::timeout(LEAVE_MOST, connection).await.unwrap_or(Ok(())),
+            (_, false) => connection.await,
+        }
     }
 }
 
 /// The body of a response. As long as it exists, a request is under way.
-struct CountedBody {
+struct SentBody {
     body: Body,
-    _under_way: Arc<()>,
+    progress: Arc<Progress>,
 }
 
-impl http_body::Body for CountedBody {
+impl Drop for SentBody {
+    fn drop(&mut self) {
+        self.progress.enter(Phase::Idle);
+    }
+}
+
+impl http_body::Body for SentBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -198,27 +281,53 @@ impl http_body::Body for CountedBody {
     }
 }
 
-/// Raises the limit on open files as far as this process may, and returns how many connections it allows. Each connection
-/// needs `files_each`: its socket and, where files are served, the file that is being sent.
-pub fn connections_allowed(files_each: usize) -> io::Result<usize> {
+/// Raises the limit on open files as far as this process may, and returns how many connections files and memory allow. Each
+/// connection needs `files_each`: its socket and, where files are served, the file that is being sent. `memory` is what the
+/// process needs besides connections, in bytes.
+pub fn connections_allowed(files_each: usize, memory: u64) -> io::Result<usize> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let files = match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
         Ok(()) => hard,
         Err(_) => soft,
     };
-    let files = usize::try_from(files).unwrap_or(usize::MAX);
-    Ok((files.saturating_sub(FILES_RESERVED) / files_each).clamp(16, CONNECTIONS_MOST))
+    let files = usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(FILES_RESERVED);
+    Ok(places(files, files_each, memory::limit().map(|limit| limit.saturating_sub(memory))))
 }
 
-/// The time in which a TLS handshake or the head of a request has to arrive. Idle connections close after it, too.
+/// The places for which there are files and memory, with what leaves its place and what waits for one.
+fn places(files: usize, files_each: usize, memory: Option<u64>) -> usize {
+    // For every 16 places, two connections that leave and two that wait.
+    let by_files = files.saturating_mul(16) / (18 * files_each + 2);
+    let by_memory =
+        memory.map_or(usize::MAX, |memory| usize::try_from(memory / CONNECTION_BYTES).unwrap_or(usize::MAX));
+    by_files.min(by_memory).clamp(16, CONNECTIONS_MOST)
+}
+
+/// Connections that may wait for a place, of a listener with `most` places.
+fn waiting_most(most: usize) -> usize {
+    (most / 8).max(2)
+}
+
+/// The time for a TLS handshake.
+const HANDSHAKE_MOST: Duration = Duration::from_secs(5);
+/// The time in which the head of a request has to arrive. Idle connections close after it, too.
 const HEAD_MOST: Duration = Duration::from_secs(30);
-/// The time that a new connection has for its first request, even if its slot is wanted.
-const YOUNG: Duration = Duration::from_secs(1);
+/// The longest wait for a place.
+const WAIT_MOST: Duration = Duration::from_secs(5);
+const RETRY_EVERY: Duration = Duration::from_millis(100);
 /// The time in which a connection that has to close may complete a request.
 const LAST_CALL: Duration = Duration::from_secs(1);
-/// The largest head of a request: twice a target of 4 KiB, and what proxies add.
-const HEAD_BYTES: usize = 32 * 1024;
+/// The time in which a connection that has lost its place has to complete a request that came in at the last moment.
+const LEAVE_MOST: Duration = Duration::from_secs(5);
+/// The most that a connection needs in this process. A test measures it.
+pub const CONNECTION_BYTES: u64 = 64 * 1024;
+/// The most that rustls keeps of a response.
+const TLS_BYTES: usize = 16 * 1024;
+/// The most of a response that waits in the kernel before it is sent.
+const UNSENT_MOST: u32 = 32 * 1024;
+/// The largest head of a request: twice a target of 4 KiB, and what proxies add. hyper queues as much of a response.
+const HEAD_BYTES: usize = 16 * 1024;
 /// The time in which a client has to read some of its response.
 const STALL_MOST: Duration = Duration::from_secs(60);
 /// The longest wait at the end for requests that are under way.
@@ -234,12 +343,20 @@ mod tests {
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+    use crate::places::YOUNG;
+
     use super::*;
 
     async fn open(connections: usize) -> (SocketAddr, watch::Sender<bool>) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let listener = Listener { socket: listener, tls: None, connections, open: Gauge::default() };
+        let listener = Listener {
+            socket: listener,
+            tls: None,
+            connections,
+            proxies: TrustedProxies::default(),
+            open: Gauge::default(),
+        };
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(listener.serve(stopped, async |_, _| Response::new(Body::from("here"))));
         (address, stop)
@@ -257,7 +374,7 @@ mod tests {
 
     /// Promise: serve-slow-clients
     #[tokio::test]
-    async fn idle_connections_close_when_new_ones_need_a_slot() {
+    async fn the_longest_idle_connection_closes_when_a_new_one_needs_its_place() {
         let (address, _stop) = open(2).await;
         let mut idle = Vec::new();
         for _ in 0..2 {
@@ -267,19 +384,24 @@ mod tests {
         }
         let mut new = TcpStream::connect(address).await.unwrap();
         assert!(send(&mut new, REQUEST).await.ends_with("here"));
-        for mut stream in idle {
-            let mut rest = [0; 1];
-            let end = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut rest)).await.unwrap();
-            assert_eq!(end.unwrap(), 0, "closed for a new connection");
-        }
+        let mut rest = [0; 1];
+        let end = tokio::time::timeout(Duration::from_secs(5), idle[0].read(&mut rest)).await.unwrap();
+        assert_eq!(end.unwrap(), 0, "the one that was idle longest is closed");
+        assert!(send(&mut idle[1], REQUEST).await.ends_with("here"), "no more than needed are closed");
     }
 
     /// Promise: serve-slow-clients
     #[tokio::test(start_paused = true)]
-    async fn a_slow_head_is_closed_when_a_slot_is_wanted_and_a_request_under_way_is_not() {
+    async fn a_slow_head_is_closed_when_its_place_is_wanted_and_a_request_under_way_is_not() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let listener = Listener { socket: listener, tls: None, connections: 2, open: Gauge::default() };
+        let listener = Listener {
+            socket: listener,
+            tls: None,
+            connections: 2,
+            proxies: TrustedProxies::default(),
+            open: Gauge::default(),
+        };
         let (_stop, stopped) = watch::channel(false);
         tokio::spawn(listener.serve(stopped, async |_, request: Request<Incoming>| {
             if request.uri().path() == "/slow" {
@@ -314,5 +436,55 @@ mod tests {
             let ended = tokio::time::timeout(HEAD_MOST * 3, stream.read_to_end(&mut answer)).await;
             assert!(ended.is_ok(), "still open after {:?}: {first:?}", began.elapsed());
         }
+    }
+
+    /// Promise: serve-slow-clients
+    #[tokio::test(start_paused = true)]
+    async fn a_tls_handshake_that_does_not_begin_ends_the_connection() {
+        let folder = tempfile::tempdir().unwrap();
+        let (address, _stop) = open_tls(10, folder.path()).await;
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        let began = tokio::time::Instant::now();
+        assert_eq!(silent.read(&mut [0; 1]).await.unwrap(), 0);
+        assert!((HANDSHAKE_MOST..HANDSHAKE_MOST * 2).contains(&began.elapsed()), "{:?}", began.elapsed());
+    }
+
+    /// Promise: serve-slow-clients
+    #[tokio::test(start_paused = true)]
+    async fn silent_tls_connections_make_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let (address, _stop) = open_tls(4, folder.path()).await;
+        let mut silent = Vec::new();
+        for _ in 0..4 {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        tokio::time::sleep(YOUNG).await;
+        let began = tokio::time::Instant::now();
+        let _new = TcpStream::connect(address).await.unwrap();
+        assert_eq!(silent[0].read(&mut [0; 1]).await.unwrap(), 0);
+        assert!(began.elapsed() < YOUNG, "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn places_follow_from_files_and_memory() {
+        assert_eq!(places(200, 1, None), 160);
+        assert_eq!(places(1_000_000, 2, None), CONNECTIONS_MOST);
+        assert_eq!(places(1_000_000, 2, Some(1000 * CONNECTION_BYTES)), 1000);
+        assert_eq!(places(0, 1, Some(0)), 16);
+    }
+
+    async fn open_tls(connections: usize, folder: &std::path::Path) -> (SocketAddr, watch::Sender<bool>) {
+        let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (cert, key) = (folder.join("cert"), folder.join("key"));
+        std::fs::write(&cert, signed.cert.pem()).unwrap();
+        std::fs::write(&key, signed.signing_key.serialize_pem()).unwrap();
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let tls = Some(Arc::new(Tls::load(&cert, &key).unwrap()));
+        let listener =
+            Listener { socket, tls, connections, proxies: TrustedProxies::default(), open: Gauge::default() };
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(listener.serve(stopped, async |_, _| Response::new(Body::from("here"))));
+        (address, stop)
     }
 }

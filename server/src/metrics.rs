@@ -14,6 +14,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::logs::lines_lost;
+
 /// The metrics of requests and connections.
 pub struct RequestMetrics {
     requests: Family<RequestLabels, Counter>,
@@ -48,6 +50,7 @@ impl RequestMetrics {
             metrics.problems.clone(),
         );
         registry.register("connections", "Open connections", metrics.connections.clone());
+        registry.register("log_lines_lost", "Log lines lost because the reader of the log is too slow", lines_lost());
         metrics
     }
 

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use axum::response::{IntoResponse, Response};
@@ -10,6 +11,7 @@ use futures_util::FutureExt;
 use http::Method;
 use http::header::{HeaderName, HeaderValue};
 
+use crate::logs::Sampler;
 use crate::problem::ProblemResponse;
 
 /// The response of a handler, or 500 if the handler panics: a panic must not end the connection without a response.
@@ -41,12 +43,22 @@ pub struct RequestLog<'a> {
     pub path: Option<&'a str>,
     /// When the request arrived.
     pub began: Instant,
+    /// Which refusals are written.
+    pub refusals: &'a Sampler,
 }
 
 impl RequestLog<'_> {
-    /// Writes the line.
+    /// Writes the line. Of very many refusals it writes a sample, whose lines say how many were `skipped`.
     pub fn write(self, response: &Response) {
+        let skipped = match response.status().is_client_error() {
+            true => match self.refusals.take(START.elapsed().as_secs()) {
+                Some(skipped) => skipped,
+                None => return,
+            },
+            false => 0,
+        };
         tracing::info!(
+            skipped = (skipped > 0).then_some(skipped),
             request_id = self.id.to_str().unwrap_or_default(),
             peer = %self.peer,
             method = %els_protocol::clean(self.method.as_str(), 16),
@@ -59,3 +71,5 @@ impl RequestLog<'_> {
         );
     }
 }
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);

@@ -3,23 +3,33 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// `inner`, with writes that fail if nothing could be written for `most`.
+use crate::progress::Progress;
+
+/// `inner`, with writes that fail if nothing could be written for `most`; `progress` counts what was written.
 pub(crate) struct Stalling<S> {
     inner: S,
     most: Duration,
+    progress: Arc<Progress>,
     /// Set while a write waits.
     until: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Stalling<S> {
-    pub(crate) fn new(inner: S, most: Duration) -> Self {
-        Stalling { inner, most, until: None }
+    pub(crate) fn new(inner: S, most: Duration, progress: Arc<Progress>) -> Self {
+        Stalling { inner, most, progress, until: None }
+    }
+
+    fn count(&self, poll: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = poll {
+            self.progress.wrote(*bytes);
+        }
     }
 
     fn watch<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -44,6 +54,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stalling<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.count(&poll);
         self.watch(cx, poll)
     }
 
@@ -53,6 +64,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.count(&poll);
         self.watch(cx, poll)
     }
 
@@ -81,7 +93,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_write_fails_when_the_client_reads_nothing_and_not_when_it_reads_slowly() {
         let (near, mut far) = tokio::io::duplex(8);
-        let mut near = Stalling::new(near, Duration::from_secs(60));
+        let mut near = Stalling::new(near, Duration::from_secs(60), Arc::new(Progress::new()));
         let slow = tokio::spawn(async move {
             let mut taken = [0; 1];
             for _ in 0..12 {

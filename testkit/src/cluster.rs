@@ -133,6 +133,17 @@ impl Cluster {
         }
     }
 
+    /// Makes a primary a standby of another server, as a manager of clusters does.
+    pub fn demote(&mut self, primary: &Cluster) {
+        self.kill();
+        let signal = self.data().join("standby.signal");
+        std::fs::write(&signal, "").unwrap();
+        self.own(&signal);
+        let from = format!("primary_conninfo = 'host={} port={} user=els'", primary.folder.display(), primary.port);
+        self.configure(&[&from]);
+        self.start();
+    }
+
     /// Makes a standby a primary.
     pub fn promote(&self) {
         run(self.tool("pg_ctl").args(["promote", "-s", "-w", "-D"]).arg(self.data()));

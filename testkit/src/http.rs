@@ -1,13 +1,14 @@
 //! HTTP/1.1 clients that send bytes as given, which HTTP libraries refuse to do, and the requests of a machine.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use els_protocol::{LicenseKey, MachineId, RegistrationId, Token};
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 
 pub fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
@@ -76,6 +77,19 @@ pub fn connect(to: SocketAddr) -> TcpStream {
     stream
 }
 
+/// A connection from the loopback address `from`: to the backend, each address is another client.
+pub fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+    if from != to.ip() {
+        socket.bind(&SocketAddr::new(from, 0).into())?;
+    }
+    socket.connect_timeout(&to.into(), PATIENCE)?;
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
 pub fn read_answer(stream: &mut impl Read) -> Answer {
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
@@ -109,13 +123,19 @@ pub fn parse(bytes: &[u8]) -> Answer {
 
 /// A client that keeps one connection, and opens a new one after an error. Every error is returned to the caller.
 pub struct Client {
+    from: IpAddr,
     to: SocketAddr,
     stream: Option<TcpStream>,
 }
 
 impl Client {
     pub fn new(to: SocketAddr) -> Self {
-        Client { to, stream: None }
+        Client::from(to.ip(), to)
+    }
+
+    /// A client at the loopback address `from`.
+    pub fn from(from: IpAddr, to: SocketAddr) -> Self {
+        Client { from, to, stream: None }
     }
 
     /// Sends one request and reads its answer.
@@ -137,7 +157,7 @@ impl Client {
         // A connection is not used again after an error.
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
-            None => dial(self.to)?,
+            None => connect_from(self.from, self.to)?,
         };
         stream.write_all(request.as_bytes())?;
         let answer = read_one(&mut stream)?;
@@ -192,13 +212,6 @@ impl Registrant {
         }
         body
     }
-}
-
-fn dial(to: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&to, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }
 
 /// Reads one answer and no byte more. A part of an answer is an error.

@@ -17,6 +17,7 @@ pub mod http;
 mod machine;
 mod process;
 mod programs;
+pub mod relay;
 mod repository;
 mod rpms;
 pub mod scripted;

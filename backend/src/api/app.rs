@@ -5,7 +5,7 @@ use std::sync::Arc;
 use els_ledger::Store;
 use els_protocol::Code;
 use els_server::files::Folder;
-use els_server::limits::FailureLimits;
+use els_server::limits::{GuessLimits, Turns};
 use els_server::path::Prefix;
 use els_server::peer::TrustedProxies;
 use els_server::problem::ProblemResponse;
@@ -19,7 +19,9 @@ pub struct App {
     pub store: Arc<dyn Store>,
     pub gate: Arc<Gate>,
     pub products: Arc<Products>,
-    pub limits: Arc<FailureLimits>,
+    pub limits: Arc<GuessLimits>,
+    /// The turns of requests with a credential.
+    pub turns: Arc<Turns>,
     pub proxies: TrustedProxies,
     /// The address of the repositories that machines get (`--repo-url`), without a slash at the end.
     pub repo_url: String,

@@ -12,7 +12,6 @@ use http::HeaderValue;
 use http::request::Parts;
 
 use super::app::App;
-use super::call::Call;
 use crate::credential::{Credentials, Presented, bearer_key};
 
 /// The peer of the request; [`super::Api`] sets it.
@@ -31,7 +30,6 @@ pub(super) struct OwnRegistration {
     pub(super) peer: IpAddr,
     pub(super) by: By,
     pub(super) presented: Presented,
-    pub(super) call: Call,
 }
 
 /// The license key of the request, as a hash.
@@ -87,8 +85,7 @@ impl FromRequestParts<Arc<App>> for OwnRegistration {
             Credentials::Absent => return refused("The registration's id and token are required."),
         };
         let by = RequestId::from_request_parts(parts, app).await?.by(Actor::Machine);
-        let call = Call::with_credential(app, peer, &presented).await?;
-        Ok(OwnRegistration { peer, by, presented, call })
+        Ok(OwnRegistration { peer, by, presented })
     }
 }
 

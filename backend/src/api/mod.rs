@@ -23,10 +23,13 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use els_protocol::wire;
+use els_server::logs::Sampler;
+use els_server::problem::ProblemResponse;
 use els_server::request_id::RequestIds;
 use els_server::response::{RequestLog, caught, stamped};
+use http::header::HOST;
 use http::{Method, Request, StatusCode};
 use tower_service::Service;
 
@@ -38,11 +41,12 @@ pub struct Api {
     app: Arc<App>,
     router: Router,
     ids: Arc<RequestIds>,
+    refusals: Arc<Sampler>,
 }
 
 impl Api {
     pub fn new(app: Arc<App>) -> Self {
-        Api { router: routes::router(app.clone()), app, ids: Arc::new(RequestIds::start()) }
+        Api { router: routes::router(app.clone()), app, ids: Arc::new(RequestIds::start()), refusals: Arc::default() }
     }
 
     /// Answers one request of the public listener, from a connection of `socket`. There is always a response in the form of
@@ -55,13 +59,15 @@ impl Api {
         let began = Instant::now();
         let id = self.ids.next();
         let path = request.uri().path();
+        let ambiguous = request.headers().get_all(HOST).iter().nth(1).is_some();
         // The hot path: no router, no log line, no allocation beyond the response.
-        if path == wire::REPO_AUTH_PATH && request.method() == Method::GET {
+        if path == wire::REPO_AUTH_PATH && request.method() == Method::GET && !ambiguous {
             let response = stamped(caught(repo_auth::judge(&self.app, socket, request.headers())).await, &id);
             if response.status() != StatusCode::NO_CONTENT {
                 let peer = self.app.proxies.peer(socket, request.headers());
                 let (method, route) = (&Method::GET, wire::REPO_AUTH_PATH);
-                RequestLog { id: &id, peer, method, route, path: None, began }.write(&response);
+                RequestLog { id: &id, peer, method, route, path: None, began, refusals: &self.refusals }
+                    .write(&response);
             }
             return response;
         }
@@ -73,12 +79,17 @@ impl Api {
         request.extensions_mut().insert(Peer(peer));
         request.extensions_mut().insert(RequestId(id.clone()));
         let routed = async {
+            // Programs in front of this one may have chosen the other one.
+            if ambiguous {
+                return ProblemResponse::invalid("The request has more than one Host header.").into_response();
+            }
             let Ok(response) = self.router.clone().call(request).await;
             response
         };
         let response = stamped(caught(routed).await, &id);
         self.app.metrics.requests.answered(route, &method, &response, began.elapsed());
-        RequestLog { id: &id, peer, method: &method, route, path: path.as_deref(), began }.write(&response);
+        let refusals = &self.refusals;
+        RequestLog { id: &id, peer, method: &method, route, path: path.as_deref(), began, refusals }.write(&response);
         response
     }
 

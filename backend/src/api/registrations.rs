@@ -1,12 +1,11 @@
 //! `/v1/registrations/{id}`: a machine takes a seat, reads its registration, releases its seat.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
 use els_ledger::rules::RegisterCommand;
-use els_ledger::{Actor, How, RegistrationView, ReleaseOutcome};
+use els_ledger::{Actor, How, RegistrationView};
 use els_protocol::{LicenseKey, Problem, RegistrationId, wire};
 use els_server::body::{json, no_content, read_json};
 use els_server::problem::ProblemResponse;
@@ -53,7 +52,7 @@ pub(super) async fn register(
 ) -> Result<Response, ProblemResponse> {
     let (head, body) = request.into_parts();
     let command = command(id, read_json(&head.headers, body, wire::BODY_LIMIT).await?)?;
-    let call = Call::with_key(&app, peer, command.key_hash).await?;
+    let call = Call::with_key(&app, peer, &command.key_hash).await?;
     let (store, now, by) = (app.store.clone(), (app.clock)(), request_id.by(Actor::Machine));
     let registered = call.run(async move { store.register(now, by, command).await }).await?;
     let status = match registered.how {
@@ -85,9 +84,10 @@ pub(super) async fn register(
 )]
 pub(super) async fn read_registration(
     State(app): State<Arc<App>>,
-    OwnRegistration { by, presented, call, .. }: OwnRegistration,
+    OwnRegistration { peer, by, presented }: OwnRegistration,
 ) -> Result<Response, ProblemResponse> {
     let (store, now) = (app.store.clone(), (app.clock)());
+    let call = Call::with_credential(&app, peer).await?;
     let view = call.run(async move { store.registration(now, by, presented.id, presented.token_hash).await }).await?;
     Ok(json(StatusCode::OK, &registration(&app, view, None)?))
 }
@@ -114,15 +114,12 @@ pub(super) async fn read_registration(
 )]
 pub(super) async fn unregister(
     State(app): State<Arc<App>>,
-    OwnRegistration { peer, by, presented, call }: OwnRegistration,
+    OwnRegistration { peer, by, presented }: OwnRegistration,
 ) -> Result<Response, ProblemResponse> {
     let (store, now) = (app.store.clone(), (app.clock)());
     let (id, token_hash) = (presented.id, presented.token_hash);
-    let released = call.run(async move { store.unregister(now, by, id, token_hash, peer).await }).await?;
-    if released == ReleaseOutcome::RememberedEarly {
-        // It may be a guess, and the store keeps it for a day: it counts as a failure, although the response is 204.
-        let _ = app.limits.failed(peer, Instant::now());
-    }
+    let call = Call::with_credential(&app, peer).await?;
+    call.run(async move { store.unregister(now, by, id, token_hash, peer).await }).await?;
     Ok(no_content())
 }
 

@@ -55,7 +55,7 @@ pub(super) async fn list_seats(
 ) -> Result<Response, ProblemResponse> {
     let Query(query) = query.map_err(|rejection| ProblemResponse::invalid(rejection.body_text()))?;
     let (after, limit) = (query.after()?, query.limit()?);
-    let call = Call::with_key(&app, peer, key_hash).await?;
+    let call = Call::with_key(&app, peer, &key_hash).await?;
     let (store, now) = (app.store.clone(), (app.clock)());
     let page = call.run(async move { store.seat_page(now, key_hash, after, limit).await }).await?;
     let product = app.product(&page.product)?;
@@ -97,7 +97,7 @@ pub(super) async fn release_seat(
     KeyHash(key_hash): KeyHash,
     RegistrationPath(id): RegistrationPath,
 ) -> Result<Response, ProblemResponse> {
-    let call = Call::with_key(&app, peer, key_hash).await?;
+    let call = Call::with_key(&app, peer, &key_hash).await?;
     let (store, now, by) = (app.store.clone(), (app.clock)(), request_id.by(Actor::KeyHolder));
     call.run(async move { store.release_seat(now, Scope::Key(key_hash), by, id).await }).await?;
     Ok(no_content())

@@ -26,6 +26,7 @@ use els_ledger::database::{DatabaseUrl, become_owner};
 use els_ledger::rules::KeyState;
 use els_ledger::{self, KeyId, Opening};
 use els_protocol::Timestamp;
+use els_server::private;
 
 use self::context::{Context, Outcome, read_file};
 use self::error::CommandError;
@@ -35,6 +36,7 @@ use crate::{clock, output};
 
 /// Runs the program.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    private::give_up_dumps();
     let cli = match Cli::read(arguments) {
         Ok(cli) => cli,
         Err(usage) => {

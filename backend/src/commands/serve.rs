@@ -12,8 +12,9 @@ use super::products;
 use crate::cli::{ServeOptions, Site};
 use crate::clock;
 use crate::serve::{self, Options, ServeError};
-use els_ledger::database::{DatabaseUrl, become_owner};
+use els_ledger::database::{DatabaseUrl, become_owner, folder_for_root};
 use els_ledger::{self, Opening, Policy, SqliteStore};
+use els_server::logs;
 
 pub(super) fn run(site: &Site, url: &DatabaseUrl, arguments: ServeOptions) -> Outcome {
     let products = Arc::new(products::read(site.products.as_deref())?);
@@ -34,6 +35,13 @@ pub(super) fn run(site: &Site, url: &DatabaseUrl, arguments: ServeOptions) -> Ou
         products,
         clock: Arc::new(clock::now),
     };
+    logs::start();
+    if let Some(folder) = folder_for_root(url) {
+        tracing::warn!(
+            folder = %folder.display(),
+            "the database's folder is made now and belongs to root; for another user, make it first: install -d -m 0700 -o USER FOLDER"
+        );
+    }
     become_owner(url)?;
     // An embedded database belongs to this program. The administrator migrates one that several nodes share.
     let opening = match url {
@@ -51,6 +59,8 @@ pub(super) fn run(site: &Site, url: &DatabaseUrl, arguments: ServeOptions) -> Ou
         // Dropping the store, after everything else has ended, waits until all accepted changes are durable.
         serve::run(options, store).await
     });
+    // What follows is not in the log.
+    logs::finish();
     match served {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(ServeError::Usage(message)) => Err(CommandError::Usage(message)),

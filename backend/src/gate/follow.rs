@@ -91,5 +91,6 @@ impl Gate {
 
 const POLL_EVERY: Duration = Duration::from_secs(1);
 const HINT_PAUSE: Duration = Duration::from_millis(100);
-const ROUND_TIMEOUT: Duration = Duration::from_secs(3);
+/// The store ends a read earlier; finding another server may take a few seconds.
+const ROUND_TIMEOUT: Duration = Duration::from_secs(15);
 const FEED_BATCH: u32 = 1000;

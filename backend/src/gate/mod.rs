@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use els_ledger::rules::{Denied, is_overdue};
 use els_ledger::{Actor, By, CredentialState, GateKey, Lookup, Origin, Store, StoreError};
 use els_protocol::{Sha256Hex, Timestamp};
-use els_server::limits::FailureLimits;
+use els_server::limits::Turns;
 use els_server::path::RequestPath;
 
 use self::memory::{KeyFacts, Memory};
@@ -46,7 +46,7 @@ pub enum Verdict {
 pub struct Gate {
     store: Arc<dyn Store>,
     products: Arc<Products>,
-    limits: Arc<FailureLimits>,
+    lookups: Arc<Turns>,
     metrics: Arc<Metrics>,
     grace_seconds: i64,
     stale: Duration,
@@ -71,7 +71,6 @@ impl Gate {
     pub async fn new(
         store: Arc<dyn Store>,
         products: Arc<Products>,
-        limits: Arc<FailureLimits>,
         metrics: Arc<Metrics>,
         options: GateOptions,
     ) -> Result<Self, StoreError> {
@@ -79,7 +78,19 @@ impl Gate {
         let memory = Memory::new(store.feed_end().await?, options.remembered);
         let GateOptions { grace_seconds, stale, .. } = options;
         let synced = AtomicU64::new(0);
-        Ok(Gate { store, products, limits, metrics, grace_seconds, stale, memory, seen: Seen::default(), born, synced })
+        let lookups = Turns::new(LOOKUPS_EACH);
+        Ok(Gate {
+            store,
+            products,
+            lookups,
+            metrics,
+            grace_seconds,
+            stale,
+            memory,
+            seen: Seen::default(),
+            born,
+            synced,
+        })
     }
 
     /// Evaluates a request for `path`; `None` is a target that was not accepted. `peer` is called only if the database is
@@ -122,14 +133,6 @@ impl Gate {
         }
     }
 
-    /// Whether this credential is remembered as good: then it need not wait behind the failures of others.
-    pub fn knows(&self, presented: &Presented) -> bool {
-        let good = self.memory.recall(&presented.id, |entry, _| {
-            entry.token_hash == presented.token_hash && entry.state != CredentialState::Released
-        });
-        good.unwrap_or(false)
-    }
-
     /// How long ago this node had applied all changes.
     pub fn sync_age(&self) -> Duration {
         self.born.elapsed().saturating_sub(Duration::from_millis(self.synced.load(Ordering::Relaxed)))
@@ -155,7 +158,7 @@ impl Gate {
         mut superseded: bool,
         peer: IpAddr,
     ) -> Verdict {
-        let Ok(_admission) = self.limits.admit(peer, Instant::now()).await else { return Verdict::Unknown };
+        let Some(_turn) = self.lookups.wait(peer).await else { return Verdict::Unknown };
         // At most twice: a look-up, and the decision about a superseded credential.
         for _ in 0..2 {
             self.metrics.gate_lookups.inc();
@@ -180,7 +183,7 @@ impl Gate {
                 }
             };
             let Some((credential, key)) = &lookup.found else {
-                return self.failed(peer, "The registration is unknown.");
+                return Verdict::Unauthenticated("The registration is unknown.");
             };
             let facts = self.facts(&lookup, key);
             match self.evaluate(now, presented, path, &credential.token_hash, credential.state, &facts) {
@@ -193,9 +196,6 @@ impl Gate {
                         if noted != Some(false) {
                             self.seen.note(presented.id, now);
                         }
-                    }
-                    if let Verdict::Unauthenticated(why) = verdict {
-                        return self.failed(peer, why);
                     }
                     return verdict;
                 }
@@ -240,13 +240,6 @@ impl Gate {
             product: self.products.get(&key.product).cloned(),
         }
     }
-
-    /// Counts a credential that may be a guess. The answer stays the same: web servers accept only 401 and 403 from a gate. A
-    /// network without budget waits in the slow lane.
-    fn failed(&self, peer: IpAddr, why: &'static str) -> Verdict {
-        let _ = self.limits.failed(peer, Instant::now());
-        Verdict::Unauthenticated(why)
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -256,5 +249,7 @@ enum Evaluated {
     Superseded,
 }
 
+/// Look-ups at one time for each network, so that one cannot keep others waiting.
+const LOOKUPS_EACH: usize = 16;
 /// The longest wait for the store: web servers in front wait longer.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);

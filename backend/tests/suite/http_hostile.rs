@@ -26,6 +26,16 @@ fn a_registration_is_carried_out_although_the_client_closes_the_connection() {
     });
 }
 
+/// Promise: serve-one-host
+#[test]
+fn a_request_with_two_host_headers_is_refused() {
+    let world = World::new();
+    for path in ["/openapi.json", "/v1/repo-auth", "/v1/seats"] {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: one\r\nHost: two\r\nConnection: close\r\n\r\n");
+        raw(world.listen, head.as_bytes()).assert_code("invalid-request");
+    }
+}
+
 /// Promise: wire-body-size
 #[test]
 fn large_bodies_are_refused_however_they_come() {

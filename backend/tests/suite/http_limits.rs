@@ -1,4 +1,4 @@
-//! Failures are limited for each address; a good key or credential never is.
+//! Guesses of keys are limited for each address; a key that was used there and a credential never are.
 
 use std::time::{Duration, Instant};
 
@@ -8,56 +8,86 @@ use els_server::peer::parse_network;
 use super::http_world::*;
 use els_testkit::http::*;
 
-/// Fails with fresh keys until the address is told to wait; says how often it was heard.
-fn exhaust(world: &World, headers: &[(&str, &str)]) -> usize {
-    for number in 0..200_u8 {
-        let mut bytes = [0xee; 15];
-        bytes[0] = number;
-        let key = bearer(&LicenseKey::from_random(bytes));
-        let mut headers = headers.to_vec();
-        headers.push(("Authorization", &key));
-        let answer = world.ask("GET", "/v1/seats", &headers, "");
-        match answer.code().as_str() {
-            "unknown-key" => {}
-            "rate-limited" => {
-                assert!(answer.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
-                return usize::from(number);
-            }
-            other => panic!("{other}"),
+/// Guesses keys until the address has to wait; says how many guesses were answered at once.
+fn exhaust(world: &World, headers: &[(&str, &str)]) -> u32 {
+    for number in 0..200 {
+        let began = Instant::now();
+        guess(world, number, headers).assert_code("unknown-key");
+        if began.elapsed() > Duration::from_millis(500) {
+            return number;
         }
     }
     panic!("guessing was never limited");
 }
 
-/// Promise: limit-failures
+fn guess(world: &World, number: u32, headers: &[(&str, &str)]) -> Answer {
+    let mut bytes = [0xee; 15];
+    bytes[..4].copy_from_slice(&number.to_be_bytes());
+    let key = bearer(&LicenseKey::from_random(bytes));
+    let headers: Vec<_> = headers.iter().copied().chain([("Authorization", key.as_str())]).collect();
+    world.ask("GET", "/v1/seats", &headers, "")
+}
+
+/// Promise: limit-guesses
 /// Promise: limit-good-credential
 #[test]
 fn guessing_is_limited_and_a_fleet_behind_the_same_address_goes_on() {
     let world = World::new();
-    let key = world.key("a", 100);
+    let (key, new_key) = (world.key("a", 100), world.key("b", 100));
     let old = world.registered(&key, 1);
-    let fresh_key = world.key("b", 100);
-    assert!(exhaust(&world, &[]) >= 30, "a few mistakes are nobody's crime");
+    let at_once = exhaust(&world, &[]);
+    assert!((59..65).contains(&at_once), "{at_once}");
 
-    // Known key, unknown key that is good, known credential, fresh credential: all are heard.
-    world.registered(&key, 2);
-    let fresh = world.registered(&fresh_key, 3);
-    assert_eq!(world.ask("GET", &old.path(), &[("Authorization", &old.basic())], "").status, 200);
-    assert_eq!(world.gate("/repo/almalinux/9/x", Some(&old.basic())).status, 204);
-    assert_eq!(world.gate("/repo/almalinux/9/x", Some(&fresh.basic())).status, 204);
-    assert_eq!(world.ask("GET", "/v1/seats", &[("Authorization", &bearer(&key))], "").status, 200);
+    // A key that was used here, known and new credentials, and wrong tokens are answered at once.
+    let began = Instant::now();
+    let new = world.registered(&key, 2);
+    for _ in 0..50 {
+        assert_eq!(world.ask("GET", &old.path(), &[("Authorization", &old.basic())], "").status, 200);
+        assert_eq!(world.gate("/repo/almalinux/9/x", Some(&old.basic())).status, 204);
+        assert_eq!(world.gate("/repo/almalinux/9/x", Some(&new.basic())).status, 204);
+        assert_eq!(world.ask("GET", "/v1/seats", &[("Authorization", &bearer(&key))], "").status, 200);
+        let wrong = basic(&old.id.to_string(), new.token.expose());
+        world.ask("GET", &old.path(), &[("Authorization", &wrong)], "").assert_code("credential-invalid");
+        world.gate("/repo/almalinux/9/x", Some(&wrong)).assert_code("credential-invalid");
+        // A host with a wrong setting repeats its mistake: that is not another guess.
+        guess(&world, 1, &[]).assert_code("unknown-key");
+    }
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 
-    // Failures are not; nor do they lock anybody's registration out.
-    let wrong = basic(&old.id.to_string(), fresh.token.expose());
-    world.ask("GET", &old.path(), &[("Authorization", &wrong)], "").assert_code("rate-limited");
+    // Guesses beyond the limit are refused, and a new key waits for its turn, even if it is correct.
+    let refused = std::thread::scope(|scope| {
+        let guesses: Vec<_> = (1000..1030)
+            .map(|number| {
+                scope.spawn({
+                    let world = &world;
+                    move || guess(world, number, &[])
+                })
+            })
+            .collect();
+        let answers = guesses.into_iter().map(|guess| guess.join().unwrap());
+        answers
+            .filter(|answer| answer.status == 429)
+            .inspect(|answer| {
+                answer.assert_code("rate-limited");
+                assert!(answer.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
+            })
+            .count()
+    });
+    assert!((15..25).contains(&refused), "{refused}");
+    let began = Instant::now();
+    world.registered(&new_key, 3);
+    assert!(began.elapsed() > Duration::from_millis(500), "{:?}", began.elapsed());
+    let began = Instant::now();
+    world.registered(&new_key, 4);
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
     assert_eq!(world.ask("DELETE", &old.path(), &[("Authorization", &old.basic())], "").status, 204);
     let metrics = String::from_utf8(ask(world.admin, "GET", "/metrics", &[], "").body).unwrap();
-    assert!(!metrics.contains("els_limited_total 0"), "{metrics}");
+    assert!(metrics.contains(&format!("els_limited_total {refused}\n")), "{metrics}");
 }
 
 /// Promise: limit-good-credential
 #[test]
-fn a_known_key_does_not_queue_behind_the_failures_of_others() {
+fn a_key_that_was_used_here_does_not_queue_behind_guesses() {
     let world = World::new();
     let key = world.key("a", 100);
     world.registered(&key, 1);
@@ -108,14 +138,15 @@ fn malformed_credentials_are_not_counted_and_not_looked_up() {
 fn the_address_is_what_a_trusted_proxy_says_and_nothing_else() {
     let world = World::new();
     exhaust(&world, &[("X-Forwarded-For", "192.0.2.1")]);
-    let unknown = bearer(&LicenseKey::from_random([9; 15]));
-    let from = |world: &World, client: &str| {
-        world.ask("GET", "/v1/seats", &[("Authorization", &unknown), ("X-Forwarded-For", client)], "").code()
+    let waits = |world: &World, number: u32, peer: &str| {
+        let began = Instant::now();
+        guess(world, number, &[("X-Forwarded-For", peer)]).assert_code("unknown-key");
+        began.elapsed() > Duration::from_millis(500)
     };
-    assert_eq!(from(&world, "192.0.2.2"), "rate-limited", "nobody trusts this header: the peer counts");
+    assert!(waits(&world, 1000, "192.0.2.2"), "nobody trusts this header: the socket counts");
 
     let world = World::with(|options| options.trusted_proxies = vec![parse_network("127.0.0.0/8").unwrap()]);
     exhaust(&world, &[("X-Forwarded-For", "198.51.100.9, 192.0.2.1")]);
-    assert_eq!(from(&world, "192.0.2.2"), "unknown-key");
-    assert_eq!(from(&world, "203.0.113.7, 192.0.2.1"), "rate-limited", "what the client made up does not help it");
+    assert!(!waits(&world, 1000, "192.0.2.2"));
+    assert!(waits(&world, 1001, "203.0.113.7, 192.0.2.1"), "what the client made up does not help it");
 }

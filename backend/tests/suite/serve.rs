@@ -1,13 +1,14 @@
 //! `els-backend serve` as a process, and commands that are run at the same time.
 
 use std::io::Write;
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use els_protocol::LicenseKey;
 use els_testkit::http::{Answer, ask, connect, read_answer};
-use els_testkit::site::{Served, Site};
+use els_testkit::site::{SERVE, Served, Site};
 use serde_json::Value;
 
 use super::http_world::Machine;
@@ -174,4 +175,48 @@ fn a_folder_that_cannot_be_written_is_named() {
     std::fs::set_permissions(site.data(), PermissionsExt::from_mode(0o755)).unwrap();
     own(&site.data().join("els.db"), NOBODY);
     site.line("key list").succeeds();
+}
+
+/// Promise: serve-start-errors
+#[test]
+fn root_is_told_that_a_new_folder_will_belong_to_root() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("not root here: only root makes folders of root");
+        return;
+    }
+    let site = Site::new();
+    let folder = format!("\"folder\":\"{}\"", site.data().display());
+    let told = "the database's folder is made now and belongs to root";
+    let warned = |served: &Served| served.log().iter().any(|line| line.contains(told) && line.contains(&folder));
+    assert!(warned(&site.serve()), "the first start");
+    assert!(!warned(&site.serve()), "the folder is there");
+}
+
+/// Promise: serve-no-dumps
+#[test]
+fn serve_leaves_no_core_dump_and_cannot_be_traced_by_its_own_user() {
+    let site = Site::new();
+    let mut command = site.command(SERVE);
+    if nix::unistd::geteuid().is_root() {
+        // Run by somebody from the start: a program that gives up root cannot be traced anyway.
+        const NOBODY: u32 = 65534;
+        std::fs::set_permissions(site.folder(), PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::create_dir(site.data()).unwrap();
+        chown(site.data(), Some(NOBODY), Some(NOBODY)).unwrap();
+        let program = site.folder().join("els-backend");
+        std::fs::copy(command.get_program(), &program).unwrap();
+        let mut own = std::process::Command::new(program);
+        own.args(command.get_args()).uid(NOBODY).gid(NOBODY).current_dir(site.folder());
+        for (name, value) in command.get_envs() {
+            own.env(name, value.unwrap_or_default());
+        }
+        command = own;
+    }
+    let served = Served::spawn(command).ready();
+    let process = PathBuf::from(format!("/proc/{}", served.pid()));
+    let limits = std::fs::read_to_string(process.join("limits")).unwrap();
+    let cores = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(cores.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"]);
+    // The files of a process that its user can trace belong to that user.
+    assert_eq!(std::fs::metadata(process.join("fd")).unwrap().uid(), 0);
 }

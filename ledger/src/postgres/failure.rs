@@ -3,6 +3,7 @@
 //! Owns the meaning of SQLSTATEs (PostgreSQL documentation, appendix A). Texts of errors go into the log alone; they name
 //! tables, and their details may name values, which is why only the primary message is kept.
 
+use deadpool::managed::PoolError;
 use tokio_postgres::error::SqlState;
 
 use crate::StoreError;
@@ -40,7 +41,7 @@ impl Failed {
         match self {
             Failed::Invalid(_) => true,
             Failed::Connect(_) => false,
-            Failed::Database(error) => error.as_db_error().is_some() && !self.ends_connection(),
+            Failed::Database(error) => error.as_db_error().is_some() && !self.ends_session(),
         }
     }
 
@@ -69,11 +70,16 @@ impl Failed {
         }
     }
 
-    fn ends_connection(&self) -> bool {
-        self.state().is_some_and(|code| code.code().starts_with("57P") || code.code().starts_with("08"))
+    /// Whether the session must not be used again: it ends (57P, 08), or the server is no longer the primary (25006).
+    pub(super) fn ends_session(&self) -> bool {
+        match self.state() {
+            Some(code) => code.code().starts_with("57P") || code.code().starts_with("08") || code.code() == "25006",
+            None => matches!(self, Failed::Database(_) | Failed::Connect(_)),
+        }
     }
 
-    fn text(&self) -> String {
+    /// In one line.
+    pub(super) fn text(&self) -> String {
         match self {
             Failed::Database(error) => match error.as_db_error() {
                 Some(told) => format!("{} ({})", told.message(), told.code().code()),
@@ -91,15 +97,17 @@ impl From<tokio_postgres::Error> for Failed {
     }
 }
 
-impl From<deadpool_postgres::PoolError> for Failed {
-    fn from(error: deadpool_postgres::PoolError) -> Self {
+impl From<PoolError<Failed>> for Failed {
+    fn from(error: PoolError<Failed>) -> Self {
         match error {
-            deadpool_postgres::PoolError::Backend(error) => match error.as_db_error() {
-                Some(_) => Failed::Database(error),
-                None => Failed::Connect(chain(&error)),
-            },
-            deadpool_postgres::PoolError::Timeout(_) => Failed::Connect("no connection within five seconds".into()),
-            other => Failed::Connect(other.to_string()),
+            PoolError::Backend(Failed::Database(error)) if error.as_db_error().is_none() => {
+                Failed::Connect(chain(&error))
+            }
+            PoolError::Backend(failed) => failed,
+            PoolError::Timeout(_) => Failed::Connect("no connection within five seconds".into()),
+            PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => {
+                Failed::Connect("the store is closing".into())
+            }
         }
     }
 }

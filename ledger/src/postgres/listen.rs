@@ -2,13 +2,12 @@
 //!
 //! Owns the channel. A hint that is lost costs a second of delay.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use deadpool_postgres::Pool;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use super::connect::Connector;
+use super::connect::{Connector, Pool};
 
 /// Wakes readers of the feed when it has grown.
 #[derive(Clone)]
@@ -48,8 +47,14 @@ pub(super) async fn listen(connector: Connector, notifier: ChangeNotifier) {
         {
             // For what was announced before this connection existed.
             notifier.wake_readers();
-            while notices.recv().await.is_some() {
-                notifier.wake_readers();
+            let made = Instant::now();
+            loop {
+                match timeout(VERIFY_EVERY, notices.recv()).await {
+                    Ok(Some(())) => notifier.wake_readers(),
+                    Ok(None) => break,
+                    Err(_) if connector.verify(&session, made).await.is_ok() => {}
+                    Err(_) => break,
+                }
             }
         }
         sleep(AGAIN).await;
@@ -69,5 +74,7 @@ pub(super) async fn notify(pool: Pool, notifier: ChangeNotifier) {
 
 const LISTEN: &str = "LISTEN els_feed";
 const NOTIFY: &str = "NOTIFY els_feed";
+/// How often a session that hears nothing is checked.
+const VERIFY_EVERY: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(100);

@@ -78,6 +78,39 @@ impl Target {
         Ok(Target { config, encryption })
     }
 
+    /// One configuration for each host: each gets a time of its own, which also holds for a server that accepts a connection
+    /// and then says nothing.
+    pub(super) fn hosts(&self) -> Vec<Config> {
+        let all = &self.config;
+        let one = |number: usize, host: &Host| {
+            let mut one = Config::new();
+            match host {
+                Host::Tcp(name) => one.host(name),
+                Host::Unix(path) => one.host_path(path),
+            };
+            if let Some(address) = all.get_hostaddrs().get(number) {
+                one.hostaddr(*address);
+            }
+            if let Some(port) = all.get_ports().get(number).or(all.get_ports().first()) {
+                one.port(*port);
+            }
+            all.get_user().map(|user| one.user(user));
+            all.get_password().map(|password| one.password(password));
+            all.get_dbname().map(|name| one.dbname(name));
+            all.get_options().map(|options| one.options(options));
+            all.get_application_name().map(|name| one.application_name(name));
+            all.get_connect_timeout().map(|most| one.connect_timeout(*most));
+            all.get_tcp_user_timeout().map(|most| one.tcp_user_timeout(*most));
+            all.get_keepalives_interval().map(|interval| one.keepalives_interval(interval));
+            all.get_keepalives_retries().map(|retries| one.keepalives_retries(retries));
+            one.keepalives(all.get_keepalives()).keepalives_idle(all.get_keepalives_idle());
+            one.ssl_mode(all.get_ssl_mode()).ssl_negotiation(all.get_ssl_negotiation());
+            one.channel_binding(all.get_channel_binding()).target_session_attrs(all.get_target_session_attrs());
+            one
+        };
+        all.get_hosts().iter().enumerate().map(|(number, host)| one(number, host)).collect()
+    }
+
     /// Host and database, for messages.
     pub(super) fn shown(&self) -> String {
         let hosts: Vec<String> = self
@@ -150,8 +183,8 @@ fn is_local(host: &Host) -> bool {
     }
 }
 
-/// The longest wait for a connection: long for a network, short for whoever waits for an answer.
-const CONNECT: Duration = Duration::from_secs(3);
+/// The longest wait for a connection to one host: long for a network, short for those who wait for an answer.
+const CONNECT: Duration = Duration::from_secs(2);
 /// How long what was sent may go unacknowledged before the connection counts as lost.
 const SILENCE: Duration = Duration::from_secs(10);
 

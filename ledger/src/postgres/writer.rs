@@ -17,7 +17,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use super::batch::{self, Call, CallOutcome, Turn};
-use super::connect::{Connector, check_server};
+use super::connect::{Connector, check_server, primary};
 use super::failure::Failed;
 use super::listen::ChangeNotifier;
 use crate::Policy;
@@ -120,7 +120,7 @@ struct Work {
     connector: Connector,
     policy: Policy,
     notifier: ChangeNotifier,
-    connection: Option<ClientWrapper>,
+    connection: Option<(ClientWrapper, Instant)>,
 }
 
 /// Why a batch was not carried out, or is not known to be.
@@ -194,7 +194,10 @@ impl Work {
         let done = match timeout(BATCH_MOST, AssertUnwindSafe(self.carry_out(requests)).catch_unwind()).await {
             Ok(Ok(done)) => done,
             Ok(Err(_)) => Err(Lost::Unknown(StoreError::Internal("a request panicked".into()))),
-            Err(_) => Err(Lost::Unknown(StoreError::Unavailable("no answer within twenty seconds".into()))),
+            Err(_) => {
+                self.connector.history().suspect();
+                Err(Lost::Unknown(StoreError::Unavailable("no answer within twenty seconds".into())))
+            }
         };
         if matches!(done, Err(Lost::Unknown(_))) {
             self.connection = None;
@@ -204,10 +207,10 @@ impl Work {
 
     async fn carry_out(&mut self, requests: &[Request]) -> Result<Vec<Turn>, Lost> {
         self.connect().await.map_err(unknown)?;
-        let Some(db) = &self.connection else { return Err(Lost::Unknown(stopped())) };
+        let Some((db, _)) = &self.connection else { return Err(Lost::Unknown(stopped())) };
         let calls: Vec<_> = requests.iter().map(|request| (request.now, &request.by, &request.call)).collect();
-        // Sent in this order, and not waited for one by one.
-        let begin = db.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED").map_err(Failed::from);
+        // Sent in this order, and not waited for one by one. A server that is no longer the primary refuses nobody.
+        let begin = db.batch_execute(BEGIN).map_err(Failed::from);
         let (turns, changed) = match try_join(begin, batch::carry_out(db, &self.policy, &calls)).await {
             Ok(((), answered)) => answered,
             Err(failed) if failed.is_answer() => {
@@ -226,11 +229,13 @@ impl Work {
     }
 
     async fn connect(&mut self) -> Result<(), Failed> {
-        if self.connection.as_ref().is_none_or(|session| session.is_closed()) {
+        let history = self.connector.history();
+        if self.connection.as_ref().is_none_or(|(session, made)| session.is_closed() || !history.is_current(*made)) {
+            self.connection = None;
             let session = self.connector.session().await?;
             // After a failover it is another server.
             check_server(&session).await.map_err(|error| Failed::Connect(format!("{error:#}")))?;
-            self.connection = Some(session);
+            self.connection = Some((session, Instant::now()));
         }
         Ok(())
     }
@@ -277,6 +282,7 @@ fn stopped() -> StoreError {
     StoreError::Unavailable("the writer has stopped".into())
 }
 
+const BEGIN: &str = concat!("BEGIN ISOLATION LEVEL READ COMMITTED; ", primary!());
 /// Requests that share a transaction, at the most.
 const BATCH: usize = 256;
 /// The longest wait for a batch to fill.

@@ -39,7 +39,8 @@ use crate::outcome::{
     Created, KeyUpdate, Registered, RegistrationView, ReleaseOutcome, Rotation, SeatPage, StateChange,
 };
 use crate::queue::{
-    QUEUE_KEY_OF_GATE, QUEUE_KEY_OF_UPKEEP, QUEUE_KEY_OF_VENDOR, queue_key, queue_key_of_client, queue_key_of_scope,
+    QUEUE_KEY_OF_CREDENTIALS, QUEUE_KEY_OF_GATE, QUEUE_KEY_OF_UPKEEP, QUEUE_KEY_OF_VENDOR, queue_key,
+    queue_key_of_client, queue_key_of_scope,
 };
 use crate::rows::like_anywhere;
 use crate::rules::{Judged, KeyState, RegisterCommand};
@@ -47,6 +48,7 @@ use crate::scope::Scope;
 use crate::seats::Attempt;
 use crate::steps::{self, Steps, Unused};
 use crate::store::{Administration, GateFeed, SeatStore, StoreError, Upkeep};
+use crate::turns::ReadClass;
 use crate::{
     Cursor, Event, EventFilter, Feed, Found, GateKey, Holder, KeyChange, KeyId, KeyNumber, KeyRecord, Lookup, NewKey,
     Opening, Policy, seats,
@@ -124,8 +126,13 @@ impl SeatStore for SqliteStore {
         after: Option<RegistrationId>,
         limit: u32,
     ) -> Result<Judged<SeatPage>, StoreError> {
-        let policy = self.policy.clone();
-        self.readers.read(move |db| holders::page(db, &policy, now, &key_hash, after, limit)).await
+        let (policy, key) = (self.policy.clone(), queue_key(&key_hash));
+        let page = self
+            .readers
+            .read(ReadClass::Customer(key), move |db| holders::page(db, &policy, now, &key_hash, after, limit))
+            .await?;
+        self.readers.note(key, page.as_ref().is_ok_and(|page| !page.revoked));
+        Ok(page)
     }
 
     async fn release_seat(
@@ -142,19 +149,19 @@ impl SeatStore for SqliteStore {
 #[async_trait]
 impl GateFeed for SqliteStore {
     async fn credential(&self, id: RegistrationId) -> Result<Lookup, StoreError> {
-        self.readers.read(move |db| gate::lookup(db, &id)).await
+        self.readers.read(ReadClass::Lookup, move |db| gate::lookup(db, &id)).await
     }
 
     async fn gate_key(&self, key: KeyNumber) -> Result<Option<GateKey>, StoreError> {
-        self.readers.read(move |db| gate::gate_key(db, key)).await
+        self.readers.read(ReadClass::Feed, move |db| gate::gate_key(db, key)).await
     }
 
     async fn feed(&self, after: Cursor, limit: u32) -> Result<Feed, StoreError> {
-        self.readers.read(move |db| gate::feed(db, after, limit)).await
+        self.readers.read(ReadClass::Feed, move |db| gate::feed(db, after, limit)).await
     }
 
     async fn feed_end(&self) -> Result<Cursor, StoreError> {
-        self.readers.read(gate::feed_end).await
+        self.readers.read(ReadClass::Feed, gate::feed_end).await
     }
 
     fn feed_hint(&self) -> watch::Receiver<u64> {
@@ -189,7 +196,7 @@ impl Administration for SqliteStore {
 
     async fn key(&self, now: Timestamp, scope: Scope, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
         let id = id.clone();
-        self.readers.read(move |db| keys::by_id(db, now, &scope, &id)).await
+        self.readers.read(ReadClass::Vendor, move |db| keys::by_id(db, now, &scope, &id)).await
     }
 
     async fn keys(
@@ -199,7 +206,7 @@ impl Administration for SqliteStore {
         after: Option<KeyNumber>,
         limit: u32,
     ) -> Result<Vec<KeyRecord>, StoreError> {
-        self.readers.read(move |db| keys::list(db, now, &scope, after, limit)).await
+        self.readers.read(ReadClass::Vendor, move |db| keys::list(db, now, &scope, after, limit)).await
     }
 
     async fn update_key(
@@ -252,7 +259,7 @@ impl Administration for SqliteStore {
     ) -> Result<Option<Vec<Holder>>, StoreError> {
         let (policy, key) = (self.policy.clone(), key.clone());
         self.readers
-            .read(move |db| match keys::by_id(db, now, &scope, &key)? {
+            .read(ReadClass::Vendor, move |db| match keys::by_id(db, now, &scope, &key)? {
                 Some(key) => {
                     let key = facts::key_by_number(db, key.number)?;
                     holders::of_key(db, &policy, now, &key, after, limit).map(Some)
@@ -266,7 +273,7 @@ impl Administration for SqliteStore {
         let text = text.to_owned();
         let pattern = like_anywhere(&text);
         self.readers
-            .read(move |db| {
+            .read(ReadClass::Vendor, move |db| {
                 let id = RegistrationId::parse(&text.to_ascii_lowercase());
                 let keys = keys::find(db, now, &scope, &text, &pattern, limit)?;
                 Ok(Found { keys, registrations: holders::find(db, now, &scope, id, &pattern, limit)? })
@@ -282,11 +289,11 @@ impl Administration for SqliteStore {
         after: Cursor,
         limit: u32,
     ) -> Result<Vec<Event>, StoreError> {
-        self.readers.read(move |db| audit_log::events(db, now, &scope, &filter, after, limit)).await
+        self.readers.read(ReadClass::Vendor, move |db| audit_log::events(db, now, &scope, &filter, after, limit)).await
     }
 
     async fn check(&self) -> Result<Vec<String>, StoreError> {
-        self.readers.read(check::check).await
+        self.readers.read(ReadClass::Vendor, check::check).await
     }
 }
 
@@ -318,7 +325,7 @@ impl Upkeep for SqliteStore {
     }
 
     async fn health(&self) -> Result<(), StoreError> {
-        self.readers.read(|db| db.query_row("SELECT count(*) FROM upkeep", [], |_| Ok(()))).await?;
+        self.readers.read(ReadClass::Upkeep, |db| db.query_row("SELECT count(*) FROM upkeep", [], |_| Ok(()))).await?;
         // An empty transaction: it needs the lock for writing, and writes nothing.
         self.writer.run(QUEUE_KEY_OF_UPKEEP, |_| Ok(())).await
     }
@@ -332,7 +339,7 @@ impl Steps for SqliteStore {
     }
 
     async fn unused(&self, now: Timestamp, after: Unused) -> Result<Vec<Unused>, StoreError> {
-        self.readers.read(move |db| upkeep::unused(db, now, after)).await
+        self.readers.read(ReadClass::Upkeep, move |db| upkeep::unused(db, now, after)).await
     }
 
     async fn release_unused(&self, now: Timestamp, by: By, ids: Vec<RegistrationId>) -> Result<u64, StoreError> {
@@ -347,7 +354,9 @@ impl Steps for SqliteStore {
         token_hash: Sha256Hex,
     ) -> Result<(Judged<RegistrationView>, bool), StoreError> {
         let policy = self.policy.clone();
-        self.readers.read(move |db| own_view(db, &policy, now, &id, &token_hash)).await
+        self.readers
+            .read(ReadClass::Customer(QUEUE_KEY_OF_CREDENTIALS), move |db| own_view(db, &policy, now, &id, &token_hash))
+            .await
     }
 
     async fn note_seen(&self, batch: Vec<(RegistrationId, Timestamp)>) -> Result<(), StoreError> {
@@ -355,7 +364,7 @@ impl Steps for SqliteStore {
     }
 
     async fn search_is_due(&self, now: Timestamp) -> Result<bool, StoreError> {
-        self.readers.read(move |db| upkeep::search_is_due(db, now)).await
+        self.readers.read(ReadClass::Upkeep, move |db| upkeep::search_is_due(db, now)).await
     }
 
     async fn search_is_done(&self, now: Timestamp) -> Result<(), StoreError> {
@@ -363,7 +372,7 @@ impl Steps for SqliteStore {
     }
 
     async fn unseen(&self, now: Timestamp) -> Result<Vec<RegistrationId>, StoreError> {
-        self.readers.read(move |db| upkeep::unseen(db, now)).await
+        self.readers.read(ReadClass::Upkeep, move |db| upkeep::unseen(db, now)).await
     }
 
     async fn release_those(&self, now: Timestamp, by: By, ids: Vec<RegistrationId>) -> Result<u64, StoreError> {

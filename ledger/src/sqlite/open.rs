@@ -41,7 +41,7 @@ pub(crate) fn open_alone(path: &Path) -> anyhow::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let alone = Connection::open_with_flags(path, flags).and_then(|connection| {
         // Before the first statement, so that the file itself is locked, which every other connection shares a lock of.
-        connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE")?;
+        connection.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE")?;
         Ok(connection)
     });
     let connection = alone.map_err(|error| match error.sqlite_error_code() {
@@ -52,6 +52,7 @@ pub(crate) fn open_alone(path: &Path) -> anyhow::Result<Connection> {
     })?;
     check_schema(&connection, path, Opening::Existing)?;
     refuse_newer_schema(&connection, path)?;
+    refuse_other_schema(&connection, path)?;
     find_damage(&connection, path)?;
     Ok(connection)
 }
@@ -61,6 +62,34 @@ pub(super) fn refuse_newer_schema(connection: &Connection, path: &Path) -> anyho
     let version =
         connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|error| in_words(path, &error))?;
     refuse_newer(&path.display().to_string(), version, MIGRATIONS.len())
+}
+
+/// Refuses a database whose tables, indexes, triggers or views are not those that this program makes: a view or a trigger would
+/// run statements of whoever wrote the file.
+fn refuse_other_schema(connection: &Connection, path: &Path) -> anyhow::Result<()> {
+    let made = (|| {
+        let version: usize = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        let ours = Connection::open_in_memory()?;
+        for step in MIGRATIONS.iter().take(version) {
+            ours.execute_batch(step)?;
+        }
+        Ok((schema_text(&ours)?, schema_text(connection)?))
+    })();
+    let (ours, found) = made.map_err(|error| in_words(path, &error))?;
+    match found.iter().find(|part| !ours.contains(part)).or(ours.iter().find(|part| !found.contains(part))) {
+        Some((kind, name, _)) => {
+            bail!("the {kind} {name} of {} is not as els-backend makes it; {RESTORE}", path.display())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Kind, name and text of each part of a schema. The names that SQLite makes itself begin with `sqlite_`, and no others.
+fn schema_text(connection: &Connection) -> rusqlite::Result<Vec<(String, String, String)>> {
+    connection
+        .prepare(r"SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY name")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect()
 }
 
 /// A further connection to a database that [`open_writer`] has opened, for reading alone.
@@ -223,6 +252,28 @@ mod tests {
         assert_eq!(pragma("journal_mode"), "Text(\"wal\")");
         drop(connection);
         open_writer(&path, Opening::Existing).unwrap();
+    }
+
+    /// Promise: copy-own-schema
+    #[test]
+    fn a_database_with_another_schema_is_not_copied() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("els.db");
+        for (change, named) in [
+            ("CREATE TRIGGER extra AFTER INSERT ON events BEGIN DELETE FROM secrets; END", "the trigger extra"),
+            ("CREATE VIEW extra AS SELECT 1", "the view extra"),
+            ("ALTER TABLE leases RENAME TO other; CREATE VIEW leases AS SELECT * FROM other", "leases"),
+            ("DROP INDEX secrets_key", "the index secrets_key"),
+        ] {
+            open_writer(&path, Opening::Creating).unwrap();
+            open_alone(&path).unwrap();
+            Connection::open(&path).unwrap().execute_batch(change).unwrap();
+            let refused = format!("{:#}", open_alone(&path).unwrap_err());
+            assert!(refused.contains(named) && refused.contains("is not as els-backend makes it"), "{refused}");
+            for name in ["els.db", "els.db-wal", "els.db-shm"] {
+                let _ = std::fs::remove_file(folder.path().join(name));
+            }
+        }
     }
 
     /// Promise: serve-database

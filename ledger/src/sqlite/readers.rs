@@ -1,37 +1,44 @@
 //! A few connections that only read, beside the one that writes.
 //!
-//! Owns how many reads run at once. In WAL mode none of them waits for the writer. Knows no statement of them.
+//! Owns the connections; there are never more of them than turns to read. In WAL mode no read waits for the writer. It must not
+//! know the statements.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
-use tokio::sync::Semaphore;
 
 use super::{failure, open};
 use crate::StoreError;
+use crate::queue::QueueKey;
+use crate::turns::{ReadClass, ReadTurns};
 
 /// The pool. Connections are opened when they are first needed.
 pub(super) struct Readers {
     path: Arc<Path>,
     idle: Arc<Mutex<Vec<Connection>>>,
-    turns: Arc<Semaphore>,
+    turns: ReadTurns,
 }
 
 impl Readers {
     /// A pool for the database at `path`.
     pub(super) fn new(path: &Path) -> Self {
-        Readers { path: path.into(), idle: Arc::default(), turns: Arc::new(Semaphore::new(MOST)) }
+        Readers { path: path.into(), idle: Arc::default(), turns: ReadTurns::new() }
     }
 
-    /// Runs `question` at one moment of the database.
-    pub(super) async fn read<T, F>(&self, question: F) -> Result<T, StoreError>
+    /// Notes whether a queue key is in force, see [`ReadTurns::note`].
+    pub(super) fn note(&self, key: QueueKey, in_force: bool) {
+        self.turns.note(key, in_force);
+    }
+
+    /// Runs `question` at one moment of the database, when it is the turn of `class`. The turn lasts until the question is
+    /// answered, also when the future is dropped before.
+    pub(super) async fn read<T, F>(&self, class: ReadClass, question: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        let closed = |_| StoreError::Unavailable("the store is closing".into());
-        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(closed)?;
+        let turn = self.turns.take(class).await?;
         let (path, idle) = (Arc::clone(&self.path), Arc::clone(&self.idle));
         let asked = tokio::task::spawn_blocking(move || {
             let _turn = turn;
@@ -63,6 +70,3 @@ fn at_one_moment<T>(
     connection.prepare_cached("COMMIT")?.execute([])?;
     answer
 }
-
-/// More of them would wait for the same two or four processors.
-const MOST: usize = 4;

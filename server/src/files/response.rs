@@ -1,18 +1,19 @@
 //! The response for one file: validators, conditions, one range, the body.
 
 use std::fs::{File, Metadata};
-use std::io::{self, SeekFrom};
+use std::io;
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use els_protocol::Code;
+use futures_util::Stream;
+use futures_util::stream::try_unfold;
 use headers::{AcceptRanges, ContentLength, ContentRange, HeaderMapExt, LastModified};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio_util::io::ReaderStream;
 
 use super::Folder;
 use super::range::{Selection, Validators, select};
@@ -90,13 +91,35 @@ async fn content(method: &Method, file: File, range: Range<u64>, kind: &'static 
     let mut response = if method == Method::HEAD {
         empty(StatusCode::OK)
     } else {
-        let mut file = tokio::fs::File::from_std(file);
-        file.seek(SeekFrom::Start(range.start)).await?;
-        Response::new(Body::from_stream(ReaderStream::with_capacity(file.take(length), CHUNK)))
+        Response::new(Body::from_stream(chunks(file, range)))
     };
     response.headers_mut().typed_insert(ContentLength(length));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     Ok(response)
+}
+
+/// The part `range` of a file. Each chunk is read when the one before has been taken, so that a slow client costs one.
+fn chunks(file: File, range: Range<u64>) -> impl Stream<Item = io::Result<Bytes>> {
+    let file = Arc::new(file);
+    try_unfold((file, range), async |(file, mut range)| {
+        let length = usize::try_from(range.end - range.start).unwrap_or(CHUNK).min(CHUNK);
+        if length == 0 {
+            return Ok(None);
+        }
+        let (reader, at) = (file.clone(), range.start);
+        let read = move || -> io::Result<Vec<u8>> {
+            let mut chunk = vec![0; length];
+            let length = reader.read_at(&mut chunk, at)?;
+            chunk.truncate(length);
+            Ok(chunk)
+        };
+        let chunk = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
+        if chunk.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file has become shorter"));
+        }
+        range.start += chunk.len() as u64;
+        Ok(Some((Bytes::from(chunk), (file, range))))
+    })
 }
 
 fn empty(status: StatusCode) -> Response {
@@ -113,4 +136,5 @@ fn media_type(name: &[u8]) -> &'static str {
     }
 }
 
-const CHUNK: usize = 64 * 1024;
+/// Large enough for full speed, small enough for many connections.
+const CHUNK: usize = 16 * 1024;

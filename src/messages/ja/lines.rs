@@ -137,7 +137,9 @@ fn dry_run(line: &DryRun) -> String {
             "状態ファイルが失われています: すべてのファイルを書き直します\n値は<from the backend>です".to_owned()
         }
         DryRun::Decided { path } => {
-            format!("リポジトリファイルの名前、「{path}」、有効期限、\n固定するreleasever（あれば）: <from the backend>")
+            format!(
+                "リポジトリファイルの名前、「{path}」、有効期限、\n固定するreleasever（あれば）: <from the backend>"
+            )
         }
         DryRun::End => "（予行: 何も送信せず、何も書き込んでいません）".to_owned(),
     }
