@@ -23,6 +23,7 @@ mod seats;
 mod sqlite;
 mod steps;
 mod store;
+mod tokens;
 
 pub use admin::{Event, EventFilter, EventKind, Found, Holder, KeyChange, KeyId, KeyRecord, NewKey};
 pub use by::{Actor, By, Origin};
@@ -33,6 +34,7 @@ pub use outcome::{
 pub use postgres::{PostgresStore, Target};
 pub use scope::Scope;
 pub use sqlite::{SqliteStore, backup};
+pub use tokens::{NewToken, Permission, TokenId, TokenRecord, Tokens};
 pub use store::{Administration, GateFeed, SeatStore, Store, StoreError, Upkeep};
 
 use std::sync::Arc;

@@ -26,6 +26,7 @@ use crate::outcome::{
 };
 use crate::rules::{Judged, KeyState, RegisterCommand};
 use crate::scope::Scope;
+use crate::tokens::Tokens;
 use crate::{
     Cursor, Event, EventFilter, Feed, Found, GateKey, Holder, KeyChange, KeyId, KeyNumber, KeyRecord, Lookup, NewKey,
 };
@@ -216,9 +217,9 @@ pub trait Upkeep: Send + Sync {
 }
 
 /// A whole store. One object serves all requests at once.
-pub trait Store: SeatStore + GateFeed + Administration + Upkeep {}
+pub trait Store: SeatStore + GateFeed + Administration + Upkeep + Tokens {}
 
-impl<T: SeatStore + GateFeed + Administration + Upkeep> Store for T {}
+impl<T: SeatStore + GateFeed + Administration + Upkeep + Tokens> Store for T {}
 
 /// Why a store gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]

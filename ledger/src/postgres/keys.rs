@@ -4,19 +4,20 @@
 //! `crate::keys`; every change is made under the key's lock.
 
 use els_protocol::wire::Seats;
-use els_protocol::{MachineId, Sha256Hex, Timestamp};
+use els_protocol::{MachineId, RegistrationId, Sha256Hex, Timestamp};
 use tokio_postgres::Row;
 
 use super::apply::{Values, apply, carried_out};
 use super::client::Statements;
 use super::failure::Failed;
-use super::row::{Columns, bigint, scope_hash};
+use super::holders;
+use super::row::{Columns, bigint, scope_hash, uuid};
 use crate::by::By;
 use crate::keys::{self, SecretOwner};
-use crate::outcome::{Created, KeyUpdate, Rotation, StateChange};
-use crate::rules::KeyState;
+use crate::outcome::{Created, KeyUpdate, ReleaseOutcome, Rotation, StateChange};
+use crate::rules::{Judged, KeyState};
 use crate::scope::{Scope, within_scope};
-use crate::{KeyChange, KeyId, KeyNumber, KeyRecord, NewKey};
+use crate::{KeyChange, KeyId, KeyNumber, KeyRecord, NewKey, seats};
 
 /// Makes a key, or finds the one that was made by the same command before. Of two at once, the later one meets the unique
 /// contract or secret, and is tried again.
@@ -129,6 +130,22 @@ pub(super) async fn rotate(
     carried_out(db, by, keys::rotate(now, &key, secret, owner(db, secret).await?, old_until)).await
 }
 
+/// Releases the seat of a registration whose key is within a scope.
+pub(super) async fn release(
+    db: &impl Statements,
+    now: Timestamp,
+    scope: &Scope,
+    by: &By,
+    id: RegistrationId,
+) -> Result<Judged<ReleaseOutcome>, Failed> {
+    db.ask(LOCK_KEY_OF, vec![Box::new(uuid(&id))]).await?;
+    let known = match holders::own(db, id).await? {
+        Some((known, key)) => by_id(db, now, scope, &key.id).await?.map(|_| known),
+        None => None,
+    };
+    carried_out(db, by, seats::release_by_vendor(now, known.as_ref())).await
+}
+
 /// The key that has, or had, this secret.
 async fn owner(db: &impl Statements, secret: &Sha256Hex) -> Result<Option<SecretOwner>, Failed> {
     let rows = db.ask(OWNER, vec![Box::new(secret.0.to_vec())]).await?;
@@ -205,19 +222,21 @@ macro_rules! records {
     };
 }
 
-const BY_ID: &str = records!("id = $1 AND ", within_scope!("number", "$2::bytea", "$3"));
+const BY_ID: &str = records!("id = $1 AND ", within_scope!("keys.number", "$2::bytea", "$3"));
 const BY_NUMBER: &str = records!("number = $1");
 const BY_CONTRACT: &str = records!("contract = $1");
 const LIST: &str =
-    records!("number > $1 AND ", within_scope!("number", "$3::bytea", "$4"), " ORDER BY number LIMIT $2");
+    records!("number > $1 AND ", within_scope!("keys.number", "$3::bytea", "$4"), " ORDER BY number LIMIT $2");
 const FIND: &str = records!(
     "(id = $1 OR contract ILIKE $2 OR reseller ILIKE $2) AND ",
-    within_scope!("number", "$4::bytea", "$5"),
+    within_scope!("keys.number", "$4::bytea", "$5"),
     " ORDER BY number LIMIT $3"
 );
 const CREATE: &str = "INSERT INTO keys (id, product, seats, state, starts, expires, contract, reseller, note,
         release_unseen_after, self_release, created_at)
     VALUES ($1, $2, $3, 'active', $4, $5, $6, $7, $8, $9, $10, $11) RETURNING number";
+const LOCK_KEY_OF: &str =
+    "SELECT 1 FROM keys WHERE number = (SELECT key FROM registrations WHERE id = $1) FOR NO KEY UPDATE";
 const OWNER: &str = "SELECT k.number, k.id FROM (SELECT key FROM secrets WHERE hash = $1 OFFSET 0) s
     CROSS JOIN LATERAL (SELECT number, id FROM keys WHERE number = s.key OFFSET 0) k";
 const OLD_UNTIL: &str = "SELECT key, until FROM secrets

@@ -22,6 +22,7 @@ mod listen;
 mod row;
 mod schema;
 mod target;
+mod tokens;
 mod upkeep;
 mod writer;
 
@@ -229,6 +230,14 @@ impl SeatStore for PostgresStore {
         by: By,
         id: RegistrationId,
     ) -> Result<Judged<ReleaseOutcome>, StoreError> {
+        if let Scope::Token(_) = scope {
+            return self
+                .change(move |db| {
+                    let by = by.clone();
+                    async move { keys::release(db, now, &scope, &by, id).await }.boxed()
+                })
+                .await;
+        }
         released(self.writer.run(queue_key_of_scope(&scope), now, by, Call::Release { scope, id }).await?)
     }
 }

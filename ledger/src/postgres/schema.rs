@@ -75,5 +75,8 @@ async fn migrate(client: &mut ClientWrapper) -> anyhow::Result<()> {
 }
 
 /// Each step brings the schema to the next version. Steps that were released never change.
-const MIGRATIONS: &[&str] =
-    &[include_str!("../../migrations/postgres-1.sql"), include_str!("../../migrations/postgres-2.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/postgres-1.sql"),
+    include_str!("../../migrations/postgres-2.sql"),
+    include_str!("../../migrations/postgres-3.sql"),
+];

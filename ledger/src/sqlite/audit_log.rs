@@ -27,7 +27,7 @@ pub(super) fn write(connection: &Connection, by: &By, entry: &Entry) -> rusqlite
             entry.machine.as_ref().map(MachineId::as_bytes),
             entry.hardware.as_ref().map(MachineId::as_bytes),
             entry.detail,
-            by.actor.as_str(),
+            by.actor.text(),
             by.origin.as_str(),
             by.request,
         ])
@@ -49,7 +49,7 @@ pub(super) fn events(
          FROM events e JOIN keys k ON k.number = e.key WHERE e.seq > ?1 AND {}",
         within_scope!("k.number", "?2", "?3")
     );
-    let scope = scope.key_hash().map(|hash| hash.0.to_vec());
+    let scope = scope.hash().map(|hash| hash.0.to_vec());
     let mut values: Vec<rusqlite::types::Value> =
         vec![i64::try_from(after.0).unwrap_or(i64::MAX).into(), scope.into(), now.unix().into()];
     let mut also = |condition: &str, value: rusqlite::types::Value| {

@@ -58,7 +58,7 @@ pub(super) fn find(
             "{HOLDER} WHERE (r.id = ?1 OR r.label LIKE ?2 ESCAPE '\\') AND {} ORDER BY r.registered_at, r.id LIMIT ?3",
             within_scope!("r.key", "?4", "?5")
         ))?
-        .query_map(params![id, pattern, limit, scope.key_hash().map(|hash| hash.0), now.unix()], holder)?
+        .query_map(params![id, pattern, limit, scope.hash().map(|hash| hash.0), now.unix()], holder)?
         .collect()
 }
 

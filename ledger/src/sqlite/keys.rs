@@ -60,8 +60,20 @@ pub(super) fn by_id(
     scope: &Scope,
     id: &KeyId,
 ) -> rusqlite::Result<Option<KeyRecord>> {
-    let condition = concat!("id = ?1 AND ", within_scope!("number", "?2", "?3"));
+    let condition = concat!("id = ?1 AND ", within_scope!("keys.number", "?2", "?3"));
     one(connection, condition, params![id.as_str(), hash(scope), now.unix()])
+}
+
+/// Whether the key with this number is within a scope.
+pub(super) fn reaches(
+    connection: &Connection,
+    now: Timestamp,
+    scope: &Scope,
+    key: KeyNumber,
+) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(concat!("SELECT 1 FROM keys WHERE number = ?1 AND ", within_scope!("keys.number", "?2", "?3")))?
+        .exists(params![key.0, hash(scope), now.unix()])
 }
 
 /// Keys in the order in which they were made.
@@ -73,7 +85,7 @@ pub(super) fn list(
     limit: u32,
 ) -> rusqlite::Result<Vec<KeyRecord>> {
     let after = after.map_or(0, |after| after.0);
-    let condition = concat!("number > ?1 AND ", within_scope!("number", "?3", "?4"), " ORDER BY number LIMIT ?2");
+    let condition = concat!("number > ?1 AND ", within_scope!("keys.number", "?3", "?4"), " ORDER BY number LIMIT ?2");
     many(connection, condition, params![after, limit, hash(scope), now.unix()])
 }
 
@@ -88,7 +100,7 @@ pub(super) fn find(
 ) -> rusqlite::Result<Vec<KeyRecord>> {
     let condition = concat!(
         "(id = ?1 OR contract LIKE ?2 ESCAPE '\\' OR reseller LIKE ?2 ESCAPE '\\') AND ",
-        within_scope!("number", "?4", "?5"),
+        within_scope!("keys.number", "?4", "?5"),
         " ORDER BY number LIMIT ?3"
     );
     many(connection, condition, params![text, pattern, limit, hash(scope), now.unix()])
@@ -195,7 +207,7 @@ fn same_contract(connection: &Connection, contract: Option<&str>) -> rusqlite::R
 }
 
 fn hash(scope: &Scope) -> Option<[u8; 32]> {
-    scope.key_hash().map(|hash| hash.0)
+    scope.hash().map(|hash| hash.0)
 }
 
 fn one(connection: &Connection, condition: &str, values: &[&dyn ToSql]) -> rusqlite::Result<Option<KeyRecord>> {

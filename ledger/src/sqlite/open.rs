@@ -180,8 +180,11 @@ fn migrate(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Each step brings the schema to the next version. Steps that were released never change.
-const MIGRATIONS: &[&str] =
-    &[include_str!("../../migrations/sqlite-1.sql"), include_str!("../../migrations/sqlite-2.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/sqlite-1.sql"),
+    include_str!("../../migrations/sqlite-2.sql"),
+    include_str!("../../migrations/sqlite-3.sql"),
+];
 /// "ELSb", in the header of the file.
 const APPLICATION: usize = 0x454c_5362;
 /// 3.51.3: earlier ones can lose commits when a WAL is reset while another connection writes.
