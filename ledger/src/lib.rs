@@ -23,6 +23,7 @@ mod seats;
 mod sqlite;
 mod steps;
 mod store;
+mod systems;
 mod tokens;
 
 pub use admin::{Event, EventFilter, EventKind, Found, Holder, KeyChange, KeyId, KeyRecord, NewKey};
@@ -35,6 +36,10 @@ pub use postgres::{PostgresStore, Target};
 pub use scope::Scope;
 pub use sqlite::{SqliteStore, backup};
 pub use tokens::{NewToken, Permission, TokenId, TokenRecord, Tokens};
+pub use systems::{
+    Carried, FeedFilter, FeedPage, FeedPlace, KeyFilter, MOST_RELEASES, MOST_SEATS, Once, Release, SeatFilter, SeatPlace,
+    SystemChange, SystemOutcome, Systems,
+};
 pub use store::{Administration, GateFeed, SeatStore, Store, StoreError, Upkeep};
 
 use std::sync::Arc;

@@ -3,13 +3,15 @@
 //! Owns the shapes and the words that are stored, and the calls of a store. It must not know the text of a token, only its
 //! hash, and not how a client shows it.
 
+#![expect(missing_docs, reason = "the names of fields and words say it")]
+
 use std::fmt;
 
 use async_trait::async_trait;
 use els_protocol::{Sha256Hex, Timestamp};
 use serde::Serialize;
 
-use crate::StoreError;
+use crate::{KeyRecord, StoreError};
 use crate::scope::Scope;
 
 /// What administrators and the listener of the vendor's systems ask about tokens.
@@ -164,6 +166,12 @@ impl TokenRecord {
 
     pub fn may(&self, permission: Permission) -> bool {
         self.scopes.contains(&permission)
+    }
+
+    /// Whether this token reaches a key.
+    pub fn reaches(&self, key: &KeyRecord) -> bool {
+        (self.reseller.is_none() || self.reseller == key.reseller)
+            && (self.products.is_empty() || self.products.contains(&key.product))
     }
 
     /// How far calls with this token reach.

@@ -10,7 +10,7 @@ use super::context::Outcome;
 use super::error::CommandError;
 use super::products;
 use crate::cli::{ServeOptions, Site};
-use crate::clock;
+use crate::{clock, dates};
 use crate::serve::{self, Options, ServeError};
 use els_ledger::database::{DatabaseUrl, become_owner};
 use els_ledger::{self, Opening, Policy, SqliteStore};
@@ -23,6 +23,9 @@ pub(super) fn run(site: &Site, url: &DatabaseUrl, arguments: ServeOptions) -> Ou
     let options = Options {
         listen: arguments.listen,
         admin_listen: arguments.admin_listen,
+        staff_listen: arguments.staff_listen,
+        staff_url: arguments.staff_url,
+        zone: dates::zone(&site.time_zone).map_err(CommandError::Usage)?,
         public_url: arguments.public_url,
         repo_url: arguments.repo_url,
         repo_root: arguments.repo_root,

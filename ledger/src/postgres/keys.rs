@@ -19,6 +19,18 @@ use crate::rules::{Judged, KeyState};
 use crate::scope::{Scope, within_scope};
 use crate::{KeyChange, KeyId, KeyNumber, KeyRecord, NewKey, seats};
 
+/// Reads keys by a condition.
+macro_rules! records {
+    ($($condition:expr),*) => {
+        concat!(
+            "SELECT number, id, state, product, seats, used, starts, expires, contract, reseller, note,
+                release_unseen_after, self_release, created_at FROM keys WHERE ",
+            $($condition),*
+        )
+    };
+}
+pub(super) use records;
+
 /// Makes a key, or finds the one that was made by the same command before. Of two at once, the later one meets the unique
 /// contract or secret, and is tried again.
 pub(super) async fn create(
@@ -147,20 +159,20 @@ pub(super) async fn release(
 }
 
 /// The key that has, or had, this secret.
-async fn owner(db: &impl Statements, secret: &Sha256Hex) -> Result<Option<SecretOwner>, Failed> {
+pub(super) async fn owner(db: &impl Statements, secret: &Sha256Hex) -> Result<Option<SecretOwner>, Failed> {
     let rows = db.ask(OWNER, vec![Box::new(secret.0.to_vec())]).await?;
     let owner = |row| Ok((KeyNumber(Columns(row).get(0)?), Columns(row).key_id(1)?));
     rows.first().map(owner).transpose()
 }
 
 /// One key, which nobody else changes until this transaction ends.
-async fn locked(db: &impl Statements, now: Timestamp, scope: &Scope, id: &KeyId) -> Result<Option<KeyRecord>, Failed> {
+pub(super) async fn locked(db: &impl Statements, now: Timestamp, scope: &Scope, id: &KeyId) -> Result<Option<KeyRecord>, Failed> {
     db.ask("SELECT 1 FROM keys WHERE id = $1 FOR NO KEY UPDATE", vec![Box::new(id.as_str())]).await?;
     by_id(db, now, scope, id).await
 }
 
 /// The key with this contract, if one is named.
-async fn same_contract(db: &impl Statements, contract: Option<&str>) -> Result<Option<KeyRecord>, Failed> {
+pub(super) async fn same_contract(db: &impl Statements, contract: Option<&str>) -> Result<Option<KeyRecord>, Failed> {
     match contract {
         Some(contract) => one(db, BY_CONTRACT, vec![Box::new(contract)]).await,
         None => Ok(None),
@@ -171,7 +183,7 @@ async fn one(db: &impl Statements, question: &'static str, values: Values<'_>) -
     Ok(many(db, question, values).await?.into_iter().next())
 }
 
-async fn many(db: &impl Statements, question: &'static str, values: Values<'_>) -> Result<Vec<KeyRecord>, Failed> {
+pub(super) async fn many(db: &impl Statements, question: &'static str, values: Values<'_>) -> Result<Vec<KeyRecord>, Failed> {
     let mut found = db.ask(question, values).await?.iter().map(record).collect::<Result<Vec<_>, _>>()?;
     let numbers: Vec<i64> = found.iter().map(|key| key.number.0).collect();
     let ends = db.ask(OLD_UNTIL, vec![Box::new(numbers.clone())]).await?;
@@ -210,16 +222,6 @@ fn record(row: &Row) -> Result<KeyRecord, Failed> {
         old_until: Vec::new(),
         distrusted: Vec::new(),
     })
-}
-
-macro_rules! records {
-    ($($condition:expr),*) => {
-        concat!(
-            "SELECT number, id, state, product, seats, used, starts, expires, contract, reseller, note,
-                release_unseen_after, self_release, created_at FROM keys WHERE ",
-            $($condition),*
-        )
-    };
 }
 
 const BY_ID: &str = records!("id = $1 AND ", within_scope!("keys.number", "$2::bytea", "$3"));

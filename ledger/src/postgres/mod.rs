@@ -21,6 +21,7 @@ mod keys;
 mod listen;
 mod row;
 mod schema;
+mod systems;
 mod target;
 mod tokens;
 mod upkeep;

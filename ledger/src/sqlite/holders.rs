@@ -2,7 +2,7 @@
 
 use els_protocol::wire::{RegistrationState, SeatHolder};
 use els_protocol::{RegistrationId, Sha256Hex, Timestamp};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::facts::key_by_secret;
 use super::row::{key_id, label, machine_id, optional_time, os, registration_state, time};
@@ -37,7 +37,7 @@ pub(super) fn of_key(
     let from = first_bytes(after.as_ref());
     connection
         .prepare_cached(&format!(
-            "{HOLDER} WHERE r.key = ?1 AND r.state <> 'released' AND r.id > ?2 ORDER BY r.id LIMIT ?3"
+            "{COLUMNS} {FROM} WHERE r.key = ?1 AND r.state <> 'released' AND r.id > ?2 ORDER BY r.id LIMIT ?3"
         ))?
         .query_map(params![key.0, from, limit], holder)?
         .collect()
@@ -55,11 +55,24 @@ pub(super) fn find(
     let id = id.as_ref().map(RegistrationId::as_bytes);
     connection
         .prepare_cached(&format!(
-            "{HOLDER} WHERE (r.id = ?1 OR r.label LIKE ?2 ESCAPE '\\') AND {} ORDER BY r.registered_at, r.id LIMIT ?3",
+            "{COLUMNS} {FROM} WHERE (r.id = ?1 OR r.label LIKE ?2 ESCAPE '\\') AND {} ORDER BY r.registered_at, r.id LIMIT ?3",
             within_scope!("r.key", "?4", "?5")
         ))?
         .query_map(params![id, pattern, limit, scope.hash().map(|hash| hash.0), now.unix()], holder)?
         .collect()
+}
+
+/// One registration, whatever its state.
+pub(super) fn one(
+    connection: &Connection,
+    now: Timestamp,
+    scope: &Scope,
+    id: &RegistrationId,
+) -> rusqlite::Result<Option<Holder>> {
+    connection
+        .prepare_cached(&format!("{COLUMNS} {FROM} WHERE r.id = ?1 AND {}", within_scope!("r.key", "?2", "?3")))?
+        .query_row(params![id.as_bytes(), scope.hash().map(|hash| hash.0), now.unix()], holder)
+        .optional()
 }
 
 fn active(
@@ -94,7 +107,7 @@ fn first_bytes(after: Option<&RegistrationId>) -> &[u8] {
     after.map_or(&[], |id| id.as_bytes())
 }
 
-fn holder(row: &Row<'_>) -> rusqlite::Result<Holder> {
+pub(super) fn holder(row: &Row<'_>) -> rusqlite::Result<Holder> {
     Ok(Holder {
         registration: row.get(0).map(RegistrationId::from_bytes)?,
         key_id: key_id(row, 1)?,
@@ -111,5 +124,6 @@ fn holder(row: &Row<'_>) -> rusqlite::Result<Holder> {
 }
 
 /// The columns that [`holder`] reads.
-const HOLDER: &str = "SELECT r.id, k.id, r.state, r.label, r.machine, r.hardware, r.os, r.os_version, r.arch,
-    r.registered_at, r.last_seen_at, r.ended_at FROM registrations r JOIN keys k ON k.number = r.key";
+pub(super) const COLUMNS: &str = "SELECT r.id, k.id, r.state, r.label, r.machine, r.hardware, r.os, r.os_version, r.arch,
+    r.registered_at, r.last_seen_at, r.ended_at";
+pub(super) const FROM: &str = "FROM registrations r JOIN keys k ON k.number = r.key";

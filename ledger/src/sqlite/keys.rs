@@ -194,7 +194,7 @@ pub(super) fn add_secret(connection: &Connection, key: KeyNumber, secret: &Sha25
 }
 
 /// The key that has, or had, this secret.
-fn owner(connection: &Connection, secret: &Sha256Hex) -> rusqlite::Result<Option<SecretOwner>> {
+pub(super) fn owner(connection: &Connection, secret: &Sha256Hex) -> rusqlite::Result<Option<SecretOwner>> {
     connection
         .prepare_cached("SELECT k.number, k.id FROM secrets s JOIN keys k ON k.number = s.key WHERE s.hash = ?1")?
         .query_row([secret.0], |row| Ok((KeyNumber(row.get(0)?), key_id(row, 1)?)))
@@ -202,7 +202,7 @@ fn owner(connection: &Connection, secret: &Sha256Hex) -> rusqlite::Result<Option
 }
 
 /// The key with this contract, if one is named.
-fn same_contract(connection: &Connection, contract: Option<&str>) -> rusqlite::Result<Option<KeyRecord>> {
+pub(super) fn same_contract(connection: &Connection, contract: Option<&str>) -> rusqlite::Result<Option<KeyRecord>> {
     contract.map_or(Ok(None), |contract| one(connection, "contract = ?1", &[&contract]))
 }
 
@@ -214,7 +214,7 @@ fn one(connection: &Connection, condition: &str, values: &[&dyn ToSql]) -> rusql
     many(connection, condition, values).map(|found| found.into_iter().next())
 }
 
-fn many(connection: &Connection, condition: &str, values: &[&dyn ToSql]) -> rusqlite::Result<Vec<KeyRecord>> {
+pub(super) fn many(connection: &Connection, condition: &str, values: &[&dyn ToSql]) -> rusqlite::Result<Vec<KeyRecord>> {
     let mut found: Vec<KeyRecord> = connection
         .prepare_cached(&format!(
             "SELECT number, id, state, product, seats, used, starts, expires, contract, reseller, note,

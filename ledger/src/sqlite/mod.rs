@@ -17,6 +17,7 @@ mod readers;
 mod register;
 mod release;
 mod row;
+mod systems;
 mod tokens;
 mod upkeep;
 mod writer;
