@@ -68,7 +68,9 @@ fn matches(template: &str, path: &str) -> bool {
     loop {
         match (wanted.next(), found.next()) {
             (None, None) => return true,
-            (Some(wanted), Some(first)) if wanted.starts_with("{*") => return !first.is_empty() || found.next().is_some(),
+            (Some(wanted), Some(first)) if wanted.starts_with("{*") => {
+                return !first.is_empty() || found.next().is_some();
+            }
             (Some(wanted), Some(found)) if wanted.starts_with('{') && !found.is_empty() => {}
             (Some(wanted), Some(found)) if wanted == found => {}
             _ => return false,

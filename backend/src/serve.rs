@@ -146,7 +146,8 @@ pub async fn start(options: Options, store: Arc<dyn Store>) -> Result<Running, S
     let admin_api = match staff_listen {
         Some(listen) => {
             let (products, limits, proxies) = (options.products.clone(), limits.clone(), proxies.clone());
-            let (metrics, clock, name) = (metrics.clone(), options.clock.clone(), (options.staff_url.as_deref(), listen));
+            let (metrics, clock, name) =
+                (metrics.clone(), options.clock.clone(), (options.staff_url.as_deref(), listen));
             let (zone, stopped) = (options.zone.clone(), stopped.clone());
             let admin = Admin::new(store.clone(), products, limits, proxies, metrics, clock, zone, stopped, name);
             Some(AdminApi::new(admin.map_err(ServeError::Usage)?))

@@ -35,12 +35,12 @@ pub use outcome::{
 pub use postgres::{PostgresStore, Target};
 pub use scope::Scope;
 pub use sqlite::{SqliteStore, backup};
-pub use tokens::{NewToken, Permission, TokenId, TokenRecord, Tokens};
-pub use systems::{
-    Carried, FeedFilter, FeedPage, FeedPlace, KeyFilter, MOST_RELEASES, MOST_SEATS, Once, Release, SeatFilter, SeatPlace,
-    SystemChange, SystemOutcome, Systems,
-};
 pub use store::{Administration, GateFeed, SeatStore, Store, StoreError, Upkeep};
+pub use systems::{
+    Carried, FeedFilter, FeedPage, FeedPlace, KeyFilter, MOST_RELEASES, MOST_SEATS, Once, Release, SeatFilter,
+    SeatPlace, SystemChange, SystemOutcome, Systems,
+};
+pub use tokens::{NewToken, Permission, TokenId, TokenRecord, Tokens};
 
 use std::sync::Arc;
 

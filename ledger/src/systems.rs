@@ -177,14 +177,37 @@ impl FeedPage {
 /// A change that a system of the vendor asks for.
 #[derive(Debug, Clone)]
 pub enum SystemChange {
-    Create { key: Box<NewKey>, key_hash: Sha256Hex },
-    Update { id: KeyId, change: Box<KeyChange>, seats_add: Option<i64>, if_match: Option<Vec<String>> },
-    SetState { id: KeyId, state: KeyState, reason: Option<String>, if_match: Option<Vec<String>> },
-    Rotate { id: KeyId, key_hash: Sha256Hex, old_until: Option<Timestamp> },
+    Create {
+        key: Box<NewKey>,
+        key_hash: Sha256Hex,
+    },
+    Update {
+        id: KeyId,
+        change: Box<KeyChange>,
+        seats_add: Option<i64>,
+        if_match: Option<Vec<String>>,
+    },
+    SetState {
+        id: KeyId,
+        state: KeyState,
+        reason: Option<String>,
+        if_match: Option<Vec<String>>,
+    },
+    Rotate {
+        id: KeyId,
+        key_hash: Sha256Hex,
+        old_until: Option<Timestamp>,
+    },
     /// Of one key, or of any key in the scope.
-    Release { key: Option<KeyId>, registrations: Vec<RegistrationId> },
+    Release {
+        key: Option<KeyId>,
+        registrations: Vec<RegistrationId>,
+    },
     /// All that match, if they are as many as expected: at most [`MOST_RELEASES`].
-    ReleaseMatching { filter: SeatFilter, expected: u64 },
+    ReleaseMatching {
+        filter: SeatFilter,
+        expected: u64,
+    },
 }
 
 /// How a change ended.
@@ -340,11 +363,7 @@ pub(crate) fn set_state(
 }
 
 /// Releases registrations, each with what is known of it: nothing for one that is not within reach. No id may be there twice.
-pub(crate) fn release(
-    now: Timestamp,
-    asked: &[RegistrationId],
-    known: &[RegistrationRow],
-) -> Decided<SystemOutcome> {
+pub(crate) fn release(now: Timestamp, asked: &[RegistrationId], known: &[RegistrationRow]) -> Decided<SystemOutcome> {
     let mut items = Vec::with_capacity(asked.len());
     let mut changes = Vec::new();
     for id in asked {

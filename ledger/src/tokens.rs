@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use els_protocol::{Sha256Hex, Timestamp};
 use serde::Serialize;
 
-use crate::{KeyRecord, StoreError};
 use crate::scope::Scope;
+use crate::{KeyRecord, StoreError};
 
 /// What administrators and the listener of the vendor's systems ask about tokens.
 #[async_trait]

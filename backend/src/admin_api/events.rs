@@ -125,12 +125,32 @@ impl Event {
     }
 }
 
+impl Event {
+    /// The cells of a row of CSV.
+    pub(super) fn cells(&self) -> Vec<String> {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        vec![
+            self.seq.to_string(),
+            self.at.to_string(),
+            self.event.clone(),
+            self.key_id.clone(),
+            text(&self.registration),
+            text(&self.other),
+            text(&self.detail),
+            text(&self.actor),
+            text(&self.origin),
+            text(&self.request),
+        ]
+    }
+}
+
 impl EventQuery {
     pub(super) fn filter(&self, admin: &Admin) -> Result<FeedFilter, AdminProblem> {
         let named = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         let key = |text: String| KeyId::parse(&text).ok_or_else(|| AdminProblem::invalid("key: is not a key id."));
         let registration = |text: String| {
-            RegistrationId::parse(&text).ok_or_else(|| AdminProblem::invalid("registration: must be a lower-case UUID."))
+            RegistrationId::parse(&text)
+                .ok_or_else(|| AdminProblem::invalid("registration: must be a lower-case UUID."))
         };
         Ok(FeedFilter {
             key: named(&self.key).map(key).transpose()?,
@@ -143,7 +163,9 @@ impl EventQuery {
     fn wait(&self) -> Result<Duration, AdminProblem> {
         let Some(text) = self.wait.as_deref().filter(|text| !text.is_empty()) else { return Ok(Duration::ZERO) };
         let seconds = text.parse().ok().filter(|seconds| *seconds <= WAIT_MOST);
-        seconds.map(Duration::from_secs).ok_or_else(|| AdminProblem::invalid(format!("wait: must be 0 to {WAIT_MOST}.")))
+        seconds
+            .map(Duration::from_secs)
+            .ok_or_else(|| AdminProblem::invalid(format!("wait: must be 0 to {WAIT_MOST}.")))
     }
 }
 

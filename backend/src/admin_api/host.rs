@@ -24,7 +24,8 @@ impl Hosts {
                     Some("http") if plain => 80,
                     _ => return Err(wrong()),
                 };
-                let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(wrong)?;
+                let authority =
+                    uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(wrong)?;
                 let name = authority.host().to_ascii_lowercase();
                 Ok(Hosts(match authority.port_u16().unwrap_or(default) {
                     port if port == default => vec![format!("{name}:{port}"), name],
@@ -34,7 +35,10 @@ impl Hosts {
             None if listen.ip().to_canonical().is_loopback() => {
                 Ok(Hosts(["localhost", "127.0.0.1", "[::1]"].map(|name| format!("{name}:{port}")).to_vec()))
             }
-            None => Err("the address of --staff-listen for the vendor's systems is missing; add --staff-url https://HOST".into()),
+            None => {
+                Err("the address of --staff-listen for the vendor's systems is missing; add --staff-url https://HOST"
+                    .into())
+            }
         }
     }
 

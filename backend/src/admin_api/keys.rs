@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
 use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use els_ledger::rules::KeyState;
 use els_ledger::{
@@ -197,7 +197,11 @@ pub(super) async fn list_keys(
     params(("Idempotency-Key" = Option<String>, Header,), ("dry_run" = Option<bool>, Query,)),
     responses((status = 201, body = Key), (status = 200, description = "The contract has this key already", body = Key),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json")))]
-pub(super) async fn create_key(State(admin): State<Arc<Admin>>, caller: Caller, sent: Sent) -> Result<Response, AdminProblem> {
+pub(super) async fn create_key(
+    State(admin): State<Arc<Admin>>,
+    caller: Caller,
+    sent: Sent,
+) -> Result<Response, AdminProblem> {
     let scope = caller.may(Permission::KeysWrite)?;
     let body: CreateKey = sent.json()?;
     if !sent.has_idempotency_key() && body.contract.is_none() {
@@ -302,12 +306,18 @@ pub(super) async fn update_key(
         self_release: body.self_release,
         trust_again: false,
     };
-    let change =
-        SystemChange::Update { id, change: Box::new(change), seats_add: body.seats_add, if_match: sent.if_match.clone() };
+    let change = SystemChange::Update {
+        id,
+        change: Box::new(change),
+        seats_add: body.seats_add,
+        if_match: sent.if_match.clone(),
+    };
     update(&admin, &caller, scope, sent, change, |before, after| {
         let version = after.as_ref().map(|after| after.1.clone());
         match (after, version) {
-            (Some((after, _)), Some(version)) => Answer::json(StatusCode::OK, &Changed { before, after }).version(&version),
+            (Some((after, _)), Some(version)) => {
+                Answer::json(StatusCode::OK, &Changed { before, after }).version(&version)
+            }
             _ => Answer::no_content(),
         }
     })
@@ -385,8 +395,7 @@ pub(super) async fn trust_again(
 ) -> Result<Response, AdminProblem> {
     let scope = caller.may(Permission::KeysWrite)?;
     let change = Box::new(KeyChange { trust_again: true, ..KeyChange::default() });
-    let change =
-        SystemChange::Update { id: key_id(&id)?, change, seats_add: None, if_match: sent.if_match.clone() };
+    let change = SystemChange::Update { id: key_id(&id)?, change, seats_add: None, if_match: sent.if_match.clone() };
     update(&admin, &caller, scope, sent, change, |_, _| Answer::no_content()).await
 }
 
@@ -413,10 +422,33 @@ impl Key {
     }
 }
 
+impl Key {
+    /// The cells of a row of CSV.
+    pub(super) fn cells(&self) -> Vec<String> {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        vec![
+            self.key_id.clone(),
+            state_text(self.state).to_owned(),
+            self.product.clone(),
+            self.seats.total.to_string(),
+            self.seats.used.to_string(),
+            self.starts.map(|time| time.to_string()).unwrap_or_default(),
+            self.expires.to_string(),
+            text(&self.contract),
+            text(&self.reseller),
+            text(&self.note),
+            self.release_unseen_after.map(|days| days.to_string()).unwrap_or_default(),
+            self.self_release.to_string(),
+            self.created_at.to_string(),
+        ]
+    }
+}
+
 impl KeyQuery {
     pub(super) fn filter(&self, admin: &Admin) -> Result<KeyFilter, AdminProblem> {
         let named = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        let time = |name, text: &Option<String>, edge| named(text).map(|text| date(admin, name, &text, edge)).transpose();
+        let time =
+            |name, text: &Option<String>, edge| named(text).map(|text| date(admin, name, &text, edge)).transpose();
         let state = match named(&self.state) {
             Some(text) => Some(state(&text).ok_or_else(|| AdminProblem::invalid(format!("state: {STATES}")))?),
             None => None,
@@ -453,9 +485,8 @@ async fn update(
             let after = (Key::of(&zone, after.clone(), None), after.version());
             Ok(encode(Key::of(&zone, (**before).clone(), None), Some(after)))
         }
-        SystemOutcome::Updated(_, KeyUpdate::ContractTaken(other)) => {
-            Err(AdminProblem::new(Code::ContractTaken).key(Some(other).filter(|_| token.scope() == els_ledger::Scope::Vendor)))
-        }
+        SystemOutcome::Updated(_, KeyUpdate::ContractTaken(other)) => Err(AdminProblem::new(Code::ContractTaken)
+            .key(Some(other).filter(|_| token.scope() == els_ledger::Scope::Vendor))),
         other => Err(unexpected(other)),
     })
     .await
@@ -468,9 +499,10 @@ fn unexpected(outcome: &SystemOutcome) -> AdminProblem {
         | SystemOutcome::StateSet(StateChange::NoSuchKey)
         | SystemOutcome::Updated(_, KeyUpdate::NoSuchKey) => not_found(),
         SystemOutcome::NotThatVersion => AdminProblem::new(Code::PreconditionFailed),
-        SystemOutcome::SeatsOutOfRange => {
-            AdminProblem::member("seats_add", format!("the key would have fewer than 0 or more than {MOST_SEATS} seats"))
-        }
+        SystemOutcome::SeatsOutOfRange => AdminProblem::member(
+            "seats_add",
+            format!("the key would have fewer than 0 or more than {MOST_SEATS} seats"),
+        ),
         _ => AdminProblem::new(Code::Internal),
     }
 }
@@ -544,9 +576,15 @@ fn unseen(days: Option<u32>) -> Result<Option<u32>, AdminProblem> {
 }
 
 fn state(text: &str) -> Option<KeyState> {
-    [("active", KeyState::Active), ("suspended", KeyState::Suspended), ("revoked", KeyState::Revoked)]
-        .into_iter()
-        .find_map(|(name, state)| (name == text).then_some(state))
+    [KeyState::Active, KeyState::Suspended, KeyState::Revoked].into_iter().find(|state| state_text(*state) == text)
+}
+
+fn state_text(state: KeyState) -> &'static str {
+    match state {
+        KeyState::Active => "active",
+        KeyState::Suspended => "suspended",
+        KeyState::Revoked => "revoked",
+    }
 }
 
 fn yes() -> bool {

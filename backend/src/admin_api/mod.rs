@@ -5,6 +5,7 @@
 
 mod caller;
 mod events;
+mod exports;
 mod host;
 mod keys;
 mod openapi;
@@ -36,6 +37,7 @@ use tokio::sync::watch;
 use tower_service::Service;
 
 use self::caller::{Caller, Uses};
+use self::exports::Exports;
 use self::host::Hosts;
 use self::problem::{AdminProblem, Code};
 use crate::clock::Clock;
@@ -55,6 +57,7 @@ pub(crate) struct Admin {
     zone_name: String,
     /// Becomes true when the listener stops: nothing waits any longer.
     stopping: watch::Receiver<bool>,
+    exports: Arc<Exports>,
     hosts: Hosts,
     uses: Uses,
 }
@@ -83,8 +86,8 @@ impl Admin {
     ) -> Result<Self, String> {
         let hosts = Hosts::new(staff_url, listen)?;
         let zone_name = zone.iana_name().unwrap_or("UTC").to_owned();
-        let uses = Uses::default();
-        Ok(Admin { store, products, limits, proxies, metrics, clock, zone, zone_name, stopping, hosts, uses })
+        let (uses, exports) = (Uses::default(), Arc::default());
+        Ok(Admin { store, products, limits, proxies, metrics, clock, zone, zone_name, stopping, exports, hosts, uses })
     }
 }
 

@@ -7,8 +7,8 @@ use axum::response::{IntoResponse, Response};
 use els_ledger::{KeyId, StoreError};
 use els_protocol::{Problem, clean};
 use els_server::response::OtherCode;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 
 macro_rules! codes {

@@ -48,7 +48,8 @@ impl Sent {
     /// The body, decoded. An empty body is an empty object.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, AdminProblem> {
         let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
-        serde_json::from_slice(body).map_err(|error| AdminProblem::invalid(format!("The body cannot be decoded: {error}.")))
+        serde_json::from_slice(body)
+            .map_err(|error| AdminProblem::invalid(format!("The body cannot be decoded: {error}.")))
     }
 
     pub(super) fn has_idempotency_key(&self) -> bool {
@@ -175,7 +176,8 @@ impl Sealing {
         text.extend_from_slice(etag.as_bytes());
         text.extend_from_slice(&answer.body);
         let Ok(nonce) = secrets::random::<12>() else { return Vec::new() };
-        let sealed = self.0.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(request.0), &mut text);
+        let sealed =
+            self.0.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(request.0), &mut text);
         match sealed {
             Ok(()) => [&nonce[..], &text].concat(),
             Err(_) => Vec::new(),
@@ -185,7 +187,8 @@ impl Sealing {
     fn open(&self, sealed: Vec<u8>, request: &Sha256Hex) -> Option<Answer> {
         let (nonce, text) = sealed.split_first_chunk::<12>()?;
         let mut text = text.to_vec();
-        let opened = self.0.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(request.0), &mut text).ok()?;
+        let opened =
+            self.0.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(request.0), &mut text).ok()?;
         let (status, rest) = opened.split_first_chunk::<2>()?;
         let (length, rest) = rest.split_first()?;
         let (etag, body) = rest.split_at_checked(usize::from(*length))?;
@@ -235,7 +238,8 @@ impl ListCursor {
             return Ok(ListCursor { filter, place, position: None });
         };
         let malformed = || AdminProblem::invalid("after: is not a cursor of this list.");
-        let bytes: [u8; 48] = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| bytes.try_into().ok()).ok_or_else(malformed)?;
+        let bytes: [u8; 48] =
+            URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| bytes.try_into().ok()).ok_or_else(malformed)?;
         let place = FeedPlace { seq: u64::from_be_bytes(first_bytes(&bytes[8..])), mark: first_bytes(&bytes[16..]) };
         if bytes[..8] != filter {
             return Err(malformed().detail("after: the cursor belongs to a list with another filter."));
@@ -289,7 +293,8 @@ pub(super) fn read_feed_cursor(after: Option<&str>) -> Result<FeedPlace, AdminPr
 /// `Link: <…>; rel="next"`: the same target with another cursor.
 pub(super) fn with_next(mut response: Response, target: &http::Uri, next: Option<&str>) -> Response {
     let Some(next) = next else { return response };
-    let others = target.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("after="));
+    let others =
+        target.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("after="));
     let query: String = others.map(|pair| format!("{pair}&")).collect();
     let link = format!("<{}?{query}after={next}>; rel=\"next\"", target.path());
     response.headers_mut().extend(HeaderValue::from_str(&link).ok().map(|link| (LINK, link)));

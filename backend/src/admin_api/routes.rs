@@ -11,7 +11,7 @@ use http::header::{ALLOW, HeaderValue};
 use utoipa_axum::routes;
 
 use super::problem::{AdminProblem, Code};
-use super::{Admin, events, keys, openapi, seats, site};
+use super::{Admin, events, exports, keys, openapi, seats, site};
 use crate::routes::{self, Names, Row, undescribed};
 
 /// The description of the admin API as it is served, with a line break at its end.
@@ -66,6 +66,7 @@ fn table() -> Vec<Row<Arc<Admin>>> {
         ),
         row!("/admin/v1/find", "GET, HEAD", seats::find),
         row!("/admin/v1/events", "GET, HEAD", events::list_events),
+        row!("/admin/v1/exports/{file}", "GET, HEAD", exports::export),
         row!("/admin/v1/whoami", "GET, HEAD", site::who_am_i),
         row!("/admin/v1/products", "GET, HEAD", site::list_products),
     ]

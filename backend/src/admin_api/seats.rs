@@ -6,9 +6,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use els_ledger::rules::RegistrationState;
-use els_ledger::{
-    Holder, KeyId, MOST_RELEASES, Permission, Release, SeatFilter, SystemChange, SystemOutcome,
-};
+use els_ledger::{Holder, KeyId, MOST_RELEASES, Permission, Release, SeatFilter, SystemChange, SystemOutcome};
 use els_protocol::{RegistrationId, Timestamp, wire};
 use http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
@@ -209,7 +207,10 @@ pub(super) async fn release_seats(
             return Err(AdminProblem::member("registrations", format!("names more than {MOST_RELEASES}")));
         }
         (None, Some(filter), Some(expected)) => {
-            let since = filter.not_seen_since.as_deref().map(|text| date(&admin, "filter/not_seen_since", text, Edge::Beginning));
+            let since = filter
+                .not_seen_since
+                .as_deref()
+                .map(|text| date(&admin, "filter/not_seen_since", text, Edge::Beginning));
             let filter = SeatFilter {
                 key: Some(id),
                 label: filter.label.filter(|label| !label.is_empty()),
@@ -225,7 +226,9 @@ pub(super) async fn release_seats(
         SystemOutcome::Released(items) => {
             let released = items.iter().filter(|(_, how)| *how == Release::Released).count() as u64;
             let left = expected.saturating_sub(items.len() as u64);
-            let items = items.iter().map(|(id, how)| ReleasedItem { registration: id.to_string(), outcome: outcome_text(*how) });
+            let items = items
+                .iter()
+                .map(|(id, how)| ReleasedItem { registration: id.to_string(), outcome: outcome_text(*how) });
             Ok(Answer::json(StatusCode::OK, &Released { items: items.collect(), released, left }))
         }
         SystemOutcome::CountDiffers(count) => Err(AdminProblem::new(Code::CountDiffers).count(*count)),
@@ -269,6 +272,33 @@ impl Registration {
             machine: holder.machine.filter(|_| ids).map(|id| id.to_string()),
             hardware: holder.hardware.filter(|_| ids).map(|id| id.to_string()),
         }
+    }
+}
+
+impl Registration {
+    /// The cells of a row of CSV.
+    pub(super) fn cells(&self) -> Vec<String> {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let time = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
+        let state = match self.state {
+            RegistrationState::Active => "active",
+            RegistrationState::Superseded => "superseded",
+            RegistrationState::Released => "released",
+        };
+        vec![
+            self.registration.clone(),
+            self.key_id.clone(),
+            state.to_owned(),
+            text(&self.label),
+            self.os.id.clone(),
+            self.os.version.clone(),
+            self.arch.clone(),
+            self.registered_at.to_string(),
+            time(self.last_seen_at),
+            time(self.ended_at),
+            text(&self.machine),
+            text(&self.hardware),
+        ]
     }
 }
 

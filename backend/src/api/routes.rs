@@ -53,7 +53,12 @@ fn table() -> Vec<Row<Arc<App>>> {
         ),
         row(&[wire::SEATS_PATH], Some("GET, HEAD"), wire::SEATS_PATH, utoipa_axum::routes!(seats::list_seats)),
         row(&[wire::SEAT_PATH], Some("DELETE"), wire::SEAT_PATH, utoipa_axum::routes!(seats::release_seat)),
-        row(&[wire::REPO_AUTH_PATH], Some("GET, HEAD"), wire::REPO_AUTH_PATH, utoipa_axum::routes!(repo_auth::repo_auth)),
+        row(
+            &[wire::REPO_AUTH_PATH],
+            Some("GET, HEAD"),
+            wire::REPO_AUTH_PATH,
+            utoipa_axum::routes!(repo_auth::repo_auth),
+        ),
         row(&[wire::OPENAPI_PATH], Some("GET, HEAD"), wire::OPENAPI_PATH, undescribed(get(serve_description))),
         // Files have the statuses of HTTP, 405 among them.
         row(&["/repo", "/repo/", "/repo/{*file}"], None, FILES, undescribed(any(repo::fetch))),

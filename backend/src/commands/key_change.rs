@@ -9,7 +9,7 @@ use serde_json::json;
 use super::context::{Context, Outcome, no_such_key};
 use super::error::CommandError;
 use super::key_create::product;
-use super::{key_list};
+use super::key_list;
 use crate::cli::UpdateKey;
 use crate::dates::{self, Edge};
 use crate::{output, secrets};

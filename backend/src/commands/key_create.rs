@@ -140,7 +140,9 @@ fn imported(file: &std::path::Path, allow_weak: bool) -> Result<LicenseKey, Comm
     let shown = file.display();
     let key = LicenseKey::parse(&text).map_err(|error| CommandError::Usage(format!("{shown}: {error}")))?;
     if secrets::looks_like_token(key.expose()) {
-        return Err(CommandError::Usage(format!("{shown}: a key cannot begin with elsa_ or elsp_, as tokens and passes do")));
+        return Err(CommandError::Usage(format!(
+            "{shown}: a key cannot begin with elsa_ or elsp_, as tokens and passes do"
+        )));
     }
     if is_weak(&key) && !allow_weak {
         return Err(CommandError::Usage(format!(

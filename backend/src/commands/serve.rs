@@ -10,8 +10,8 @@ use super::context::Outcome;
 use super::error::CommandError;
 use super::products;
 use crate::cli::{ServeOptions, Site};
-use crate::{clock, dates};
 use crate::serve::{self, Options, ServeError};
+use crate::{clock, dates};
 use els_ledger::database::{DatabaseUrl, become_owner};
 use els_ledger::{self, Opening, Policy, SqliteStore};
 

@@ -110,7 +110,9 @@ pub(super) async fn revoke(context: Context, id: TokenId) -> Outcome {
             output::line(format_args!("Token {id} is revoked."))?;
             Ok(ExitCode::SUCCESS)
         }
-        None => Err(CommandError::NotFound(format!("there is no token {id}; `els-backend token list` shows all tokens"))),
+        None => {
+            Err(CommandError::NotFound(format!("there is no token {id}; `els-backend token list` shows all tokens")))
+        }
     }
 }
 

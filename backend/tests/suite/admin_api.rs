@@ -68,7 +68,8 @@ fn a_path_or_method_that_does_not_exist_is_told_only_to_a_valid_token() {
 fn a_token_that_calls_too_often_is_told_when_to_come_back() {
     let world = World::new();
     let token = world.token(1, &[], |_| {});
-    let limited = (0..2000).map(|_| world.admin("GET", "/admin/v1/whoami", &token, "")).find(|answer| answer.status != 200);
+    let limited =
+        (0..2000).map(|_| world.admin("GET", "/admin/v1/whoami", &token, "")).find(|answer| answer.status != 200);
     let Some(limited) = limited else { return };
     assert_eq!((code(&limited).as_str(), limited.header("retry-after")), ("rate-limited", Some("1")));
 }
@@ -108,7 +109,14 @@ impl World {
         self.admin_with(method, path, token, &[], body)
     }
 
-    pub(crate) fn admin_with(&self, method: &str, path: &str, token: &str, more: &[(&str, &str)], body: &str) -> Answer {
+    pub(crate) fn admin_with(
+        &self,
+        method: &str,
+        path: &str,
+        token: &str,
+        more: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
         let authorization = format!("Bearer {token}");
         let mut headers = vec![("Authorization", authorization.as_str())];
         if !body.is_empty() {

@@ -29,7 +29,7 @@ pub(crate) struct World {
     pub(crate) staff: SocketAddr,
     clock: Arc<AtomicI64>,
     log: Log,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 pub(crate) const NOW: i64 = 1_800_000_000;
@@ -85,7 +85,7 @@ impl World {
         let running = runtime.block_on(runtime.spawn(start(options, store.clone()))).unwrap().unwrap();
         let (listen, admin) = (running.listen, running.admin_listen);
         let staff = running.staff_listen.unwrap();
-        World { runtime: Some(runtime), running: Some(running), store, listen, admin, staff, clock, log, _folder: folder }
+        World { runtime: Some(runtime), running: Some(running), store, listen, admin, staff, clock, log, folder }
     }
 
     /// Runs a future of the store's on this world's threads.
@@ -99,6 +99,11 @@ impl World {
 
     pub(crate) fn now(&self) -> Timestamp {
         Timestamp::from_unix(self.clock.load(Ordering::SeqCst))
+    }
+
+    /// The folder of the database.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     /// All that was logged.

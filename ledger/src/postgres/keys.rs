@@ -166,7 +166,12 @@ pub(super) async fn owner(db: &impl Statements, secret: &Sha256Hex) -> Result<Op
 }
 
 /// One key, which nobody else changes until this transaction ends.
-pub(super) async fn locked(db: &impl Statements, now: Timestamp, scope: &Scope, id: &KeyId) -> Result<Option<KeyRecord>, Failed> {
+pub(super) async fn locked(
+    db: &impl Statements,
+    now: Timestamp,
+    scope: &Scope,
+    id: &KeyId,
+) -> Result<Option<KeyRecord>, Failed> {
     db.ask("SELECT 1 FROM keys WHERE id = $1 FOR NO KEY UPDATE", vec![Box::new(id.as_str())]).await?;
     by_id(db, now, scope, id).await
 }
@@ -183,7 +188,11 @@ async fn one(db: &impl Statements, question: &'static str, values: Values<'_>) -
     Ok(many(db, question, values).await?.into_iter().next())
 }
 
-pub(super) async fn many(db: &impl Statements, question: &'static str, values: Values<'_>) -> Result<Vec<KeyRecord>, Failed> {
+pub(super) async fn many(
+    db: &impl Statements,
+    question: &'static str,
+    values: Values<'_>,
+) -> Result<Vec<KeyRecord>, Failed> {
     let mut found = db.ask(question, values).await?.iter().map(record).collect::<Result<Vec<_>, _>>()?;
     let numbers: Vec<i64> = found.iter().map(|key| key.number.0).collect();
     let ends = db.ask(OLD_UNTIL, vec![Box::new(numbers.clone())]).await?;

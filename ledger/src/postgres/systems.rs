@@ -119,7 +119,8 @@ async fn carry_out_once(
     db.run(FORGET, vec![Box::new(now.unix())]).await?;
     // Of two requests at once, the later one waits here until the first is decided.
     let ends = now.plus_seconds(ANSWER_SECONDS).unix();
-    let values: Values<'_> = [key(), vec![Box::new(once.request_hash.0.to_vec()), Box::new(ends)]].into_iter().flatten().collect();
+    let values: Values<'_> =
+        [key(), vec![Box::new(once.request_hash.0.to_vec()), Box::new(ends)]].into_iter().flatten().collect();
     if db.run(RESERVE, values).await? == 0 {
         let rows = db.ask(KEPT, key()).await?;
         let row = Columns(rows.first().ok_or_else(|| Failed::invalid("an answer that is and is not there"))?);

@@ -34,10 +34,8 @@ impl Tokens for PostgresStore {
     }
 
     async fn token(&self, hash: Sha256Hex) -> Result<Option<TokenRecord>, StoreError> {
-        self.read_once(move |db| {
-            async move { one(db.ask(BY_HASH, vec![Box::new(hash.0.to_vec())]).await?) }.boxed()
-        })
-        .await
+        self.read_once(move |db| async move { one(db.ask(BY_HASH, vec![Box::new(hash.0.to_vec())]).await?) }.boxed())
+            .await
     }
 
     async fn tokens_used(&self, uses: Vec<(TokenId, Timestamp)>) -> Result<(), StoreError> {

@@ -124,6 +124,7 @@ pub(super) fn holder(row: &Row<'_>) -> rusqlite::Result<Holder> {
 }
 
 /// The columns that [`holder`] reads.
-pub(super) const COLUMNS: &str = "SELECT r.id, k.id, r.state, r.label, r.machine, r.hardware, r.os, r.os_version, r.arch,
+pub(super) const COLUMNS: &str =
+    "SELECT r.id, k.id, r.state, r.label, r.machine, r.hardware, r.os, r.os_version, r.arch,
     r.registered_at, r.last_seen_at, r.ended_at";
 pub(super) const FROM: &str = "FROM registrations r JOIN keys k ON k.number = r.key";

@@ -214,7 +214,11 @@ fn one(connection: &Connection, condition: &str, values: &[&dyn ToSql]) -> rusql
     many(connection, condition, values).map(|found| found.into_iter().next())
 }
 
-pub(super) fn many(connection: &Connection, condition: &str, values: &[&dyn ToSql]) -> rusqlite::Result<Vec<KeyRecord>> {
+pub(super) fn many(
+    connection: &Connection,
+    condition: &str,
+    values: &[&dyn ToSql],
+) -> rusqlite::Result<Vec<KeyRecord>> {
     let mut found: Vec<KeyRecord> = connection
         .prepare_cached(&format!(
             "SELECT number, id, state, product, seats, used, starts, expires, contract, reseller, note,

@@ -121,8 +121,16 @@ fn carry_out_once(
     let done = carry_out(db, now, scope, by, change, false)?;
     if done.is_done() {
         let ends = now.plus_seconds(ANSWER_SECONDS).unix();
-        db.prepare_cached("INSERT INTO answers (token, key_hash, request_hash, sealed, ends) VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(params![once.token.as_str(), once.key_hash.0, once.request_hash.0, (once.seal)(&done), ends])?;
+        db.prepare_cached(
+            "INSERT INTO answers (token, key_hash, request_hash, sealed, ends) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![
+            once.token.as_str(),
+            once.key_hash.0,
+            once.request_hash.0,
+            (once.seal)(&done),
+            ends
+        ])?;
     }
     Ok(Carried::Now(Box::new(done)))
 }
@@ -293,7 +301,8 @@ fn seats_matching(
         let last = which.values.len();
         which.sql.push_str(&format!(" AND (r.key, r.id) > (?{}, ?{last})", last - 1));
     }
-    let sql = format!("{}, r.key {} WHERE {} ORDER BY r.key, r.id LIMIT {limit}", holders::COLUMNS, holders::FROM, which.sql);
+    let sql =
+        format!("{}, r.key {} WHERE {} ORDER BY r.key, r.id LIMIT {limit}", holders::COLUMNS, holders::FROM, which.sql);
     let place = |row: &rusqlite::Row<'_>| {
         let holder = holders::holder(row)?;
         Ok((SeatPlace { key: KeyNumber(row.get(12)?), registration: holder.registration }, holder))

@@ -2,8 +2,8 @@
 
 use super::*;
 use els_ledger::{
-    Carried, FeedFilter, FeedPlace, KeyChange, KeyFilter, Once, Release, Rotation, SeatFilter, SystemChange, SystemOutcome,
-    TokenId,
+    Carried, FeedFilter, FeedPlace, KeyChange, KeyFilter, Once, Release, Rotation, SeatFilter, SystemChange,
+    SystemOutcome, TokenId,
 };
 
 fn create(name: &str, contract: &str) -> SystemChange {
@@ -53,7 +53,9 @@ pub(super) async fn a_change_is_carried_out_once_for_its_idempotency_key(store: 
     }
     assert!(matches!(carried(&store, 0, create("b", "c-2"), false, once("l", "s")).await, Carried::Now(_)));
     // After a day it is forgotten, and the contract finds the key.
-    let Carried::Now(outcome) = carried(&store, DAY, change(), false, once("k", "r")).await else { panic!("after a day") };
+    let Carried::Now(outcome) = carried(&store, DAY, change(), false, once("k", "r")).await else {
+        panic!("after a day")
+    };
     assert!(matches!(*outcome, SystemOutcome::Created(Created::Same(_))), "{outcome:?}");
 }
 
@@ -96,7 +98,12 @@ pub(super) async fn a_dry_run_says_what_would_be_and_writes_nothing(store: Arc<d
     for change in [
         create("b", "c-1"),
         SystemChange::Update { id: id.clone(), change, seats_add: None, if_match: None },
-        SystemChange::SetState { id: id.clone(), state: els_ledger::rules::KeyState::Revoked, reason: None, if_match: None },
+        SystemChange::SetState {
+            id: id.clone(),
+            state: els_ledger::rules::KeyState::Revoked,
+            reason: None,
+            if_match: None,
+        },
         SystemChange::Rotate { id: id.clone(), key_hash: secret("new"), old_until: None },
         SystemChange::Release { key: Some(id.clone()), registrations: vec![registration(1)] },
     ] {
@@ -143,19 +150,26 @@ pub(super) async fn seats_are_released_by_id_or_by_a_filter_whose_count_is_right
     make_key(&store, "a", 9).await;
     make_key(&store, "b", 9).await;
     for number in 1..=4 {
-        put(&store, i64::from(number), RegisterCommand { label: label(&format!("web-{number}")), ..asks(number, number, number) })
-            .await
-            .unwrap();
+        put(
+            &store,
+            i64::from(number),
+            RegisterCommand { label: label(&format!("web-{number}")), ..asks(number, number, number) },
+        )
+        .await
+        .unwrap();
     }
     put(&store, 0, RegisterCommand { key_hash: secret("b"), ..asks(5, 5, 5) }).await.unwrap();
     let a = KeyId::parse("a").unwrap();
     let ids = [1, 5, 77, 1].map(registration).to_vec();
     let release = SystemChange::Release { key: Some(a.clone()), registrations: ids };
-    let expected = |first| vec![(registration(1), first), (registration(5), Release::NotFound), (registration(77), Release::NotFound)];
+    let expected = |first| {
+        vec![(registration(1), first), (registration(5), Release::NotFound), (registration(77), Release::NotFound)]
+    };
     assert_eq!(done(&store, 10, release.clone()).await, SystemOutcome::Released(expected(Release::Released)));
     assert_eq!(done(&store, 10, release).await, SystemOutcome::Released(expected(Release::Already)));
     assert_eq!((seats(&store, "a").await.used, seats(&store, "b").await.used), (3, 1));
-    let filter = SeatFilter { key: Some(a), label: Some("web".into()), not_seen_since: Some(at(4)), ..SeatFilter::default() };
+    let filter =
+        SeatFilter { key: Some(a), label: Some("web".into()), not_seen_since: Some(at(4)), ..SeatFilter::default() };
     let matching = |expected| SystemChange::ReleaseMatching { filter: filter.clone(), expected };
     assert_eq!(done(&store, 10, matching(3)).await, SystemOutcome::CountDiffers(2));
     let both = vec![(registration(2), Release::Released), (registration(3), Release::Released)];
@@ -182,7 +196,10 @@ pub(super) async fn lists_have_what_fits_in_pages(store: Arc<dyn Store>) {
     assert_eq!(keys(KeyFilter { text: Some("%".into()), ..KeyFilter::default() }).await, "");
     assert_eq!(keys(KeyFilter { text: Some("c".into()), ..KeyFilter::default() }).await, "c");
     assert_eq!(keys(KeyFilter { expires_before: Some(at(2 * DAY)), ..KeyFilter::default() }).await, "a");
-    assert_eq!(keys(KeyFilter { expires_after: Some(at(2 * DAY)), used_from: Some(100), ..KeyFilter::default() }).await, "c");
+    assert_eq!(
+        keys(KeyFilter { expires_after: Some(at(2 * DAY)), used_from: Some(100), ..KeyFilter::default() }).await,
+        "c"
+    );
     let revoked = Some(els_ledger::rules::KeyState::Revoked);
     assert_eq!(keys(KeyFilter { state: revoked, ..KeyFilter::default() }).await, "");
     let (mut after, mut seen) = (None, Vec::new());

@@ -75,7 +75,10 @@ pub(super) async fn a_token_reaches_the_keys_of_its_reseller_and_products(store:
     let foreign = store.release_seat(at(2), north, by(), registration(2)).await.unwrap();
     assert_eq!(foreign, store.release_seat(at(2), north, by(), registration(77)).await.unwrap());
     assert_eq!(foreign, Err(Denied::UnknownRegistration));
-    assert_eq!(store.release_seat(at(2), north, by(), registration(1)).await.unwrap(), Ok(els_ledger::ReleaseOutcome::Released));
+    assert_eq!(
+        store.release_seat(at(2), north, by(), registration(1)).await.unwrap(),
+        Ok(els_ledger::ReleaseOutcome::Released)
+    );
     assert_eq!(seats(&store, "a").await.used, 0);
     // A token that has expired or is revoked reaches nothing, whatever the caller has checked before.
     assert_eq!(store.keys(at(30 * DAY), north, None, 100).await.unwrap(), []);
