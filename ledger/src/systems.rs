@@ -258,8 +258,9 @@ pub struct Once {
     pub key_hash: Sha256Hex,
     /// Of the request that it belongs to.
     pub request_hash: Sha256Hex,
-    /// Makes the answer to keep, sealed; called only for an outcome that is done.
-    pub seal: Arc<dyn Fn(&SystemOutcome) -> Vec<u8> + Send + Sync>,
+    /// Makes the answer to keep, sealed; called only for an outcome that is done. `None`: the answer is a refusal, which is not
+    /// kept, so that the same request is judged anew.
+    pub seal: Arc<dyn Fn(&SystemOutcome) -> Option<Vec<u8>> + Send + Sync>,
 }
 
 /// How a change was carried out.

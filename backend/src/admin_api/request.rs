@@ -73,10 +73,7 @@ impl Sent {
         };
         let once = sealing.as_ref().map(|(sealing, key_hash)| {
             let (sealing, encode, hash) = (sealing.clone(), encode.clone(), self.hash);
-            let seal = move |outcome: &SystemOutcome| match encode(outcome) {
-                Ok(answer) => sealing.seal(&answer, &hash),
-                Err(_) => Vec::new(),
-            };
+            let seal = move |outcome: &SystemOutcome| encode(outcome).ok().map(|answer| sealing.seal(&answer, &hash));
             Once { token, key_hash: *key_hash, request_hash: self.hash, seal: Arc::new(seal) }
         });
         let (now, by) = ((admin.clock)(), caller.by());

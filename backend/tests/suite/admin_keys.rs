@@ -14,6 +14,22 @@ fn order() -> Value {
 }
 
 impl World {
+    /// The head of a whole export, and its text.
+    fn export(&self, file: &str, token: &str) -> (String, String) {
+        use std::io::{Read, Write};
+        // HTTP/1.0: without chunks.
+        let host = self.staff;
+        let request =
+            format!("GET /admin/v1/exports/{file} HTTP/1.0\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n");
+        let mut stream = els_testkit::http::connect(host);
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.0 200"), "{head}");
+        (head.to_owned(), body.to_owned())
+    }
+
     fn key_made(&self, token: &str, body: &Value) -> Value {
         self.admin_json(201, "POST", "/admin/v1/keys", token, body)
     }
@@ -161,6 +177,37 @@ fn seats_are_listed_in_pages_released_and_seen_in_the_feed() {
     assert_eq!(code(&world.admin("GET", &format!("/admin/v1/events?after={forged}"), &token, "")), "cursor-gone");
 }
 
+/// Promise: admin-export
+#[test]
+fn an_export_has_every_row_its_place_in_the_feed_and_an_end() {
+    let world = World::new();
+    let token = world.token(1, Permission::ALL, |_| {});
+    let reseller = world.token(2, Permission::ALL, |token| token.reseller = Some("North".into()));
+    let key = world.key("a", 9);
+    let machines: Vec<Machine> = (1..=5).map(|number| world.registered(&key, number)).collect();
+    let (head, body) = world.export("seats.jsonl", &token);
+    let rows: Vec<Value> = body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ids: Vec<&str> = rows[..5].iter().map(|row| row["registration"].as_str().unwrap()).collect();
+    assert_eq!(ids, machines.iter().map(|machine| machine.id.to_string()).collect::<Vec<_>>());
+    assert_eq!((rows.len(), &rows[5]), (6, &json!({"end": true, "rows": 5})));
+    assert!(rows[0]["machine"].is_null(), "machine ids are left out unless they are asked for");
+    let cursor = head.lines().find_map(|line| line.strip_prefix("els-cursor: ")).unwrap();
+    world.registered(&key, 6);
+    let feed = world.admin_json(200, "GET", &format!("/admin/v1/events?after={cursor}"), &token, &Value::Null);
+    let told = feed["events"].as_array().unwrap();
+    assert_eq!((told.len(), &told[0]["registration"]), (1, &json!(Machine::new(6).id)));
+    let (_, csv) = world.export("keys.csv", &token);
+    assert!(csv.starts_with("\u{feff}key_id,state,") && csv.contains("\r\na,active,almalinux-9-els,9,6,,"), "{csv}");
+    assert!(world.export("seats.jsonl?ids=true", &token).1.contains("\"machine\""));
+    assert_eq!(world.export("events.jsonl", &token).1.lines().count(), 8);
+    assert_eq!(world.export("seats.jsonl?arch=aarch64", &token).1, "{\"end\":true,\"rows\":0}\n", "the filter counts");
+    assert_eq!(world.export("seats.jsonl", &reseller).1, "{\"end\":true,\"rows\":0}\n");
+    for (file, said) in [("seats.xml", "not-found"), ("all.csv", "not-found"), ("seats.csv?limit=5", "invalid-request")]
+    {
+        assert_eq!(code(&world.admin("GET", &format!("/admin/v1/exports/{file}"), &token, "")), said, "{file}");
+    }
+}
+
 /// Promise: admin-isolation
 #[test]
 fn what_a_token_does_not_reach_is_answered_as_what_does_not_exist() {
@@ -185,7 +232,7 @@ fn what_a_token_does_not_reach_is_answered_as_what_does_not_exist() {
                 let headers = if method == "GET" { &headers[..0] } else { &headers[..] };
                 world.admin_with(&method, &target, token, headers, &body_of(&method, path, registration))
             };
-            if path.contains('{') {
+            if path.contains("_id}") || path.contains("{registration}") {
                 for token in [&reseller, &product] {
                     let foreign = send(token, "foreign", &machine.id.to_string());
                     let missing = send(token, "missing", &unknown);
@@ -198,7 +245,7 @@ fn what_a_token_does_not_reach_is_answered_as_what_does_not_exist() {
             if !path.ends_with("whoami") && !path.ends_with("products") {
                 let query = if path.ends_with("find") { "?q=x" } else { "" };
                 let answer = match method.as_str() {
-                    "GET" => world.admin("GET", &format!("{path}{query}"), &none, ""),
+                    "GET" => world.admin("GET", &format!("{}{query}", path.replace("{file}", "seats.csv")), &none, ""),
                     _ => send(&none, "foreign", &machine.id.to_string()),
                 };
                 assert_eq!(code(&answer), "forbidden", "{method} {path}");
@@ -206,7 +253,7 @@ fn what_a_token_does_not_reach_is_answered_as_what_does_not_exist() {
             }
         }
     }
-    assert_eq!(tried, 9, "routes with an id");
+    assert_eq!(tried, 9, "calls with an id");
     for token in [&reseller, &product] {
         for list in ["keys", "seats"] {
             assert_eq!(

@@ -130,9 +130,9 @@ async fn carry_out_once(
         });
     }
     let done = carry_out(db, now, scope, by, change, false).await?;
-    match done.is_done() {
-        true => db.run(KEEP, key().into_iter().chain([Box::new((once.seal)(&done)) as _]).collect()).await?,
-        false => db.run(RELEASE_KEY, key()).await?,
+    match done.is_done().then(|| (once.seal)(&done)).flatten() {
+        Some(sealed) => db.run(KEEP, key().into_iter().chain([Box::new(sealed) as _]).collect()).await?,
+        None => db.run(RELEASE_KEY, key()).await?,
     };
     Ok(Carried::Now(Box::new(done)))
 }

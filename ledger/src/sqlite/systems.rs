@@ -119,18 +119,12 @@ fn carry_out_once(
         None => {}
     }
     let done = carry_out(db, now, scope, by, change, false)?;
-    if done.is_done() {
+    if let Some(sealed) = done.is_done().then(|| (once.seal)(&done)).flatten() {
         let ends = now.plus_seconds(ANSWER_SECONDS).unix();
         db.prepare_cached(
             "INSERT INTO answers (token, key_hash, request_hash, sealed, ends) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
-        .execute(params![
-            once.token.as_str(),
-            once.key_hash.0,
-            once.request_hash.0,
-            (once.seal)(&done),
-            ends
-        ])?;
+        .execute(params![once.token.as_str(), once.key_hash.0, once.request_hash.0, sealed, ends])?;
     }
     Ok(Carried::Now(Box::new(done)))
 }

@@ -12,7 +12,7 @@ fn create(name: &str, contract: &str) -> SystemChange {
 }
 
 fn once(key: &str, request: &str) -> Option<Once> {
-    let seal = |outcome: &SystemOutcome| format!("{outcome:?}").into_bytes();
+    let seal = |outcome: &SystemOutcome| Some(format!("{outcome:?}").into_bytes());
     Some(Once {
         token: TokenId::from_random([1; 8]),
         key_hash: secret(key),
