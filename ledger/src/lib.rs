@@ -37,7 +37,7 @@ pub use scope::Scope;
 pub use sqlite::{SqliteStore, backup};
 pub use store::{Administration, GateFeed, SeatStore, Store, StoreError, Upkeep};
 pub use systems::{
-    Carried, FeedFilter, FeedPage, FeedPlace, KeyFilter, MOST_RELEASES, MOST_SEATS, Once, Release, SeatFilter,
+    Carried, FeedFilter, FeedPage, FeedPlace, KeyFilter, MOST_RELEASES, MOST_SEATS, Once, Release, Seal, SeatFilter,
     SeatPlace, SystemChange, SystemOutcome, Systems,
 };
 pub use tokens::{NewToken, Permission, TokenId, TokenRecord, Tokens};

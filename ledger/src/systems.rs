@@ -250,6 +250,9 @@ pub enum Release {
     NotFound,
 }
 
+/// From an outcome to a sealed answer.
+pub type Seal = Arc<dyn Fn(&SystemOutcome) -> Option<Vec<u8>> + Send + Sync>;
+
 /// That a request is carried out once, and its answer can be had again.
 #[derive(Clone)]
 pub struct Once {
@@ -260,7 +263,7 @@ pub struct Once {
     pub request_hash: Sha256Hex,
     /// Makes the answer to keep, sealed; called only for an outcome that is done. `None`: the answer is a refusal, which is not
     /// kept, so that the same request is judged anew.
-    pub seal: Arc<dyn Fn(&SystemOutcome) -> Option<Vec<u8>> + Send + Sync>,
+    pub seal: Seal,
 }
 
 /// How a change was carried out.

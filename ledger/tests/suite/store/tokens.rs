@@ -26,7 +26,7 @@ pub(super) async fn a_token_is_kept_as_it_was_made_and_its_last_use_never_goes_b
         store.tokens_used(uses).await.unwrap();
     }
     let found = store.token(made.hash).await.unwrap().unwrap();
-    assert_eq!(store.tokens().await.unwrap(), [found.clone()]);
+    assert_eq!(store.tokens().await.unwrap(), std::slice::from_ref(&found));
     assert_eq!((&found.products, &found.networks, &found.scopes), (&made.products, &made.networks, &made.scopes));
     assert_eq!(found.used_at, Some(at(50)));
     assert!(found.is_valid(at(0), &made.hash) && !found.is_valid(made.expires, &made.hash));
