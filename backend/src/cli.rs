@@ -11,7 +11,7 @@ use clap::{ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Sub
 use els_protocol::{LicenseKey, RegistrationId};
 use ipnet::IpNet;
 
-use els_ledger::KeyId;
+use els_ledger::{KeyId, Permission, TokenId};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -55,6 +55,9 @@ pub enum Action {
     /// List and release seats
     #[command(subcommand, subcommand_required = true)]
     Seat(SeatAction),
+    /// Create, list and revoke tokens of the vendor's own systems
+    #[command(subcommand, subcommand_required = true)]
+    Token(TokenAction),
     /// Find keys and registrations by registration id, key id, contract, reseller or label
     Find {
         /// A whole id, or part of a contract, reseller or label
@@ -104,6 +107,12 @@ pub struct ServeOptions {
     /// Address for /healthz, /readyz and /metrics
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8081")]
     pub admin_listen: SocketAddr,
+    /// Address for the vendor's systems (/admin/v1), plain HTTP; without it there is no such listener
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub staff_listen: Option<SocketAddr>,
+    /// URL at which the vendor's systems reach --staff-listen [default: the listening address if it is loopback]
+    #[arg(long, value_name = "URL", requires = "staff_listen")]
+    pub staff_url: Option<String>,
     /// URL at which machines reach this backend [default: the listening address if it is loopback]
     #[arg(long, value_name = "URL")]
     pub public_url: Option<String>,
@@ -208,6 +217,48 @@ pub enum SeatAction {
         #[arg(long, requires = "key")]
         yes: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TokenAction {
+    /// Create a token for the admin API; prints its id and, only once, the token
+    Create(CreateToken),
+    /// List all tokens
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Refuse a token from now on
+    Revoke {
+        /// The token's id
+        #[arg(value_name = "TOKEN-ID", value_parser = token_id)]
+        token: TokenId,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct CreateToken {
+    /// What uses the token, for the list
+    #[arg(value_parser = text)]
+    pub name: String,
+    /// What the token allows (repeatable): keys:read, keys:write, keys:state, keys:secret, seats:read, seats:release,
+    /// events:read, export
+    #[arg(long, value_name = "SCOPE", required = true, value_delimiter = ',', value_parser = permission)]
+    pub scope: Vec<Permission>,
+    /// Reach only the keys of this reseller
+    #[arg(long, value_name = "NAME", value_parser = text)]
+    pub reseller: Option<String>,
+    /// Reach only the keys of this product (repeatable)
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub product: Vec<String>,
+    /// Refuse the token outside this network (repeatable)
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = els_server::peer::parse_network)]
+    pub from: Vec<IpNet>,
+    /// When the token expires, within a year [default: in 90 days]
+    #[arg(long, value_name = "DATE")]
+    pub expires: Option<String>,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 #[derive(Debug, Clone, Copy, Args)]
@@ -371,6 +422,17 @@ fn without_keys(mut error: clap::Error) -> clap::Error {
 
 fn key_id(text: &str) -> Result<KeyId, String> {
     KeyId::parse(text).ok_or_else(|| "not a key id; `els-backend key list` shows them".into())
+}
+
+fn token_id(text: &str) -> Result<TokenId, String> {
+    TokenId::parse(text).ok_or_else(|| "not a token id; `els-backend token list` shows them".into())
+}
+
+fn permission(text: &str) -> Result<Permission, String> {
+    Permission::parse(text).ok_or_else(|| {
+        let known: Vec<_> = Permission::ALL.iter().map(|one| one.as_str()).collect();
+        format!("not a scope; the scopes are: {}", known.join(", "))
+    })
 }
 
 fn registration_id(text: &str) -> Result<RegistrationId, String> {

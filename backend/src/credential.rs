@@ -9,6 +9,8 @@ use els_protocol::{LicenseKey, RegistrationId, Sha256Hex, Token};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
+use crate::secrets::ADMIN_TOKEN;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Credentials {
     /// The request has no `Authorization`.
@@ -46,6 +48,14 @@ pub(crate) fn bearer_key(headers: &HeaderMap) -> Option<Result<LicenseKey, Strin
         Authorization::Scheme("bearer", text) => Some(LicenseKey::parse(text).map_err(|error| error.to_string())),
         Authorization::Scheme(..) | Authorization::Absent => None,
         Authorization::Malformed => Some(Err("the Authorization header is malformed".into())),
+    }
+}
+
+/// The hash of the token of `Authorization: Bearer elsa_…`; `None` without such a header.
+pub(crate) fn admin_token(headers: &HeaderMap) -> Option<Sha256Hex> {
+    match authorization(headers) {
+        Authorization::Scheme("bearer", text) if text.starts_with(ADMIN_TOKEN) => Some(Sha256Hex::of(text.as_bytes())),
+        _ => None,
     }
 }
 

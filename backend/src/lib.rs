@@ -6,6 +6,7 @@
 
 #![allow(missing_docs, reason = "the crate of one program: a name that says enough needs no comment")]
 
+pub mod admin_api;
 pub mod api;
 pub mod cli;
 pub mod clock;
@@ -19,5 +20,7 @@ pub mod metrics;
 mod output;
 pub mod products;
 pub mod repo_url;
+mod routes;
+mod secrets;
 pub mod serve;
 mod upkeep;

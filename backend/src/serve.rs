@@ -16,11 +16,13 @@ use els_server::listener::{Listener, connections_allowed};
 use els_server::peer::TrustedProxies;
 use els_server::tls::Tls;
 use ipnet::IpNet;
+use jiff::tz::TimeZone;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::admin_api::{Admin, AdminApi};
 use crate::api::{Api, App};
 use crate::clock::Clock;
 use crate::gate::{Gate, GateOptions};
@@ -36,6 +38,12 @@ pub struct Options {
     pub listen: SocketAddr,
     /// `--admin-listen`: for the operator.
     pub admin_listen: SocketAddr,
+    /// `--staff-listen`: for the vendor's own systems.
+    pub staff_listen: Option<SocketAddr>,
+    /// `--staff-url`: how they reach it.
+    pub staff_url: Option<String>,
+    /// `--time-zone`: of a day without a time.
+    pub zone: TimeZone,
     /// `--public-url`: how machines reach this backend.
     pub public_url: Option<String>,
     /// `--repo-url`: the address of the repositories that machines get.
@@ -69,11 +77,14 @@ pub struct Running {
     pub listen: SocketAddr,
     /// The address of the admin listener, with its port.
     pub admin_listen: SocketAddr,
+    /// The address of the listener for the vendor's systems, with its port.
+    pub staff_listen: Option<SocketAddr>,
     stop: watch::Sender<bool>,
     listeners: JoinSet<()>,
     background: JoinSet<()>,
     gate: Arc<Gate>,
     upkeep: Upkeep,
+    admin_api: Option<AdminApi>,
 }
 
 /// Serves until SIGTERM or SIGINT, then ends in order.
@@ -115,14 +126,32 @@ pub async fn start(options: Options, store: Arc<dyn Store>) -> Result<Running, S
             .map_err(|error| ServeError::Failed(format!("cannot read the address of a listener: {error}")))
     };
     let (listen, admin_listen) = (address(&listener)?, address(&admin_listener)?);
+    let staff_listener = match options.staff_listen {
+        Some(at) => Some(bind("--staff-listen", at).await?),
+        None => None,
+    };
+    let staff_listen = staff_listener.as_ref().map(address).transpose()?;
     let repo_url = options.repo_url(listen)?;
 
+    let (stop, stopped) = watch::channel(false);
     let metrics = Arc::new(Metrics::new());
     let gate_options =
         GateOptions { grace_seconds: options.grace_seconds, stale: options.gate_stale, remembered: REMEMBERED };
     let gate = Gate::new(store.clone(), options.products.clone(), metrics.clone(), gate_options);
     let gate = Arc::new(gate.await?);
     let proxies = TrustedProxies::new(options.trusted_proxies);
+    let admin_api = match staff_listen {
+        Some(listen) => {
+            let (products, limits, proxies) =
+                (options.products.clone(), GuessLimits::new(limits::KEYS), proxies.clone());
+            let (metrics, clock, name) =
+                (metrics.clone(), options.clock.clone(), (options.staff_url.as_deref(), listen));
+            let (zone, stopped) = (options.zone.clone(), stopped.clone());
+            let admin = Admin::new(store.clone(), products, limits, proxies, metrics, clock, zone, stopped, name);
+            Some(AdminApi::new(admin.map_err(ServeError::Usage)?))
+        }
+        None => None,
+    };
     let app = Arc::new(App {
         store: store.clone(),
         gate: gate.clone(),
@@ -150,10 +179,9 @@ pub async fn start(options: Options, store: Arc<dyn Store>) -> Result<Running, S
     if let Some(tls) = tls.clone() {
         background.spawn(async move { tls.follow(CERTIFICATE_EVERY).await });
     }
-    let (stop, stopped) = watch::channel(false);
     let mut listeners = JoinSet::new();
     let open = metrics.requests.connections.clone();
-    let public = Listener { socket: listener, tls, connections, proxies, open };
+    let public = Listener { socket: listener, tls, connections, proxies: proxies.clone(), open };
     listeners.spawn(public.serve(stopped.clone(), {
         let api = api.clone();
         move |peer, request| {
@@ -161,6 +189,18 @@ pub async fn start(options: Options, store: Arc<dyn Store>) -> Result<Running, S
             async move { api.answer(peer, request).await }
         }
     }));
+    if let (Some(socket), Some(api)) = (staff_listener, admin_api.clone()) {
+        let open = metrics.requests.connections.clone();
+        let staff = Listener { socket, tls: None, connections: STAFF_CONNECTIONS, proxies, open };
+        background.spawn({
+            let api = api.clone();
+            async move { write_uses(&api).await }
+        });
+        listeners.spawn(staff.serve(stopped.clone(), move |peer, request| {
+            let api = api.clone();
+            async move { api.answer(peer, request).await }
+        }));
+    }
     let open = metrics.requests.connections.clone();
     let proxies = TrustedProxies::default();
     let admin = Listener { socket: admin_listener, tls: None, connections: ADMIN_CONNECTIONS, proxies, open };
@@ -168,8 +208,9 @@ pub async fn start(options: Options, store: Arc<dyn Store>) -> Result<Running, S
         let api = api.clone();
         async move { api.answer_admin(request).await }
     }));
-    tracing::info!(%listen, %admin_listen, repo_url = %repo_url, "ready");
-    Ok(Running { listen, admin_listen, stop, listeners, background, gate, upkeep })
+    let staff = staff_listen.map(|address| address.to_string());
+    tracing::info!(%listen, %admin_listen, staff_listen = staff, repo_url = %repo_url, "ready");
+    Ok(Running { listen, admin_listen, staff_listen, stop, listeners, background, gate, upkeep, admin_api })
 }
 
 impl Running {
@@ -181,15 +222,20 @@ impl Running {
         if let Err(error) = self.gate.write_seen().await {
             tracing::warn!(%error, "the last times of use were not written");
         }
+        if let Some(api) = &self.admin_api
+            && let Err(error) = api.write_uses().await
+        {
+            tracing::warn!(%error, "the last uses of tokens were not written");
+        }
         self.upkeep.stopped().await;
     }
 }
 
 impl Options {
     fn check(&self) -> Result<(), ServeError> {
-        for (flag, address, encrypted) in
-            [("--listen", self.listen, self.tls.is_some()), ("--admin-listen", self.admin_listen, false)]
-        {
+        let staff = self.staff_listen.map(|address| ("--staff-listen", address, false));
+        let others = [("--listen", self.listen, self.tls.is_some()), ("--admin-listen", self.admin_listen, false)];
+        for (flag, address, encrypted) in others.into_iter().chain(staff) {
             if !encrypted && !self.plain_http && !address.ip().to_canonical().is_loopback() {
                 return Err(ServeError::Usage(format!(
                     "{flag} {address}: plain HTTP on an address that is not loopback would send keys and tokens \
@@ -264,6 +310,16 @@ fn node_name() -> String {
     format!("{boot:016x}-{}", std::process::id())
 }
 
+/// Writes last uses of tokens again and again; those of a failed write are lost, and the next use is written.
+async fn write_uses(api: &AdminApi) {
+    loop {
+        tokio::time::sleep(USES_EVERY).await;
+        if let Err(error) = api.write_uses().await {
+            tracing::warn!(%error, "the last uses of tokens were not written");
+        }
+    }
+}
+
 /// Credentials in the gate's memory, about 100 bytes each.
 const REMEMBERED: usize = 900_000;
 /// The memory that is needed besides connections: the gate's, the database's, and queues.
@@ -271,4 +327,6 @@ const MEMORY: u64 = 512 * 1024 * 1024;
 /// Requests with a credential at one time for each network.
 const TURNS_EACH: usize = 16;
 const ADMIN_CONNECTIONS: usize = 64;
+const STAFF_CONNECTIONS: usize = 256;
+const USES_EVERY: Duration = Duration::from_secs(30);
 const CERTIFICATE_EVERY: Duration = Duration::from_secs(2);

@@ -33,6 +33,7 @@ complete -c els-backend -n "__fish_els_backend_needs_command" -s V -l version -d
 complete -c els-backend -n "__fish_els_backend_needs_command" -f -a "serve" -d 'Count seats and guard the repositories, until SIGTERM'
 complete -c els-backend -n "__fish_els_backend_needs_command" -f -a "key" -d 'Create, show and change keys'
 complete -c els-backend -n "__fish_els_backend_needs_command" -f -a "seat" -d 'List and release seats'
+complete -c els-backend -n "__fish_els_backend_needs_command" -f -a "token" -d 'Create, list and revoke tokens of the vendor\'s own systems'
 complete -c els-backend -n "__fish_els_backend_needs_command" -f -a "find" -d 'Find keys and registrations by registration id, key id, contract, reseller or label'
 complete -c els-backend -n "__fish_els_backend_needs_command" -f -a "events" -d 'Print the audit log, oldest first'
 complete -c els-backend -n "__fish_els_backend_needs_command" -f -a "check" -d 'Compare seats with registrations and audit log; on disagreement print a list and exit 1'
@@ -42,6 +43,8 @@ complete -c els-backend -n "__fish_els_backend_needs_command" -f -a "copy" -d 'C
 complete -c els-backend -n "__fish_els_backend_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c els-backend -n "__fish_els_backend_using_subcommand serve" -l listen -d 'Address for machines and web servers; port 0 takes a free port, which the log names' -r -f
 complete -c els-backend -n "__fish_els_backend_using_subcommand serve" -l admin-listen -d 'Address for /healthz, /readyz and /metrics' -r -f
+complete -c els-backend -n "__fish_els_backend_using_subcommand serve" -l staff-listen -d 'Address for the vendor\'s systems (/admin/v1), plain HTTP; without it there is no such listener' -r -f
+complete -c els-backend -n "__fish_els_backend_using_subcommand serve" -l staff-url -d 'URL at which the vendor\'s systems reach --staff-listen [default: the listening address if it is loopback]' -r -f
 complete -c els-backend -n "__fish_els_backend_using_subcommand serve" -l public-url -d 'URL at which machines reach this backend [default: the listening address if it is loopback]' -r -f
 complete -c els-backend -n "__fish_els_backend_using_subcommand serve" -l repo-url -d 'URL of the repositories that machines get [default: the public URL and /repo]' -r -f
 complete -c els-backend -n "__fish_els_backend_using_subcommand serve" -l repo-root -d 'Serve the files of this folder at /repo/, guarded by the gate' -r -f -a "(__fish_complete_directories)"
@@ -172,6 +175,41 @@ complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and __fish
 complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the registrations of a key'
 complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and __fish_seen_subcommand_from help" -f -a "release" -d 'Release the seat of a registration, or all that a key has given since a time'
 complete -c els-backend -n "__fish_els_backend_using_subcommand seat; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l database -d 'The database: sqlite:///PATH, or postgres://USER@HOST/NAME for several nodes' -r -f
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l database-file -d 'Read the database\'s URL from FILE: a URL may contain a password, and other users can see arguments' -r -F
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l products -d 'Read the products from FILE instead of the built-in ones' -r -F
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l time-zone -d 'Time zone of a DATE without a time' -r -f
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -s h -l help -d 'Print help'
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -f -a "create" -d 'Create a token for the admin API; prints its id and, only once, the token'
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -f -a "list" -d 'List all tokens'
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -f -a "revoke" -d 'Refuse a token from now on'
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and __fish_seen_subcommand_from create" -l scope -d 'What the token allows (repeatable): keys:read, keys:write, keys:state, keys:secret, seats:read, seats:release, events:read, export' -r -f
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and __fish_seen_subcommand_from create" -l reseller -d 'Reach only the keys of this reseller' -r -f
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and __fish_seen_subcommand_from create" -l product -d 'Reach only the keys of this product (repeatable)' -r -f
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and __fish_seen_subcommand_from create" -l from -d 'Refuse the token outside this network (repeatable)' -r -f
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and __fish_seen_subcommand_from create" -l expires -d 'When the token expires, within a year [default: in 90 days]' -r -f
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and __fish_seen_subcommand_from create" -l database -d 'The database: sqlite:///PATH, or postgres://USER@HOST/NAME for several nodes' -r -f
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and __fish_seen_subcommand_from create" -l database-file -d 'Read the database\'s URL from FILE: a URL may contain a password, and other users can see arguments' -r -F
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and __fish_seen_subcommand_from create" -l products -d 'Read the products from FILE instead of the built-in ones' -r -F
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and __fish_seen_subcommand_from create" -l time-zone -d 'Time zone of a DATE without a time' -r -f
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and __fish_seen_subcommand_from create" -l json -d 'Print one JSON document'
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help'
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and __fish_seen_subcommand_from list" -l database -d 'The database: sqlite:///PATH, or postgres://USER@HOST/NAME for several nodes' -r -f
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and __fish_seen_subcommand_from list" -l database-file -d 'Read the database\'s URL from FILE: a URL may contain a password, and other users can see arguments' -r -F
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and __fish_seen_subcommand_from list" -l products -d 'Read the products from FILE instead of the built-in ones' -r -F
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and __fish_seen_subcommand_from list" -l time-zone -d 'Time zone of a DATE without a time' -r -f
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and __fish_seen_subcommand_from list" -l json -d 'Print one JSON document'
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and __fish_seen_subcommand_from revoke" -l database -d 'The database: sqlite:///PATH, or postgres://USER@HOST/NAME for several nodes' -r -f
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and __fish_seen_subcommand_from revoke" -l database-file -d 'Read the database\'s URL from FILE: a URL may contain a password, and other users can see arguments' -r -F
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and __fish_seen_subcommand_from revoke" -l products -d 'Read the products from FILE instead of the built-in ones' -r -F
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and __fish_seen_subcommand_from revoke" -l time-zone -d 'Time zone of a DATE without a time' -r -f
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help'
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and __fish_seen_subcommand_from help" -f -a "create" -d 'Create a token for the admin API; prints its id and, only once, the token'
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and __fish_seen_subcommand_from help" -f -a "list" -d 'List all tokens'
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and __fish_seen_subcommand_from help" -f -a "revoke" -d 'Refuse a token from now on'
+complete -c els-backend -n "__fish_els_backend_using_subcommand token; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c els-backend -n "__fish_els_backend_using_subcommand find" -l database -d 'The database: sqlite:///PATH, or postgres://USER@HOST/NAME for several nodes' -r -f
 complete -c els-backend -n "__fish_els_backend_using_subcommand find" -l database-file -d 'Read the database\'s URL from FILE: a URL may contain a password, and other users can see arguments' -r -F
 complete -c els-backend -n "__fish_els_backend_using_subcommand find" -l products -d 'Read the products from FILE instead of the built-in ones' -r -F
@@ -212,16 +250,17 @@ complete -c els-backend -n "__fish_els_backend_using_subcommand copy" -l databas
 complete -c els-backend -n "__fish_els_backend_using_subcommand copy" -l products -d 'Read the products from FILE instead of the built-in ones' -r -F
 complete -c els-backend -n "__fish_els_backend_using_subcommand copy" -l time-zone -d 'Time zone of a DATE without a time' -r -f
 complete -c els-backend -n "__fish_els_backend_using_subcommand copy" -s h -l help -d 'Print help'
-complete -c els-backend -n "__fish_els_backend_using_subcommand help; and not __fish_seen_subcommand_from serve key seat find events check migrate backup copy help" -f -a "serve" -d 'Count seats and guard the repositories, until SIGTERM'
-complete -c els-backend -n "__fish_els_backend_using_subcommand help; and not __fish_seen_subcommand_from serve key seat find events check migrate backup copy help" -f -a "key" -d 'Create, show and change keys'
-complete -c els-backend -n "__fish_els_backend_using_subcommand help; and not __fish_seen_subcommand_from serve key seat find events check migrate backup copy help" -f -a "seat" -d 'List and release seats'
-complete -c els-backend -n "__fish_els_backend_using_subcommand help; and not __fish_seen_subcommand_from serve key seat find events check migrate backup copy help" -f -a "find" -d 'Find keys and registrations by registration id, key id, contract, reseller or label'
-complete -c els-backend -n "__fish_els_backend_using_subcommand help; and not __fish_seen_subcommand_from serve key seat find events check migrate backup copy help" -f -a "events" -d 'Print the audit log, oldest first'
-complete -c els-backend -n "__fish_els_backend_using_subcommand help; and not __fish_seen_subcommand_from serve key seat find events check migrate backup copy help" -f -a "check" -d 'Compare seats with registrations and audit log; on disagreement print a list and exit 1'
-complete -c els-backend -n "__fish_els_backend_using_subcommand help; and not __fish_seen_subcommand_from serve key seat find events check migrate backup copy help" -f -a "migrate" -d 'Update the database to the schema of this version, or set up an empty database'
-complete -c els-backend -n "__fish_els_backend_using_subcommand help; and not __fish_seen_subcommand_from serve key seat find events check migrate backup copy help" -f -a "backup" -d 'Copy the database to FILE; it may be in use'
-complete -c els-backend -n "__fish_els_backend_using_subcommand help; and not __fish_seen_subcommand_from serve key seat find events check migrate backup copy help" -f -a "copy" -d 'Copy everything to another, empty database; no `serve` may run on either of them'
-complete -c els-backend -n "__fish_els_backend_using_subcommand help; and not __fish_seen_subcommand_from serve key seat find events check migrate backup copy help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c els-backend -n "__fish_els_backend_using_subcommand help; and not __fish_seen_subcommand_from serve key seat token find events check migrate backup copy help" -f -a "serve" -d 'Count seats and guard the repositories, until SIGTERM'
+complete -c els-backend -n "__fish_els_backend_using_subcommand help; and not __fish_seen_subcommand_from serve key seat token find events check migrate backup copy help" -f -a "key" -d 'Create, show and change keys'
+complete -c els-backend -n "__fish_els_backend_using_subcommand help; and not __fish_seen_subcommand_from serve key seat token find events check migrate backup copy help" -f -a "seat" -d 'List and release seats'
+complete -c els-backend -n "__fish_els_backend_using_subcommand help; and not __fish_seen_subcommand_from serve key seat token find events check migrate backup copy help" -f -a "token" -d 'Create, list and revoke tokens of the vendor\'s own systems'
+complete -c els-backend -n "__fish_els_backend_using_subcommand help; and not __fish_seen_subcommand_from serve key seat token find events check migrate backup copy help" -f -a "find" -d 'Find keys and registrations by registration id, key id, contract, reseller or label'
+complete -c els-backend -n "__fish_els_backend_using_subcommand help; and not __fish_seen_subcommand_from serve key seat token find events check migrate backup copy help" -f -a "events" -d 'Print the audit log, oldest first'
+complete -c els-backend -n "__fish_els_backend_using_subcommand help; and not __fish_seen_subcommand_from serve key seat token find events check migrate backup copy help" -f -a "check" -d 'Compare seats with registrations and audit log; on disagreement print a list and exit 1'
+complete -c els-backend -n "__fish_els_backend_using_subcommand help; and not __fish_seen_subcommand_from serve key seat token find events check migrate backup copy help" -f -a "migrate" -d 'Update the database to the schema of this version, or set up an empty database'
+complete -c els-backend -n "__fish_els_backend_using_subcommand help; and not __fish_seen_subcommand_from serve key seat token find events check migrate backup copy help" -f -a "backup" -d 'Copy the database to FILE; it may be in use'
+complete -c els-backend -n "__fish_els_backend_using_subcommand help; and not __fish_seen_subcommand_from serve key seat token find events check migrate backup copy help" -f -a "copy" -d 'Copy everything to another, empty database; no `serve` may run on either of them'
+complete -c els-backend -n "__fish_els_backend_using_subcommand help; and not __fish_seen_subcommand_from serve key seat token find events check migrate backup copy help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c els-backend -n "__fish_els_backend_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "create" -d 'Create a key; prints its id and, only once, the key'
 complete -c els-backend -n "__fish_els_backend_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "list" -d 'List all keys'
 complete -c els-backend -n "__fish_els_backend_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "show" -d 'Show one key'
@@ -232,3 +271,6 @@ complete -c els-backend -n "__fish_els_backend_using_subcommand help; and __fish
 complete -c els-backend -n "__fish_els_backend_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "rotate" -d 'Replace a key by a new one for the same seats; registrations stay'
 complete -c els-backend -n "__fish_els_backend_using_subcommand help; and __fish_seen_subcommand_from seat" -f -a "list" -d 'List the registrations of a key'
 complete -c els-backend -n "__fish_els_backend_using_subcommand help; and __fish_seen_subcommand_from seat" -f -a "release" -d 'Release the seat of a registration, or all that a key has given since a time'
+complete -c els-backend -n "__fish_els_backend_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "create" -d 'Create a token for the admin API; prints its id and, only once, the token'
+complete -c els-backend -n "__fish_els_backend_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "list" -d 'List all tokens'
+complete -c els-backend -n "__fish_els_backend_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "revoke" -d 'Refuse a token from now on'

@@ -2,6 +2,10 @@
 //!
 //! Owns the words that the audit log stores. Knows nothing of accounts, nor of how somebody proves who they are.
 
+use std::borrow::Cow;
+
+use crate::tokens::TokenId;
+
 /// Who causes a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct By {
@@ -36,16 +40,19 @@ pub enum Actor {
     Vendor,
     /// The backend by itself, as time passes.
     Backend,
+    /// A system of the vendor, with this token.
+    Token(TokenId),
 }
 
 impl Actor {
     /// As it is stored and shown: never change one.
-    pub fn as_str(self) -> &'static str {
+    pub fn text(self) -> Cow<'static, str> {
         match self {
-            Actor::Machine => "machine",
-            Actor::KeyHolder => "key-holder",
-            Actor::Vendor => "vendor",
-            Actor::Backend => "backend",
+            Actor::Machine => "machine".into(),
+            Actor::KeyHolder => "key-holder".into(),
+            Actor::Vendor => "vendor".into(),
+            Actor::Backend => "backend".into(),
+            Actor::Token(id) => format!("token {id}").into(),
         }
     }
 }
@@ -61,6 +68,8 @@ pub enum Origin {
     Cli,
     /// A job of upkeep.
     Upkeep,
+    /// The admin API.
+    AdminApi,
 }
 
 impl Origin {
@@ -71,6 +80,7 @@ impl Origin {
             Origin::Gate => "gate",
             Origin::Cli => "cli",
             Origin::Upkeep => "upkeep",
+            Origin::AdminApi => "admin-api",
         }
     }
 }

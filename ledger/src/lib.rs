@@ -23,6 +23,8 @@ mod seats;
 mod sqlite;
 mod steps;
 mod store;
+mod systems;
+mod tokens;
 mod turns;
 
 pub use admin::{Event, EventFilter, EventKind, Found, Holder, KeyChange, KeyId, KeyRecord, NewKey};
@@ -35,6 +37,11 @@ pub use postgres::{PostgresStore, Target};
 pub use scope::Scope;
 pub use sqlite::{SqliteStore, backup};
 pub use store::{Administration, GateFeed, SeatStore, Store, StoreError, Upkeep};
+pub use systems::{
+    Carried, FeedFilter, FeedPage, FeedPlace, KeyFilter, MOST_RELEASES, MOST_SEATS, Once, Release, Seal, SeatFilter,
+    SeatPlace, SystemChange, SystemOutcome, Systems,
+};
+pub use tokens::{NewToken, Permission, TokenId, TokenRecord, Tokens};
 
 use std::sync::Arc;
 

@@ -151,7 +151,7 @@ pub(super) fn queue_key_of_client(client: IpAddr) -> QueueKey {
 pub(super) fn queue_key_of_scope(scope: &Scope) -> QueueKey {
     match scope {
         Scope::Vendor => QUEUE_KEY_OF_VENDOR,
-        Scope::Key(key_hash) => queue_key(key_hash),
+        Scope::Key(hash) | Scope::Token(hash) => queue_key(hash),
     }
 }
 

@@ -26,6 +26,8 @@ use crate::outcome::{
 };
 use crate::rules::{Judged, KeyState, RegisterCommand};
 use crate::scope::Scope;
+use crate::systems::Systems;
+use crate::tokens::Tokens;
 use crate::{
     Cursor, Event, EventFilter, Feed, Found, GateKey, Holder, KeyChange, KeyId, KeyNumber, KeyRecord, Lookup, NewKey,
 };
@@ -220,9 +222,9 @@ pub trait Upkeep: Send + Sync {
 }
 
 /// A whole store. One object serves all requests at once.
-pub trait Store: SeatStore + GateFeed + Administration + Upkeep {}
+pub trait Store: SeatStore + GateFeed + Administration + Upkeep + Tokens + Systems {}
 
-impl<T: SeatStore + GateFeed + Administration + Upkeep> Store for T {}
+impl<T: SeatStore + GateFeed + Administration + Upkeep + Tokens + Systems> Store for T {}
 
 /// Why a store gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -28,6 +28,10 @@ pub fn stamped(mut response: Response, id: &HeaderValue) -> Response {
     response
 }
 
+/// The code of a problem document that is not one of the protocol's, as an extension of the response.
+#[derive(Debug, Clone, Copy)]
+pub struct OtherCode(pub &'static str);
+
 /// What the log says about a request. It has the route's name instead of the path: a path may contain an id that must not
 /// be in a log. `path` is set only where paths are public.
 pub struct RequestLog<'a> {
@@ -65,11 +69,15 @@ impl RequestLog<'_> {
             route = self.route,
             path = self.path,
             status = response.status().as_u16(),
-            code = response.extensions().get::<Code>().map(|code| code.as_str()),
+            code = code_of(response),
             micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
             "answered"
         );
     }
 }
 
+fn code_of(response: &Response) -> Option<&'static str> {
+    let extensions = response.extensions();
+    extensions.get::<Code>().map(|code| code.as_str()).or_else(|| extensions.get::<OtherCode>().map(|code| code.0))
+}
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);

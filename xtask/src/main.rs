@@ -23,7 +23,8 @@ use els_register::chores;
 /// Chores of this workspace that need its code
 #[derive(Parser)]
 enum Task {
-    /// Write the files that are generated from the code: dist/man, dist/completions, docs/openapi.json, docs/developer/promises.md
+    /// Write the files that are generated from the code: dist/man, dist/completions, docs/openapi.json,
+    /// docs/openapi-admin.json, docs/developer/promises.md
     Generate,
     /// Fail if a generated file is out of date, or a page or a spec file disagrees with the code
     Check,
@@ -155,6 +156,7 @@ fn all() -> Result<(Vec<Generated>, Vec<String>)> {
         files.extend(completions::of(program, japanese)?);
     }
     files.push(("docs/openapi.json".into(), els_backend::api::openapi_document()));
+    files.push(("docs/openapi-admin.json".into(), els_backend::admin_api::openapi_document()));
     let (page, faults) = promises::page()?;
     files.push(page);
     Ok((files, faults))

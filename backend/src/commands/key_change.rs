@@ -9,10 +9,10 @@ use serde_json::json;
 use super::context::{Context, Outcome, no_such_key};
 use super::error::CommandError;
 use super::key_create::product;
-use super::{key_list, secrets};
+use super::key_list;
 use crate::cli::UpdateKey;
 use crate::dates::{self, Edge};
-use crate::output;
+use crate::{output, secrets};
 use els_ledger::rules::KeyState;
 use els_ledger::{By, KeyChange, KeyId, KeyUpdate, Rotation, Scope, StateChange};
 

@@ -8,10 +8,9 @@ use serde::Serialize;
 
 use super::context::{Context, Outcome, read_file};
 use super::error::CommandError;
-use super::secrets;
 use crate::cli::CreateKey;
 use crate::dates::{self, Edge};
-use crate::output;
+use crate::{output, secrets};
 use els_ledger::rules::KeyState;
 use els_ledger::{By, Created, KeyId, NewKey};
 
@@ -140,6 +139,11 @@ fn imported(file: &std::path::Path, allow_weak: bool) -> Result<LicenseKey, Comm
     let text = read_file(file)?;
     let shown = file.display();
     let key = LicenseKey::parse(&text).map_err(|error| CommandError::Usage(format!("{shown}: {error}")))?;
+    if secrets::looks_like_token(key.expose()) {
+        return Err(CommandError::Usage(format!(
+            "{shown}: a key cannot begin with elsa_ or elsp_, as tokens and passes do"
+        )));
+    }
     if is_weak(&key) && !allow_weak {
         return Err(CommandError::Usage(format!(
             "{shown}: the key has fewer than 20 characters and could be guessed; --allow-weak imports it"

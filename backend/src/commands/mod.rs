@@ -14,8 +14,8 @@ mod key_create;
 mod key_list;
 mod products;
 mod seat;
-mod secrets;
 mod serve;
+mod token;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -30,7 +30,7 @@ use els_server::private;
 
 use self::context::{Context, Outcome, read_file};
 use self::error::CommandError;
-use crate::cli::{Action, Cli, CopyArguments, KeyAction, SeatAction};
+use crate::cli::{Action, Cli, CopyArguments, KeyAction, SeatAction, TokenAction};
 use crate::dates::{self, Edge};
 use crate::{clock, output};
 
@@ -99,6 +99,17 @@ fn run(cli: Cli) -> Outcome {
         }
         Action::Seat(SeatAction::Release { .. }) => {
             Err(CommandError::Usage("a registration is required, or --key and --registered-since".into()))
+        }
+        Action::Token(TokenAction::Create(options)) => {
+            let products = products::ids(cli.site.products.as_deref())?;
+            let order = token::prepare(&options, &zone, &products, now)?;
+            with_store(&url, Opening::Existing, now, |context| token::create(context, order))
+        }
+        Action::Token(TokenAction::List { output }) => {
+            with_store(&url, Opening::Existing, now, |context| token::list(context, output.json))
+        }
+        Action::Token(TokenAction::Revoke { token }) => {
+            with_store(&url, Opening::Existing, now, |context| token::revoke(context, token))
         }
         Action::Find { text, output } => {
             with_store(&url, Opening::Existing, now, |context| find::find(context, text, output.json))

@@ -10,8 +10,8 @@ use super::context::Outcome;
 use super::error::CommandError;
 use super::products;
 use crate::cli::{ServeOptions, Site};
-use crate::clock;
 use crate::serve::{self, Options, ServeError};
+use crate::{clock, dates};
 use els_ledger::database::{DatabaseUrl, become_owner, folder_for_root};
 use els_ledger::{self, Opening, Policy, SqliteStore};
 use els_server::logs;
@@ -24,6 +24,9 @@ pub(super) fn run(site: &Site, url: &DatabaseUrl, arguments: ServeOptions) -> Ou
     let options = Options {
         listen: arguments.listen,
         admin_listen: arguments.admin_listen,
+        staff_listen: arguments.staff_listen,
+        staff_url: arguments.staff_url,
+        zone: dates::zone(&site.time_zone).map_err(CommandError::Usage)?,
         public_url: arguments.public_url,
         repo_url: arguments.repo_url,
         repo_root: arguments.repo_root,

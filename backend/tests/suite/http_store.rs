@@ -258,6 +258,90 @@ impl Administration for Watched {
 }
 
 #[async_trait]
+impl Tokens for Watched {
+    async fn create_token(&self, token: NewToken) -> Result<(), StoreError> {
+        self.inner.create_token(token).await
+    }
+
+    async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
+        self.inner.tokens().await
+    }
+
+    async fn revoke_token(&self, now: Timestamp, id: TokenId) -> Result<Option<TokenRecord>, StoreError> {
+        self.inner.revoke_token(now, id).await
+    }
+
+    async fn token(&self, hash: Sha256Hex) -> Result<Option<TokenRecord>, StoreError> {
+        self.reached()?.token(hash).await
+    }
+
+    async fn tokens_used(&self, uses: Vec<(TokenId, Timestamp)>) -> Result<(), StoreError> {
+        self.reached()?.tokens_used(uses).await
+    }
+}
+
+#[async_trait]
+impl Systems for Watched {
+    async fn keys_matching(
+        &self,
+        now: Timestamp,
+        scope: Scope,
+        filter: KeyFilter,
+        after: Option<KeyNumber>,
+        limit: u32,
+    ) -> Result<Vec<KeyRecord>, StoreError> {
+        self.reached()?.keys_matching(now, scope, filter, after, limit).await
+    }
+
+    async fn seats_matching(
+        &self,
+        now: Timestamp,
+        scope: Scope,
+        filter: SeatFilter,
+        after: Option<SeatPlace>,
+        limit: u32,
+    ) -> Result<Vec<(SeatPlace, Holder)>, StoreError> {
+        self.reached()?.seats_matching(now, scope, filter, after, limit).await
+    }
+
+    async fn registration_record(
+        &self,
+        now: Timestamp,
+        scope: Scope,
+        id: RegistrationId,
+    ) -> Result<Option<Holder>, StoreError> {
+        self.reached()?.registration_record(now, scope, id).await
+    }
+
+    async fn feed_place(&self, seq: Option<u64>) -> Result<Option<FeedPlace>, StoreError> {
+        self.reached()?.feed_place(seq).await
+    }
+
+    async fn feed_page(
+        &self,
+        now: Timestamp,
+        scope: Scope,
+        filter: FeedFilter,
+        after: FeedPlace,
+        limit: u32,
+    ) -> Result<Option<FeedPage>, StoreError> {
+        self.reached()?.feed_page(now, scope, filter, after, limit).await
+    }
+
+    async fn carry_out(
+        &self,
+        now: Timestamp,
+        scope: Scope,
+        by: By,
+        change: SystemChange,
+        dry_run: bool,
+        once: Option<Once>,
+    ) -> Result<Carried, StoreError> {
+        self.reached()?.carry_out(now, scope, by, change, dry_run, once).await
+    }
+}
+
+#[async_trait]
 impl Upkeep for Watched {
     async fn take_lease(&self, job: &str, holder: &str, seconds: u32) -> Result<bool, StoreError> {
         self.reached()?.take_lease(job, holder, seconds).await

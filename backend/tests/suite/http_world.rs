@@ -26,9 +26,10 @@ pub(crate) struct World {
     pub(crate) store: Arc<Watched>,
     pub(crate) listen: SocketAddr,
     pub(crate) admin: SocketAddr,
+    pub(crate) staff: SocketAddr,
     clock: Arc<AtomicI64>,
     log: Log,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 pub(crate) const NOW: i64 = 1_800_000_000;
@@ -66,6 +67,9 @@ impl World {
         let mut options = Options {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             admin_listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            staff_listen: Some((Ipv4Addr::LOCALHOST, 0).into()),
+            staff_url: None,
+            zone: jiff::tz::TimeZone::get("Asia/Tokyo").unwrap(),
             public_url: None,
             repo_url: None,
             repo_root: None,
@@ -80,7 +84,8 @@ impl World {
         change(&mut options);
         let running = runtime.block_on(runtime.spawn(start(options, store.clone()))).unwrap().unwrap();
         let (listen, admin) = (running.listen, running.admin_listen);
-        World { runtime: Some(runtime), running: Some(running), store, listen, admin, clock, log, _folder: folder }
+        let staff = running.staff_listen.unwrap();
+        World { runtime: Some(runtime), running: Some(running), store, listen, admin, staff, clock, log, folder }
     }
 
     /// Runs a future of the store's on this world's threads.
@@ -94,6 +99,11 @@ impl World {
 
     pub(crate) fn now(&self) -> Timestamp {
         Timestamp::from_unix(self.clock.load(Ordering::SeqCst))
+    }
+
+    /// The folder of the database.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     /// All that was logged.

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has to stop")]
 
+mod admin_api;
+mod admin_keys;
 mod books;
 mod commands;
 mod copies;

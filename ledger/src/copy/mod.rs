@@ -147,8 +147,8 @@ const fn column(name: &'static str, kind: Kind) -> Column {
     Column { name, kind }
 }
 
-/// Every table of both schemas, but those that say something of one database alone: `els_schema` (its version) and `leases`
-/// (which of its nodes run jobs).
+/// Every table of both schemas, but those that say something of one database alone: `els_schema` (its version), `leases`
+/// (which of its nodes run jobs) and `answers` (which its clients can have again for a day).
 const TABLES: &[Table] = &[
     Table {
         name: "keys",
@@ -252,6 +252,24 @@ const TABLES: &[Table] = &[
         ],
     },
     Table {
+        name: "tokens",
+        key: 1,
+        numbered: false,
+        columns: &[
+            column("id", Kind::Text),
+            column("hash", Kind::Hash),
+            column("name", Kind::Text),
+            column("scopes", Kind::Text),
+            column("products", Kind::Text),
+            column("networks", Kind::Text),
+            column("reseller", Kind::Text),
+            column("made_at", Kind::Number),
+            column("expires", Kind::Number),
+            column("used_at", Kind::Number),
+            column("revoked_at", Kind::Number),
+        ],
+    },
+    Table {
         name: "upkeep",
         key: 1,
         numbered: false,
@@ -316,7 +334,7 @@ mod tests {
     }
 
     fn assert_copied(mut found: Schema, copied: &Schema) {
-        for of_one_database in ["els_schema", "leases"] {
+        for of_one_database in ["els_schema", "leases", "answers"] {
             assert!(found.remove(of_one_database).is_some());
         }
         assert_eq!(&found, copied);

@@ -244,7 +244,7 @@ fn event_values<'a>(events: &[(&'a By, &'a Entry)]) -> Values<'a> {
         Box::new(events.iter().map(|(_, entry)| entry.machine.as_ref().map(machine_uuid)).collect::<Vec<_>>()),
         Box::new(events.iter().map(|(_, entry)| entry.hardware.as_ref().map(machine_uuid)).collect::<Vec<_>>()),
         Box::new(events.iter().map(|(_, entry)| entry.detail.as_deref()).collect::<Vec<_>>()),
-        Box::new(events.iter().map(|(by, _)| by.actor.as_str()).collect::<Vec<_>>()),
+        Box::new(events.iter().map(|(by, _)| by.actor.text()).collect::<Vec<_>>()),
         Box::new(events.iter().map(|(by, _)| by.origin.as_str()).collect::<Vec<_>>()),
         Box::new(events.iter().map(|(by, _)| by.request.as_deref()).collect::<Vec<_>>()),
     ]

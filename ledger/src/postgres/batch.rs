@@ -100,7 +100,7 @@ fn wanted<'a>(calls: &[(Timestamp, &By, &'a Call)]) -> Wanted<'a> {
                 wanted.secrets.push(command.key_hash);
             }
             Call::Unregister { id, .. } => wanted.unregistered.push(*id),
-            Call::Release { scope, .. } => wanted.secrets.extend(scope.key_hash()),
+            Call::Release { scope, .. } => wanted.secrets.extend(scope.hash()),
             Call::SupersededUsed { id } => wanted.used.push(*id),
         }
     }
@@ -176,6 +176,10 @@ fn judge(facts: &Facts, policy: &Policy, now: Timestamp, call: &Call) -> Decided
             Some(key) => seats::release_with_key(now, key, known).map(CallOutcome::Released),
             None => Decided::unchanged(CallOutcome::Released(Err(Denied::UnknownKey))),
         },
+        // A change of its own, see `PostgresStore::release_seat`: which keys a token reaches is not among these facts.
+        Call::Release { scope: Scope::Token(_), .. } => {
+            Decided::unchanged(CallOutcome::Released(Err(Denied::UnknownRegistration)))
+        }
         Call::SupersededUsed { .. } => {
             let key = known.and_then(|old| facts.keys.get(&old.key));
             let changes = known.zip(key).map(|(old, key)| {

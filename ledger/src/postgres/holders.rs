@@ -14,6 +14,20 @@ use crate::rules::{Denied, Judged, KeyTerms, Pause, RegistrationState};
 use crate::scope::{Scope, within_scope};
 use crate::{Holder, KeyNumber, Policy};
 
+/// The columns that [`holder`] reads.
+macro_rules! columns {
+    () => {
+        "SELECT r.id, k.id, r.state, r.label, r.machine, r.hardware, r.os, r.os_version, r.arch, r.registered_at,
+            r.last_seen_at, r.ended_at"
+    };
+}
+pub(super) use columns;
+macro_rules! holders {
+    () => {
+        concat!(columns!(), " FROM registrations r JOIN keys k ON k.number = r.key ")
+    };
+}
+
 /// The key that a secret stands for at this time.
 pub(super) async fn key_by_secret(
     db: &impl Statements,
@@ -117,12 +131,23 @@ pub(super) async fn find(
     db.ask(FIND, values).await?.iter().map(holder).collect()
 }
 
+/// One registration, whatever its state.
+pub(super) async fn one(
+    db: &impl Statements,
+    now: Timestamp,
+    scope: &Scope,
+    id: RegistrationId,
+) -> Result<Option<Holder>, Failed> {
+    let values: Values<'_> = vec![Box::new(uuid(&id)), scope_hash(scope), Box::new(now.unix())];
+    db.ask(ONE, values).await?.first().map(holder).transpose()
+}
+
 /// Ids after this one; no id is nil.
 fn first(after: Option<RegistrationId>) -> Uuid {
     after.as_ref().map_or(Uuid::nil(), uuid)
 }
 
-fn holder(row: &Row) -> Result<Holder, Failed> {
+pub(super) fn holder(row: &Row) -> Result<Holder, Failed> {
     let row = Columns(row);
     Ok(Holder {
         registration: row.id(0)?,
@@ -140,14 +165,6 @@ fn holder(row: &Row) -> Result<Holder, Failed> {
     })
 }
 
-/// The columns that [`holder`] reads.
-macro_rules! holders {
-    () => {
-        "SELECT r.id, k.id, r.state, r.label, r.machine, r.hardware, r.os, r.os_version, r.arch, r.registered_at,
-            r.last_seen_at, r.ended_at FROM registrations r JOIN keys k ON k.number = r.key "
-    };
-}
-
 const KEY_BY_SECRET: &str = concat!(
     "SELECT ",
     key_columns!(),
@@ -159,6 +176,7 @@ const OWN: &str = concat!("SELECT ", registration_columns!(), " FROM registratio
 const REMEMBERED: &str = "SELECT 1 FROM early_releases WHERE id = $1 AND token_hash = $2 AND at > $3";
 const OF_KEY: &str =
     concat!(holders!(), "WHERE r.key = $1 AND (r.state = 'released') IS FALSE AND r.id > $2 ORDER BY r.id LIMIT $3");
+const ONE: &str = concat!(holders!(), "WHERE r.id = $1 AND ", within_scope!("r.key", "$2::bytea", "$3"));
 const FIND: &str = concat!(
     holders!(),
     "WHERE (r.id = $1 OR r.label ILIKE $2) AND ",

@@ -4,19 +4,32 @@
 //! `crate::keys`; every change is made under the key's lock.
 
 use els_protocol::wire::Seats;
-use els_protocol::{MachineId, Sha256Hex, Timestamp};
+use els_protocol::{MachineId, RegistrationId, Sha256Hex, Timestamp};
 use tokio_postgres::Row;
 
 use super::apply::{apply, carried_out};
 use super::client::{Statements, Values};
 use super::failure::Failed;
-use super::row::{Columns, bigint, scope_hash};
+use super::holders;
+use super::row::{Columns, bigint, scope_hash, uuid};
 use crate::by::By;
 use crate::keys::{self, SecretOwner};
-use crate::outcome::{Created, KeyUpdate, Rotation, StateChange};
-use crate::rules::KeyState;
+use crate::outcome::{Created, KeyUpdate, ReleaseOutcome, Rotation, StateChange};
+use crate::rules::{Judged, KeyState};
 use crate::scope::{Scope, within_scope};
-use crate::{KeyChange, KeyId, KeyNumber, KeyRecord, NewKey};
+use crate::{KeyChange, KeyId, KeyNumber, KeyRecord, NewKey, seats};
+
+/// Reads keys by a condition.
+macro_rules! records {
+    ($($condition:expr),*) => {
+        concat!(
+            "SELECT number, id, state, product, seats, used, starts, expires, contract, reseller, note,
+                release_unseen_after, self_release, created_at FROM keys WHERE ",
+            $($condition),*
+        )
+    };
+}
+pub(super) use records;
 
 /// Makes a key, or finds the one that was made by the same command before. Of two at once, the later one meets the unique
 /// contract or secret, and is tried again.
@@ -129,21 +142,42 @@ pub(super) async fn rotate(
     carried_out(db, by, keys::rotate(now, &key, secret, owner(db, secret).await?, old_until)).await
 }
 
+/// Releases the seat of a registration whose key is within a scope.
+pub(super) async fn release(
+    db: &impl Statements,
+    now: Timestamp,
+    scope: &Scope,
+    by: &By,
+    id: RegistrationId,
+) -> Result<Judged<ReleaseOutcome>, Failed> {
+    db.ask(LOCK_KEY_OF, vec![Box::new(uuid(&id))]).await?;
+    let known = match holders::own(db, id).await? {
+        Some((known, key)) => by_id(db, now, scope, &key.id).await?.map(|_| known),
+        None => None,
+    };
+    carried_out(db, by, seats::release_by_vendor(now, known.as_ref())).await
+}
+
 /// The key that has, or had, this secret.
-async fn owner(db: &impl Statements, secret: &Sha256Hex) -> Result<Option<SecretOwner>, Failed> {
+pub(super) async fn owner(db: &impl Statements, secret: &Sha256Hex) -> Result<Option<SecretOwner>, Failed> {
     let rows = db.ask(OWNER, vec![Box::new(secret.0.to_vec())]).await?;
     let owner = |row| Ok((KeyNumber(Columns(row).get(0)?), Columns(row).key_id(1)?));
     rows.first().map(owner).transpose()
 }
 
 /// One key, which nobody else changes until this transaction ends.
-async fn locked(db: &impl Statements, now: Timestamp, scope: &Scope, id: &KeyId) -> Result<Option<KeyRecord>, Failed> {
+pub(super) async fn locked(
+    db: &impl Statements,
+    now: Timestamp,
+    scope: &Scope,
+    id: &KeyId,
+) -> Result<Option<KeyRecord>, Failed> {
     db.ask("SELECT 1 FROM keys WHERE id = $1 FOR NO KEY UPDATE", vec![Box::new(id.as_str())]).await?;
     by_id(db, now, scope, id).await
 }
 
 /// The key with this contract, if one is named.
-async fn same_contract(db: &impl Statements, contract: Option<&str>) -> Result<Option<KeyRecord>, Failed> {
+pub(super) async fn same_contract(db: &impl Statements, contract: Option<&str>) -> Result<Option<KeyRecord>, Failed> {
     match contract {
         Some(contract) => one(db, BY_CONTRACT, vec![Box::new(contract)]).await,
         None => Ok(None),
@@ -154,7 +188,11 @@ async fn one(db: &impl Statements, question: &'static str, values: Values<'_>) -
     Ok(many(db, question, values).await?.into_iter().next())
 }
 
-async fn many(db: &impl Statements, question: &'static str, values: Values<'_>) -> Result<Vec<KeyRecord>, Failed> {
+pub(super) async fn many(
+    db: &impl Statements,
+    question: &'static str,
+    values: Values<'_>,
+) -> Result<Vec<KeyRecord>, Failed> {
     let mut found = db.ask(question, values).await?.iter().map(record).collect::<Result<Vec<_>, _>>()?;
     let numbers: Vec<i64> = found.iter().map(|key| key.number.0).collect();
     let ends = db.ask(OLD_UNTIL, vec![Box::new(numbers.clone())]).await?;
@@ -195,29 +233,21 @@ fn record(row: &Row) -> Result<KeyRecord, Failed> {
     })
 }
 
-macro_rules! records {
-    ($($condition:expr),*) => {
-        concat!(
-            "SELECT number, id, state, product, seats, used, starts, expires, contract, reseller, note,
-                release_unseen_after, self_release, created_at FROM keys WHERE ",
-            $($condition),*
-        )
-    };
-}
-
-const BY_ID: &str = records!("id = $1 AND ", within_scope!("number", "$2::bytea", "$3"));
+const BY_ID: &str = records!("id = $1 AND ", within_scope!("keys.number", "$2::bytea", "$3"));
 const BY_NUMBER: &str = records!("number = $1");
 const BY_CONTRACT: &str = records!("contract = $1");
 const LIST: &str =
-    records!("number > $1 AND ", within_scope!("number", "$3::bytea", "$4"), " ORDER BY number LIMIT $2");
+    records!("number > $1 AND ", within_scope!("keys.number", "$3::bytea", "$4"), " ORDER BY number LIMIT $2");
 const FIND: &str = records!(
     "(id = $1 OR contract ILIKE $2 OR reseller ILIKE $2) AND ",
-    within_scope!("number", "$4::bytea", "$5"),
+    within_scope!("keys.number", "$4::bytea", "$5"),
     " ORDER BY number LIMIT $3"
 );
 const CREATE: &str = "INSERT INTO keys (id, product, seats, state, starts, expires, contract, reseller, note,
         release_unseen_after, self_release, created_at)
     VALUES ($1, $2, $3, 'active', $4, $5, $6, $7, $8, $9, $10, $11) RETURNING number";
+const LOCK_KEY_OF: &str =
+    "SELECT 1 FROM keys WHERE number = (SELECT key FROM registrations WHERE id = $1) FOR NO KEY UPDATE";
 const OWNER: &str = "SELECT k.number, k.id FROM (SELECT key FROM secrets WHERE hash = $1 OFFSET 0) s
     CROSS JOIN LATERAL (SELECT number, id FROM keys WHERE number = s.key OFFSET 0) k";
 const OLD_UNTIL: &str = "SELECT key, until FROM secrets

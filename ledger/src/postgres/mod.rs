@@ -22,7 +22,9 @@ mod keys;
 mod listen;
 mod row;
 mod schema;
+mod systems;
 mod target;
+mod tokens;
 mod upkeep;
 mod writer;
 
@@ -296,6 +298,14 @@ impl SeatStore for PostgresStore {
         by: By,
         id: RegistrationId,
     ) -> Result<Judged<ReleaseOutcome>, StoreError> {
+        if let Scope::Token(_) = scope {
+            return self
+                .change(ReadClass::Vendor, move |db| {
+                    let by = by.clone();
+                    async move { keys::release(db, now, &scope, &by, id).await }.boxed()
+                })
+                .await;
+        }
         released(self.writer.run(queue_key_of_scope(&scope), now, by, Call::Release { scope, id }).await?)
     }
 }

@@ -166,7 +166,7 @@ pub(super) fn machine_uuid(id: &MachineId) -> Uuid {
 
 /// The parameter of a scope, see `within_scope!`.
 pub(super) fn scope_hash(scope: &Scope) -> Box<dyn ToSql + Sync + Send> {
-    Box::new(scope.key_hash().map(|hash| hash.0.to_vec()))
+    Box::new(scope.hash().map(|hash| hash.0.to_vec()))
 }
 
 /// Seats and days as PostgreSQL counts them.

@@ -9,7 +9,7 @@ use super::row::{id, key_id, machine_id, time};
 use crate::by::By;
 use crate::change::Entry;
 use crate::scope::{Scope, within_scope};
-use crate::{Cursor, Event, EventFilter};
+use crate::{Cursor, Event, EventFilter, FeedFilter};
 
 /// Writes one event.
 pub(super) fn write(connection: &Connection, by: &By, entry: &Entry) -> rusqlite::Result<()> {
@@ -27,7 +27,7 @@ pub(super) fn write(connection: &Connection, by: &By, entry: &Entry) -> rusqlite
             entry.machine.as_ref().map(MachineId::as_bytes),
             entry.hardware.as_ref().map(MachineId::as_bytes),
             entry.detail,
-            by.actor.as_str(),
+            by.actor.text(),
             by.origin.as_str(),
             by.request,
         ])
@@ -49,7 +49,7 @@ pub(super) fn events(
          FROM events e JOIN keys k ON k.number = e.key WHERE e.seq > ?1 AND {}",
         within_scope!("k.number", "?2", "?3")
     );
-    let scope = scope.key_hash().map(|hash| hash.0.to_vec());
+    let scope = scope.hash().map(|hash| hash.0.to_vec());
     let mut values: Vec<rusqlite::types::Value> =
         vec![i64::try_from(after.0).unwrap_or(i64::MAX).into(), scope.into(), now.unix().into()];
     let mut also = |condition: &str, value: rusqlite::types::Value| {
@@ -67,6 +67,40 @@ pub(super) fn events(
     }
     sql.push_str(&format!(" ORDER BY e.seq LIMIT {limit}"));
     connection.prepare(&sql)?.query_map(params_from_iter(values), event)?.collect()
+}
+
+/// The events after a number that fit, oldest first.
+pub(super) fn feed(
+    connection: &Connection,
+    now: Timestamp,
+    scope: &Scope,
+    filter: &FeedFilter,
+    after: u64,
+    limit: u32,
+) -> rusqlite::Result<Vec<Event>> {
+    let mut sql = format!(
+        "SELECT e.seq, e.at, e.kind, k.id, e.registration, e.other, e.machine, e.hardware, e.detail, e.actor, e.origin,
+                e.request
+         FROM events e JOIN keys k ON k.number = e.key
+         WHERE e.seq > ?1 AND {} AND (?4 IS NULL OR k.id = ?4) AND (?5 IS NULL OR e.registration = ?5)
+             AND (?6 IS NULL OR e.at >= ?6)",
+        within_scope!("e.key", "?2", "?3")
+    );
+    let mut values: Vec<rusqlite::types::Value> = vec![
+        i64::try_from(after).unwrap_or(i64::MAX).into(),
+        scope.hash().map(|hash| hash.0.to_vec()).into(),
+        now.unix().into(),
+        filter.key.as_ref().map(|key| key.as_str().to_owned()).into(),
+        filter.registration.as_ref().map(|id| id.as_bytes().to_vec()).into(),
+        filter.since.map(Timestamp::unix).into(),
+    ];
+    if let Some(kinds) = &filter.kinds {
+        let places: Vec<String> = (0..kinds.len()).map(|place| format!("?{}", place + 7)).collect();
+        sql.push_str(&format!(" AND e.kind IN ({})", places.join(", ")));
+        values.extend(kinds.iter().map(|kind| kind.clone().into()));
+    }
+    sql.push_str(&format!(" ORDER BY e.seq LIMIT {limit}"));
+    connection.prepare_cached(&sql)?.query_map(params_from_iter(values), event)?.collect()
 }
 
 /// Erases the machine's ids from every event of a registration.

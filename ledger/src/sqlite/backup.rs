@@ -29,6 +29,9 @@ pub fn backup(path: &Path, target: &Path) -> anyhow::Result<()> {
     if step != StepResult::Done {
         bail!("the database was locked while it was copied to {shown}; try again");
     }
+    // These belong to the clients of the database that is in use.
+    copy.execute_batch("PRAGMA secure_delete = ON; DELETE FROM answers")
+        .with_context(|| format!("cannot write {shown}"))?;
     copy.close().map_err(|(_, error)| error).with_context(|| format!("cannot write {shown}"))?;
     temporary.persist(target)
 }

@@ -1,7 +1,7 @@
 //! Lists of registrations: for holders of the key, and for the vendor.
 
 use els_protocol::{RegistrationId, Sha256Hex, Timestamp};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::facts::{key_by_secret, pauses};
 use super::row::{key_id, label, machine_id, optional_time, os, registration_state, time};
@@ -39,7 +39,7 @@ pub(super) fn of_key(
     let from = first_bytes(after.as_ref());
     let mut found: Vec<Holder> = connection
         .prepare_cached(&format!(
-            "{HOLDER} WHERE r.key = ?1 AND r.state <> 'released' AND r.id > ?2 ORDER BY r.id LIMIT ?3"
+            "{COLUMNS} {FROM} WHERE r.key = ?1 AND r.state <> 'released' AND r.id > ?2 ORDER BY r.id LIMIT ?3"
         ))?
         .query_map(params![key.number.0, from, limit], holder)?
         .collect::<rusqlite::Result<_>>()?;
@@ -62,11 +62,24 @@ pub(super) fn find(
     let id = id.as_ref().map(RegistrationId::as_bytes);
     connection
         .prepare_cached(&format!(
-            "{HOLDER} WHERE (r.id = ?1 OR r.label LIKE ?2 ESCAPE '\\') AND {} ORDER BY r.registered_at, r.id LIMIT ?3",
+            "{COLUMNS} {FROM} WHERE (r.id = ?1 OR r.label LIKE ?2 ESCAPE '\\') AND {} ORDER BY r.registered_at, r.id LIMIT ?3",
             within_scope!("r.key", "?4", "?5")
         ))?
-        .query_map(params![id, pattern, limit, scope.key_hash().map(|hash| hash.0), now.unix()], holder)?
+        .query_map(params![id, pattern, limit, scope.hash().map(|hash| hash.0), now.unix()], holder)?
         .collect()
+}
+
+/// One registration, whatever its state.
+pub(super) fn one(
+    connection: &Connection,
+    now: Timestamp,
+    scope: &Scope,
+    id: &RegistrationId,
+) -> rusqlite::Result<Option<Holder>> {
+    connection
+        .prepare_cached(&format!("{COLUMNS} {FROM} WHERE r.id = ?1 AND {}", within_scope!("r.key", "?2", "?3")))?
+        .query_row(params![id.as_bytes(), scope.hash().map(|hash| hash.0), now.unix()], holder)
+        .optional()
 }
 
 /// Ids after this one; the empty blob comes before every id.
@@ -74,7 +87,7 @@ fn first_bytes(after: Option<&RegistrationId>) -> &[u8] {
     after.map_or(&[], |id| id.as_bytes())
 }
 
-fn holder(row: &Row<'_>) -> rusqlite::Result<Holder> {
+pub(super) fn holder(row: &Row<'_>) -> rusqlite::Result<Holder> {
     Ok(Holder {
         registration: row.get(0).map(RegistrationId::from_bytes)?,
         key_id: key_id(row, 1)?,
@@ -92,5 +105,7 @@ fn holder(row: &Row<'_>) -> rusqlite::Result<Holder> {
 }
 
 /// The columns that [`holder`] reads.
-const HOLDER: &str = "SELECT r.id, k.id, r.state, r.label, r.machine, r.hardware, r.os, r.os_version, r.arch,
-    r.registered_at, r.last_seen_at, r.ended_at FROM registrations r JOIN keys k ON k.number = r.key";
+pub(super) const COLUMNS: &str =
+    "SELECT r.id, k.id, r.state, r.label, r.machine, r.hardware, r.os, r.os_version, r.arch,
+    r.registered_at, r.last_seen_at, r.ended_at";
+pub(super) const FROM: &str = "FROM registrations r JOIN keys k ON k.number = r.key";

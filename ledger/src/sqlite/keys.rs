@@ -59,8 +59,20 @@ pub(super) fn by_id(
     scope: &Scope,
     id: &KeyId,
 ) -> rusqlite::Result<Option<KeyRecord>> {
-    let condition = concat!("id = ?1 AND ", within_scope!("number", "?2", "?3"));
+    let condition = concat!("id = ?1 AND ", within_scope!("keys.number", "?2", "?3"));
     one(connection, condition, params![id.as_str(), hash(scope), now.unix()])
+}
+
+/// Whether the key with this number is within a scope.
+pub(super) fn reaches(
+    connection: &Connection,
+    now: Timestamp,
+    scope: &Scope,
+    key: KeyNumber,
+) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(concat!("SELECT 1 FROM keys WHERE number = ?1 AND ", within_scope!("keys.number", "?2", "?3")))?
+        .exists(params![key.0, hash(scope), now.unix()])
 }
 
 /// Keys in the order in which they were made.
@@ -72,7 +84,7 @@ pub(super) fn list(
     limit: u32,
 ) -> rusqlite::Result<Vec<KeyRecord>> {
     let after = after.map_or(0, |after| after.0);
-    let condition = concat!("number > ?1 AND ", within_scope!("number", "?3", "?4"), " ORDER BY number LIMIT ?2");
+    let condition = concat!("number > ?1 AND ", within_scope!("keys.number", "?3", "?4"), " ORDER BY number LIMIT ?2");
     many(connection, condition, params![after, limit, hash(scope), now.unix()])
 }
 
@@ -87,7 +99,7 @@ pub(super) fn find(
 ) -> rusqlite::Result<Vec<KeyRecord>> {
     let condition = concat!(
         "(id = ?1 OR contract LIKE ?2 ESCAPE '\\' OR reseller LIKE ?2 ESCAPE '\\') AND ",
-        within_scope!("number", "?4", "?5"),
+        within_scope!("keys.number", "?4", "?5"),
         " ORDER BY number LIMIT ?3"
     );
     many(connection, condition, params![text, pattern, limit, hash(scope), now.unix()])
@@ -135,7 +147,7 @@ pub(super) fn rotate(
 }
 
 /// The key that has, or had, this secret.
-fn owner(connection: &Connection, secret: &Sha256Hex) -> rusqlite::Result<Option<SecretOwner>> {
+pub(super) fn owner(connection: &Connection, secret: &Sha256Hex) -> rusqlite::Result<Option<SecretOwner>> {
     connection
         .prepare_cached("SELECT k.number, k.id FROM secrets s JOIN keys k ON k.number = s.key WHERE s.hash = ?1")?
         .query_row([secret.0], |row| Ok((KeyNumber(row.get(0)?), key_id(row, 1)?)))
@@ -143,19 +155,23 @@ fn owner(connection: &Connection, secret: &Sha256Hex) -> rusqlite::Result<Option
 }
 
 /// The key with this contract, if one is named.
-fn same_contract(connection: &Connection, contract: Option<&str>) -> rusqlite::Result<Option<KeyRecord>> {
+pub(super) fn same_contract(connection: &Connection, contract: Option<&str>) -> rusqlite::Result<Option<KeyRecord>> {
     contract.map_or(Ok(None), |contract| one(connection, "contract = ?1", &[&contract]))
 }
 
 fn hash(scope: &Scope) -> Option<[u8; 32]> {
-    scope.key_hash().map(|hash| hash.0)
+    scope.hash().map(|hash| hash.0)
 }
 
 fn one(connection: &Connection, condition: &str, values: &[&dyn ToSql]) -> rusqlite::Result<Option<KeyRecord>> {
     many(connection, condition, values).map(|found| found.into_iter().next())
 }
 
-fn many(connection: &Connection, condition: &str, values: &[&dyn ToSql]) -> rusqlite::Result<Vec<KeyRecord>> {
+pub(super) fn many(
+    connection: &Connection,
+    condition: &str,
+    values: &[&dyn ToSql],
+) -> rusqlite::Result<Vec<KeyRecord>> {
     let mut found: Vec<KeyRecord> = connection
         .prepare_cached(&format!(
             "SELECT number, id, state, product, seats, used, starts, expires, contract, reseller, note,

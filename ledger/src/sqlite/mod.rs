@@ -17,6 +17,8 @@ mod readers;
 mod register;
 mod release;
 mod row;
+mod systems;
+mod tokens;
 mod upkeep;
 mod writer;
 

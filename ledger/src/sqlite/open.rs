@@ -213,6 +213,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite-1.sql"),
     include_str!("../../migrations/sqlite-2.sql"),
     include_str!("../../migrations/sqlite-3.sql"),
+    include_str!("../../migrations/sqlite-4.sql"),
 ];
 /// "ELSb", in the header of the file.
 const APPLICATION: usize = 0x454c_5362;

@@ -9,6 +9,7 @@ use rusqlite::Connection;
 
 use super::apply::{apply, carried_out};
 use super::facts::{key_by_number, key_by_secret, registration, sharing};
+use super::keys;
 use crate::by::By;
 use crate::outcome::ReleaseOutcome;
 use crate::rules::{Denied, Judged};
@@ -39,6 +40,13 @@ pub(super) fn release(
     let known = registration(connection, id)?;
     let decided = match scope {
         Scope::Vendor => seats::release_by_vendor(now, known.as_ref()),
+        Scope::Token(_) => {
+            let reached = match &known {
+                Some(known) => keys::reaches(connection, now, scope, known.key)?,
+                None => false,
+            };
+            seats::release_by_vendor(now, known.as_ref().filter(|_| reached))
+        }
         Scope::Key(secret) => match key_by_secret(connection, now, secret)? {
             Some(key) => seats::release_with_key(now, &key, known.as_ref()),
             None => return Ok(Err(Denied::UnknownKey)),

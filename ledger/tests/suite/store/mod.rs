@@ -9,6 +9,8 @@ mod postgres;
 mod postgres_way;
 mod seats;
 mod sqlite;
+mod systems;
+mod tokens;
 mod upkeep;
 
 use std::sync::Arc;
@@ -77,6 +79,15 @@ macro_rules! store_tests {
             administration::keys_are_listed_in_pages,
             administration::every_event_says_who_caused_it,
             administration::a_scope_of_one_key_reaches_no_other,
+            systems::a_change_is_carried_out_once_for_its_idempotency_key,
+            systems::the_same_request_many_times_at_once_makes_one_key,
+            systems::a_dry_run_says_what_would_be_and_writes_nothing,
+            systems::of_two_changes_of_one_version_one_is_refused,
+            systems::seats_are_released_by_id_or_by_a_filter_whose_count_is_right,
+            systems::lists_have_what_fits_in_pages,
+            systems::the_feed_goes_on_from_its_cursor_and_notices_another_database,
+            tokens::a_token_reaches_the_keys_of_its_reseller_and_products,
+            tokens::a_token_is_kept_as_it_was_made_and_its_last_use_never_goes_back,
         }
     };
     ($fresh:path: $($module:ident::$case:ident),* $(,)?) => {
