@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use els_protocol::wire::{SeatList, seat_path};
+use els_protocol::wire::{RegistrationState, SeatList, seat_path};
 use els_protocol::{LicenseKey, RegistrationId};
 
 use els_testkit::http::{Answer, Client, Registrant, bearer};
@@ -40,12 +40,14 @@ struct Entry {
 enum Fate {
     /// It was answered that it holds a seat.
     Held,
-    /// It was answered that it does not.
+    /// Its seat moved to a newer registration less than an hour ago, so that its credential still works.
+    Superseded,
+    /// It was answered that it is released.
     Gone,
     /// The answer to its PUT was lost. The seat comes from that entry, if from any.
     Asked { from: Option<usize> },
-    /// The answer to the giving back was lost.
-    GivingBack,
+    /// The answer to its release was lost.
+    Releasing,
 }
 
 /// A client with machines of its own, and its ledger.
@@ -94,6 +96,7 @@ impl<'a> Clerk<'a> {
         let key = usize::from(self.dice.roll(3) > 0);
         let held = self.some(key, Fate::Held);
         let gone = self.some(key, Fate::Gone);
+        let superseded = self.some(key, Fate::Superseded);
         match (self.dice.roll(10), held, gone) {
             (0..=3, _, _) | (_, None, None) => {
                 let machine = self.next_number();
@@ -105,7 +108,8 @@ impl<'a> Clerk<'a> {
                 self.register(client, key, machine, Some(held))
             }
             (5, Some(held), _) => self.put(client, held).map(|answer| assert_eq!(answer.status, 200, "{answer:?}")),
-            (6, _, Some(gone)) => self.delete(client, gone),
+            (6, _, Some(gone)) if superseded.is_none() => self.delete(client, gone),
+            (6, ..) if let Some(superseded) = superseded => self.delete(client, superseded),
             (7, Some(held), _) => self.release(client, held),
             (_, Some(held), _) => self.delete(client, held),
             (_, None, Some(gone)) => self.delete(client, gone),
@@ -157,7 +161,7 @@ impl<'a> Clerk<'a> {
             _ => panic!("{answer:?}"),
         }
         if let Some(from) = from {
-            self.ledger[from].fate = Fate::Gone;
+            self.ledger[from].fate = Fate::Superseded;
             self.touched.push(from);
         }
     }
@@ -165,18 +169,18 @@ impl<'a> Clerk<'a> {
     fn delete(&mut self, client: &mut Client, at: usize) -> Result<(), Lost> {
         let authorization = self.ledger[at].who.basic();
         let path = self.ledger[at].who.path();
-        self.give_back(client, at, &path, &authorization)
+        self.send_release(client, at, &path, &authorization)
     }
 
     fn release(&mut self, client: &mut Client, at: usize) -> Result<(), Lost> {
         let Entry { who, key, .. } = &self.ledger[at];
         let (path, authorization) = (seat_path(&who.id), self.keys[*key].bearer.clone());
-        self.give_back(client, at, &path, &authorization)
+        self.send_release(client, at, &path, &authorization)
     }
 
-    fn give_back(&mut self, client: &mut Client, at: usize, path: &str, authorization: &str) -> Result<(), Lost> {
+    fn send_release(&mut self, client: &mut Client, at: usize, path: &str, authorization: &str) -> Result<(), Lost> {
         self.touched.push(at);
-        self.ledger[at].fate = Fate::GivingBack;
+        self.ledger[at].fate = Fate::Releasing;
         let answer = self.known(client.ask("DELETE", path, &[("Authorization", authorization)], None))?;
         assert_eq!(answer.status, 204, "{answer:?}");
         self.ledger[at].fate = Fate::Gone;
@@ -195,8 +199,8 @@ impl<'a> Clerk<'a> {
         let mut again = 0;
         for at in (0..self.ledger.len()).rev() {
             match self.ledger[at].fate {
-                Fate::Held | Fate::Gone => continue,
-                Fate::GivingBack => self.delete(&mut client, at).unwrap(),
+                Fate::Held | Fate::Superseded | Fate::Gone => continue,
+                Fate::Releasing => self.delete(&mut client, at).unwrap(),
                 Fate::Asked { from } => {
                     let answer = self.put(&mut client, at).unwrap();
                     assert!(from.is_none() || answer.status == 200, "a seat that moves is no new one: {answer:?}");
@@ -232,8 +236,12 @@ impl<'a> Clerk<'a> {
         }
         match fate {
             Fate::Held => assert_eq!((answer.status, gate.status), (200, 204), "a seat that was answered is lost"),
-            Fate::Gone => assert_eq!((answer.status, gate.status), (410, 401), "a seat that was given back is there"),
-            _ => panic!("settled entries are held or gone"),
+            Fate::Superseded => {
+                assert_eq!((answer.status, gate.status), (200, 204), "a credential ended within its hour");
+                assert_eq!(answer.json()["state"], "superseded");
+            }
+            Fate::Gone => assert_eq!((answer.status, gate.status), (410, 401), "a released registration is there"),
+            _ => panic!("an answer is lost, and the request was not sent again"),
         }
     }
 
@@ -257,23 +265,30 @@ pub(crate) fn books_agree(listen: SocketAddr, keys: &[Key], clerks: &[Clerk<'_>]
     let mut client = Client::new(listen);
     for (number, key) in keys.iter().enumerate() {
         let entries = clerks.iter().flat_map(|clerk| &clerk.ledger);
-        let mut held: Vec<RegistrationId> =
-            entries.filter(|one| one.key == number && one.fate == Fate::Held).map(|one| one.who.id).collect();
-        held.sort();
+        let mut expected: Vec<(RegistrationId, RegistrationState)> = entries
+            .filter(|one| one.key == number)
+            .filter_map(|one| match one.fate {
+                Fate::Held => Some((one.who.id, RegistrationState::Active)),
+                Fate::Superseded => Some((one.who.id, RegistrationState::Superseded)),
+                _ => None,
+            })
+            .collect();
+        expected.sort_by_key(|(id, _)| *id);
+        let held = expected.iter().filter(|(_, state)| *state == RegistrationState::Active).count() as u64;
         let mut listed = Vec::new();
         let mut after = String::new();
         loop {
             let path = format!("/v1/seats?limit=1000&after={after}");
             let answer = client.ask("GET", &path, &[("Authorization", &key.bearer)], None).unwrap();
             let page: SeatList = serde_json::from_slice(&answer.body).unwrap();
-            assert_eq!((page.seats.used, page.seats.total), (held.len() as u64, key.seats), "seats that were counted");
-            listed.extend(page.registrations.iter().map(|holder| holder.registration));
+            assert_eq!((page.seats.used, page.seats.total), (held, key.seats), "seats that were counted");
+            listed.extend(page.registrations.iter().map(|holder| (holder.registration, holder.state)));
             match page.next {
                 Some(next) => after = next.to_string(),
                 None => break,
             }
         }
-        assert_eq!(listed, held, "the seats of key {number}");
+        assert_eq!(listed, expected, "the registrations of key {number}");
     }
 }
 
