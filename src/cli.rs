@@ -7,10 +7,7 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, ArgGroup, CommandFactory, FromArgMatches, Parser};
 
-use els_host::language::Language;
-
 use crate::exit::MEANINGS;
-use crate::messages;
 
 /// One action of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,9 +168,8 @@ pub(crate) enum UsageError {
     NotUtf8,
 }
 
-/// Reads the arguments, the program's own name first. `--help` is in this language.
-pub(crate) fn parse(language: Language, arguments: Vec<OsString>) -> Parsed {
-    let command = messages::command(language, Options::command());
+/// Reads the arguments, the program's own name first. `command` is that of [`Options`], with its texts in one language.
+pub(crate) fn parse(command: clap::Command, arguments: Vec<OsString>) -> Parsed {
     let parsed = command.try_get_matches_from(&arguments).and_then(|found| Options::from_arg_matches(&found));
     match parsed {
         Ok(options) => match options.action() {
@@ -316,12 +312,12 @@ mod tests {
 
     fn parsed(arguments: &[&str]) -> Parsed {
         let arguments = std::iter::once("els-register").chain(arguments.iter().copied());
-        parse(Language::English, arguments.map(OsString::from).collect())
+        parse(Options::command(), arguments.map(OsString::from).collect())
     }
 
     fn wrong(arguments: &[&str]) -> String {
         match parsed(arguments) {
-            Parsed::Wrong(error) => messages::en::failure(&crate::failure::Failure::Usage(error)),
+            Parsed::Wrong(error) => crate::messages::en::failure(&crate::failure::Failure::Usage(error)),
             Parsed::Run(action, _) => panic!("understood as {action:?}"),
             Parsed::Text(text) => panic!("printed {text}"),
         }

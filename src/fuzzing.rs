@@ -6,8 +6,10 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
+use clap::CommandFactory as _;
+
 use crate::backend;
-use crate::cli::{self, Parsed};
+use crate::cli::{self, Options, Parsed};
 use crate::failure::Failure;
 use crate::registration::{self, Pending, State};
 use crate::warning::Warning;
@@ -37,7 +39,7 @@ fn arguments(data: &[u8]) {
     }
     let typed = data.split(|byte| *byte == b'\n').take(20).map(|word| OsString::from_vec(word.to_vec()));
     let all = ["els-register", "--key", SECRET].map(OsString::from).into_iter().chain(typed);
-    match cli::parse(els_host::language::Language::English, all.collect()) {
+    match cli::parse(Options::command(), all.collect()) {
         Parsed::Wrong(error) => {
             let message = messages::en::failure(&Failure::Usage(error));
             assert!(!message.contains(SECRET), "{message}");

@@ -28,10 +28,11 @@ mod warning;
 
 use std::ffi::OsString;
 
+use clap::CommandFactory as _;
 use els_host::language::Language;
 use els_host::output::{Error, Outcome, Printer, Warning};
 
-use cli::{Action, Parsed};
+use cli::{Action, Options, Parsed};
 use failure::Failure;
 use report::Report;
 
@@ -41,7 +42,7 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
     // JSON documents are for programs, and in English.
     let language = if json { Language::English } else { Language::of_environment() };
     let plain = Printer { json, language, ..Printer::default() };
-    match cli::parse(language, arguments) {
+    match cli::parse(messages::command(language, Options::command()), arguments) {
         Parsed::Run(action, options) => {
             let printer = Printer { json: options.json, quiet: options.quiet, verbose: options.verbose, ..plain };
             let (report, failure) = commands::run(action, &options, printer);

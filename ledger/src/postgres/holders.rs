@@ -6,11 +6,11 @@ use uuid::Uuid;
 
 use super::client::{Statements, Values};
 use super::failure::Failed;
+use super::pauses::pauses;
 use super::row::{Columns, key, key_columns, registration, registration_columns, scope_hash, uuid};
-use super::upkeep;
 use crate::outcome::SeatPage;
-use crate::rows::{self, KeyRow, REMEMBERED_SECONDS, Refusal, RefusalReason, RegistrationRow};
-use crate::rules::{Denied, Judged, KeyTerms, Pause, RegistrationState};
+use crate::rows::{KeyRow, REMEMBERED_SECONDS, RegistrationRow};
+use crate::rules::{Denied, Judged, RegistrationState};
 use crate::scope::{Scope, within_scope};
 use crate::{Holder, KeyNumber, Policy};
 
@@ -91,23 +91,6 @@ pub(super) async fn of_key(
         found.iter_mut().for_each(|one| one.set_until(now, &pauses));
     }
     Ok(found)
-}
-
-/// Times that do not count for the superseded registrations of a key.
-pub(super) async fn pauses(
-    db: &impl Statements,
-    now: Timestamp,
-    key: KeyNumber,
-    terms: &KeyTerms,
-) -> Result<Vec<Pause>, Failed> {
-    let downs = upkeep::downs(db).await?;
-    let mut refusals = Vec::new();
-    for row in db.ask("SELECT reason, since, until FROM refusals WHERE key = $1", vec![Box::new(key.0)]).await? {
-        let row = Columns(&row);
-        let reason = RefusalReason::parse(row.get(0)?).ok_or_else(|| Failed::invalid("a reason that is not known"))?;
-        refusals.push(Refusal { reason, since: row.time(1)?, until: row.optional_time(2)? });
-    }
-    Ok(rows::pauses(now, terms, &downs, &refusals))
 }
 
 /// The key with this number.

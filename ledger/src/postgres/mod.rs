@@ -20,6 +20,7 @@ mod history;
 mod holders;
 mod keys;
 mod listen;
+mod pauses;
 mod row;
 mod schema;
 mod systems;
@@ -604,7 +605,7 @@ async fn own_view(
     let early = found.is_none() && holders::is_remembered(db, now, id, &token_hash).await?;
     let pauses = match &found {
         Some((known, key)) if known.superseded_at().is_some() => {
-            holders::pauses(db, now, key.number, &key.terms(policy)).await?
+            pauses::pauses(db, now, key.number, &key.terms(policy)).await?
         }
         _ => Vec::new(),
     };

@@ -9,7 +9,8 @@ use uuid::Uuid;
 use super::apply::apply;
 use super::client::{Statements, Values};
 use super::failure::Failed;
-use super::holders::{key_by_number, pauses};
+use super::holders::key_by_number;
+use super::pauses::{downs, pauses};
 use super::row::{Columns, bigint, registration, registration_columns, uuid};
 use crate::by::By;
 use crate::rows::{
@@ -153,12 +154,6 @@ pub(super) async fn forget(db: &impl Statements, now: Timestamp) -> Result<u64, 
 /// Locks the keys of these registrations, in their order.
 async fn lock_keys(db: &impl Statements, ids: &[Uuid]) -> Result<(), Failed> {
     db.ask(LOCK_KEYS_OF, vec![Box::new(ids.to_vec())]).await.map(drop)
-}
-
-/// Times in which the gate was down, the latest first.
-pub(super) async fn downs(db: &impl Statements) -> Result<Vec<(Timestamp, Timestamp)>, Failed> {
-    let rows = db.ask("SELECT since, until FROM gate_down ORDER BY until DESC", Vec::new()).await?;
-    rows.iter().map(Columns).map(|row| Ok((row.time(0)?, row.time(1)?))).collect()
 }
 
 fn unseen_since(now: Timestamp, days: i64, downs: &[(Timestamp, Timestamp)]) -> Timestamp {
