@@ -142,7 +142,8 @@ fn binary(armored: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(armored).ok()?;
     let (_, block) = text.split_once("-----BEGIN PGP PUBLIC KEY BLOCK-----")?;
     let (block, _) = block.split_once("-----END")?;
-    let lines = block.lines().map(str::trim).skip_while(|line| !line.is_empty());
+    // The rest of the first line, headers, an empty line, the data.
+    let lines = block.lines().skip(1).map(str::trim).skip_while(|line| !line.is_empty());
     let body: String = lines.take_while(|line| !line.starts_with('=')).collect();
     STANDARD.decode(body).ok()
 }
