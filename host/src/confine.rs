@@ -4,6 +4,7 @@
 //! only below the folders that the action changes. All of it is best effort: it is a second barrier, and no promise depends
 //! on it. The first one is `root`.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -30,7 +31,7 @@ pub fn give_up(root: &Path, folders: &[&str]) -> Landlock {
     let _ = prctl::set_no_new_privs();
     let _ = prctl::set_dumpable(false);
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
-    let writable: Vec<PathBuf> = folders.iter().map(|folder| nearest(root, folder)).collect();
+    let writable: BTreeSet<PathBuf> = folders.iter().map(|folder| nearest(root, folder)).collect();
     match restrict_writing(&writable) {
         Ok(RulesetStatus::FullyEnforced) => Landlock::Enforced,
         Ok(RulesetStatus::PartiallyEnforced) => Landlock::Partly,
@@ -38,10 +39,12 @@ pub fn give_up(root: &Path, folders: &[&str]) -> Landlock {
     }
 }
 
-fn restrict_writing(folders: &[PathBuf]) -> Result<RulesetStatus, RulesetError> {
+fn restrict_writing(folders: &BTreeSet<PathBuf>) -> Result<RulesetStatus, RulesetError> {
     // Version 1 of Landlock refuses every rename from one folder into another, which staged files need: so at least 2.
     // Version 3 can also refuse truncation; it is used where the kernel has it.
     let wanted = AccessFs::from_write(ABI::V3);
+    let above = folders.iter().filter_map(|folder| folder.parent());
+    let above: BTreeSet<&Path> = above.filter(|folder| !folders.contains(*folder)).collect();
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(AccessFs::from_write(ABI::V2))?
@@ -49,7 +52,7 @@ fn restrict_writing(folders: &[PathBuf]) -> Result<RulesetStatus, RulesetError> 
         .handle_access(wanted)?
         .create()?
         .add_rules(path_beneath_rules(folders, wanted))?
-        .add_rules(path_beneath_rules(folders.iter().filter_map(|folder| folder.parent()), AccessFs::RemoveDir))?;
+        .add_rules(path_beneath_rules(above, AccessFs::RemoveDir))?;
     Ok(ruleset.restrict_self()?.ruleset)
 }
 

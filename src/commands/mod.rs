@@ -92,7 +92,7 @@ fn execute(action: Action, options: &Options, printer: Printer, report: &mut Rep
     let landlock = confine::give_up(path, &folders);
     let context = Context { action, options, config, root, dnf, known, clock, printer };
     context.progress(&Progress::Confined(landlock));
-    match action {
+    let result = match action {
         Action::Register => register::run(&context, report),
         Action::Refresh => refresh::run(&context, report),
         Action::Unregister => unregister::run(&context, report),
@@ -101,7 +101,10 @@ fn execute(action: Action, options: &Options, printer: Printer, report: &mut Rep
         Action::Release => release::run(&context, report),
         Action::Report => report::run(&context, report),
         Action::Eula => Ok(()),
-    }
+    };
+    // The process ends now, and with it the open folders: closing each would be a system call.
+    std::mem::forget(context.root);
+    result
 }
 
 impl Context<'_> {

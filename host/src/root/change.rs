@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::rc::Rc;
 
 use nix::errno::Errno;
@@ -326,8 +326,7 @@ fn require_access(folder: &Folder) -> nix::Result<()> {
 /// there is nothing to do.
 fn copy_label(folder: &Folder, file: &File) -> std::io::Result<()> {
     let none = |error: &std::io::Error| error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32);
-    let folder = File::from(folder.readable()?.try_clone_to_owned()?);
-    match folder.get_xattr(SELINUX_LABEL) {
+    match Readable(folder.readable()?).get_xattr(SELINUX_LABEL) {
         Ok(Some(label)) => match file.set_xattr(SELINUX_LABEL, &label) {
             Err(error) if !none(&error) => Err(error),
             _ => Ok(()),
@@ -336,6 +335,17 @@ fn copy_label(folder: &Folder, file: &File) -> std::io::Result<()> {
         _ => Ok(()),
     }
 }
+
+/// A folder whose attributes are read, without a descriptor of its own.
+struct Readable<'a>(BorrowedFd<'a>);
+
+impl AsRawFd for Readable<'_> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl FileExt for Readable<'_> {}
 
 /// A name that no other file has: 64 random bits behind our prefix.
 fn temporary_name() -> String {
