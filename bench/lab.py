@@ -111,7 +111,7 @@ class Lab:
         return path
 
     def register_known(self, port, key, count):
-        """Registers so many machines; their credentials, one a line, in a file."""
+        """Registers this number of machines; writes their credentials to a file, one a line."""
         path = self.place / f"credentials-{uuid.uuid4()}"
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as connection, \
                 open(path, "w") as file:

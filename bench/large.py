@@ -16,7 +16,7 @@ NOW = 1_800_000_000
 
 
 def fill_sqlite(database, machines, known, keys):
-    """So many machines, spread over so many keys; the first `known` of them with credentials, which are the answer."""
+    """Creates `machines` registrations of `keys` keys. Returns the credentials of the first `known` of them."""
     path = database.removeprefix("sqlite://")
     db = sqlite3.connect(path, isolation_level=None)
     db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA cache_size = -4000000;")

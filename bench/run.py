@@ -259,7 +259,7 @@ def many_keys(lab, options):
 
 
 def sized(lab, options, machines):
-    """A backend that knows so many machines: registrations a second, and the gate's answers for 10,000 of them."""
+    """A backend that knows this number of machines: registrations a second, and the gate's answers for 10,000 of them."""
     cached = getattr(lab, "sized", {})
     if machines not in cached:
         port, process, database = lab.backend()

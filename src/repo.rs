@@ -396,7 +396,7 @@ impl Present {
         match (current, content.map(Sha256Hex::of)) {
             (Some(found), Some(_)) if found.is(shipped, self.files.repo.mode) => {
                 put_back(plan);
-                // Put aside and back within this run is no change; put back after another run is one.
+                // Moved away and restored within one run is not a change; restored after another run is one.
                 let was_off = self.repo.is_none();
                 plan.file(self.files.repo.path, if was_off { FileState::Written } else { FileState::Unchanged });
             }

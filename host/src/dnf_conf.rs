@@ -146,7 +146,7 @@ mod tests {
 
     /// Promise: dnf-conf-read
     #[test]
-    fn names_count_in_lower_case_alone_and_quotes_are_taken_off() {
+    fn names_count_only_in_lower_case_and_quotes_are_removed() {
         let conf = conf("[main]\nPROXY=http://p:1\nsslcacert=\"/etc/pki/ca.pem\"\nassumeyes=0\ndefaultyes=On\n");
         assert_eq!(conf.read_proxy(), Ok(None));
         assert_eq!(conf.ca_file(), Some("/etc/pki/ca.pem"));

@@ -101,7 +101,7 @@ pub enum DnfConfFault {
     Refused(ini::Fault),
     /// `reposdir` or `varsdir` is empty.
     NoFolder { key: &'static str },
-    /// The folder that counts is no plain absolute path.
+    /// The folder that counts is not a plain absolute path.
     UnusableFolder { key: &'static str, folder: String },
     /// Another folder of `varsdir` has a variable of ours too.
     SetElsewhere { path: String },
@@ -240,7 +240,7 @@ pub enum CaFault {
     Empty,
     Utf16,
     Pkcs7,
-    /// DER that is no certificate: PKCS #7 or #12, most likely.
+    /// DER that is not a certificate: PKCS #7 or #12, most likely.
     OtherDer,
     PrivateKey,
     /// A certificate that cannot be read; its number in the file, from 1.

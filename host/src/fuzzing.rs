@@ -183,7 +183,7 @@ fn os_release(data: &[u8]) {
     if machine::read_hardware_id(text).is_some() {
         let mut values = text.bytes().filter(u8::is_ascii_hexdigit);
         let first = values.next();
-        assert!(values.any(|digit| Some(digit) != first), "one digit over and over is no hardware: {text}");
+        assert!(values.any(|digit| Some(digit) != first), "one repeated digit is not a hardware id: {text}");
     }
 }
 

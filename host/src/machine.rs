@@ -143,7 +143,7 @@ fn hardware_id(root: &Root) -> Result<Option<MachineId>> {
     Ok(text.and_then(|text| read_hardware_id(&String::from_utf8_lossy(&text))))
 }
 
-/// What this user may not read is unknown, and an unknown id is no difference. Every other error is an error.
+/// What this user may not read is unknown, and an unknown id does not count as different. Every other error is an error.
 fn readable<T>(read: crate::root::Result<Option<T>>) -> Result<Option<T>> {
     match read {
         Err(error) if matches!(error.errno, Errno::EACCES | Errno::EPERM) => Ok(None),

@@ -75,7 +75,7 @@ impl Printer {
     }
 
     /// Prints the outcome of a run and returns the exit status. A result that cannot be printed is a failure too: a full
-    /// disk behind `>` is not success. A reader that closed the pipe (`| head`) is no failure.
+    /// disk behind `>` is not success. A reader that closed the pipe (`| head`) is not a failure.
     pub fn finish<T: Serialize>(&self, outcome: Outcome<T>) -> i32 {
         let status = outcome.status;
         let wrote = if self.json { print_json(&outcome) } else { self.print_text(&outcome) };

@@ -1,4 +1,4 @@
-//! What a store tells the administrator: keys, holders of seats, the audit trail.
+//! What a store tells the administrator: keys, holders of seats, the audit log.
 //!
 //! Owns the shapes of the administration's requests and answers. No secret is among them: a key is known here by its
 //! id, and its text is only ever hashed.
@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::gate::{Cursor, KeyNumber};
 use crate::rules::{KeyState, Pause, RegistrationState, unused_until};
 
-/// The id of a key: what people call it by. It is no secret.
+/// The id of a key: what people call it by. It is not a secret.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct KeyId(String);
@@ -190,7 +190,7 @@ pub struct Found {
     pub registrations: Vec<Holder>,
 }
 
-/// Which part of the trail.
+/// Which part of the audit log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventFilter {
     /// Of this key alone.
@@ -201,10 +201,10 @@ pub struct EventFilter {
     pub since: Option<Timestamp>,
 }
 
-/// One event of the trail.
+/// One event of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Event {
-    /// Its place in the trail.
+    /// Its place in the audit log.
     #[serde(skip)]
     pub cursor: Cursor,
     /// When.
@@ -295,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn key_ids_read_back_and_do_not_pass_for_keys_of_our_making() {
+    fn key_ids_are_parsed_as_written_and_are_not_license_keys() {
         let id = KeyId::from_random([0xff; 8]);
         assert_eq!(id.as_str(), "k-zzzzz-zzzzz");
         assert_eq!(KeyId::parse(id.as_str()), Some(id));

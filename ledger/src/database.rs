@@ -39,8 +39,8 @@ impl DatabaseUrl {
 }
 
 /// When this process is root's: becomes the owner of the folder in which the database lies, for good. Files that the
-/// database makes then belong to whoever `serve` runs as. A folder that is not there, or is root's, changes nothing; nor does
-/// a server, which has its own idea of who asks.
+/// database makes then belong to the user that `serve` runs as. A folder that is not there, or is root's, changes nothing; nor does
+/// a server, which knows its own users.
 pub fn become_owner(url: &DatabaseUrl) -> anyhow::Result<()> {
     let DatabaseUrl::Sqlite(path) = url else { return Ok(()) };
     if !geteuid().is_root() {

@@ -90,6 +90,6 @@ pub struct Feed {
     /// Whether there is more to fetch at once.
     pub more: bool,
     /// The feed does not go on from where the reader stands: the database is another one than before (a failover, a backup
-    /// that was put back). There are no items; whoever remembers something has to forget it and go on from `up_to`.
+    /// that was put back). There are no items; a reader forgets what it remembers and goes on from `up_to`.
     pub broken: bool,
 }

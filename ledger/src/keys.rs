@@ -71,7 +71,7 @@ pub(crate) fn update(
     Decided { outcome: KeyUpdate::Updated(after), changes }
 }
 
-/// Suspends, resumes or revokes. A state that the key has already is no change.
+/// Suspends, resumes or revokes. A state that the key has already changes nothing.
 pub(crate) fn set_state(now: Timestamp, before: KeyRecord, state: KeyState) -> Decided<StateChange> {
     if before.state == state {
         return Decided::unchanged(StateChange::Done(before));

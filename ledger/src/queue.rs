@@ -163,9 +163,9 @@ pub(super) const QUEUE_KEY_OF_UPKEEP: QueueKey = 1;
 pub(super) const QUEUE_KEY_OF_VENDOR: QueueKey = 2;
 /// The queue key of what machines ask about their own registrations.
 pub(super) const QUEUE_KEY_OF_CREDENTIALS: QueueKey = 3;
-/// Requests of one queue key that wait, at the most.
+/// The largest number of requests of one queue key that wait.
 pub(super) const QUEUE_LIMIT_EACH: usize = 4096;
-/// Requests that wait, at the most.
+/// The largest number of requests that wait.
 pub(super) const QUEUE_LIMIT: usize = 65_536;
 
 #[cfg(test)]

@@ -331,5 +331,5 @@ pub(super) const GAP_SECONDS: i64 = 180;
 pub(super) const SEARCH_SECONDS: i64 = 3600;
 /// Last-seen times that are written at once.
 pub(super) const SEEN_BATCH: usize = 500;
-/// Rows of one batch of upkeep, at the most; a job runs batches until one is smaller.
+/// The largest number of rows in one batch of upkeep; a job runs batches until one is smaller.
 pub(super) const UPKEEP_BATCH: usize = 200;

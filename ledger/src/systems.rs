@@ -392,9 +392,9 @@ pub(crate) fn once_each(ids: &[RegistrationId]) -> Vec<RegistrationId> {
     ids.iter().copied().filter(|id| seen.insert(*id)).collect()
 }
 
-/// Registrations that are released by one change, at the most.
+/// The largest number of registrations that one change releases.
 pub const MOST_RELEASES: u32 = 1000;
-/// Seats of a key, at the most.
+/// The largest number of seats of a key.
 pub const MOST_SEATS: u64 = 1_000_000_000;
 /// Seconds for which an answer is kept.
 pub(crate) const ANSWER_SECONDS: i64 = 24 * 3600;

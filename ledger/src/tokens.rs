@@ -33,7 +33,7 @@ pub trait Tokens: Send + Sync {
     async fn tokens_used(&self, uses: Vec<(TokenId, Timestamp)>) -> Result<(), StoreError>;
 }
 
-/// The id of a token: `t-` and ten symbols. It is no secret.
+/// The id of a token: `t-` and ten symbols. It is not a secret.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenId([u8; 13]);
 
@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_and_lists_read_back() {
+    fn ids_and_lists_are_parsed_as_written() {
         let id = TokenId::from_random([0xff; 8]);
         assert_eq!(id.as_str(), "t-zzzzz-zzzzz");
         assert_eq!(TokenId::parse(id.as_str()), Some(id));

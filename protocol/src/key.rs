@@ -16,7 +16,7 @@ const PREFIX: &str = "ELS";
 #[derive(Clone, PartialEq, Eq)]
 pub struct LicenseKey(Secret);
 
-/// Why a text is no license key. The message never contains the text.
+/// Why a text is not a license key. The message never contains the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyError {
     /// Nothing but white space.
@@ -38,7 +38,7 @@ pub enum KeyError {
 pub enum OddCharacter {
     /// A visible ASCII character.
     Plain,
-    /// A space of any width, but for those below.
+    /// A space of any width, except those below.
     Space,
     /// A tab.
     Tab,
@@ -130,7 +130,7 @@ impl LicenseKey {
     }
 
     /// The check value that an agent keeps: the first 12 hexadecimal digits of HMAC-SHA256(token, key). It tells
-    /// whether a key is the one of a registration, and says nothing of the key to whoever has no token.
+    /// whether a key is the one of a registration, and tells nothing about the key to a caller without a token.
     pub fn check_value(&self, token: &Token) -> String {
         hex(&hmac_sha256(token.expose().as_bytes(), self.expose().as_bytes())[..6])
     }
@@ -270,7 +270,7 @@ mod tests {
 
     /// Promise: key-spelling
     #[test]
-    fn letters_that_look_like_digits_are_read_as_digits_in_the_body_alone() {
+    fn letters_that_look_like_digits_are_read_as_digits_only_in_the_body() {
         // 24 zeros have the check symbol 0.
         let zeros = "ELS-00000-00000-00000-00000-00000";
         assert_eq!(clear("eLS-oOoOo-00000-00000-00000-0000o").as_deref(), Ok(zeros));
@@ -309,7 +309,7 @@ mod tests {
 
     /// Promise: key-mistyped
     #[test]
-    fn what_is_no_key_is_named() {
+    fn a_text_that_is_not_a_key_is_named() {
         assert_eq!(clear(" \n"), Err(KeyError::Empty));
         assert_eq!(clear("abc"), Err(KeyError::TooShort(3)));
         assert_eq!(clear(&"k".repeat(129)), Err(KeyError::TooLong(129)));

@@ -2,7 +2,7 @@
 //!
 //! This crate owns every name and shape that both sides must agree on: keys, identifiers, credentials, URL paths,
 //! request and answer bodies, error codes. It does no input or output, reads no clock and makes no random numbers;
-//! whoever needs randomness passes the bytes in.
+//! a caller that needs randomness passes the bytes in.
 //!
 //! A type that exists is valid: `parse` is the only way to one, on either side, and decoding calls it.
 

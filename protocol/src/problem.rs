@@ -132,7 +132,7 @@ mod tests {
 
     /// Promise: wire-problems
     #[test]
-    fn codes_read_back_and_have_an_error_status() {
+    fn codes_are_parsed_as_written_and_have_an_error_status() {
         for code in Code::ALL {
             assert_eq!(Code::parse(code.as_str()), Some(*code));
             assert!((400..=599).contains(&code.status()), "{code}");

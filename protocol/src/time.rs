@@ -91,7 +91,7 @@ mod tests {
 
     /// Promise: wire-forms
     #[test]
-    fn times_read_back_and_only_utc_is_read() {
+    fn times_are_parsed_as_written_and_only_in_utc() {
         let time = Timestamp::parse("2027-03-31T23:59:59Z").unwrap();
         assert_eq!(time.to_string(), "2027-03-31T23:59:59Z");
         assert_eq!(time.date(), "2027-03-31");

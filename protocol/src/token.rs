@@ -64,7 +64,7 @@ mod tests {
 
     /// Promise: ids-token-form
     #[test]
-    fn a_token_reads_back_and_strangers_do_not() {
+    fn a_token_is_parsed_as_it_was_written_and_other_texts_are_refused() {
         let token = Token::from_random([0xab; 32]);
         assert_eq!(Token::parse(token.expose()), Some(token.clone()));
         assert_eq!(token.expose().len(), PREFIX.len() + BODY);

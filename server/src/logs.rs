@@ -139,7 +139,7 @@ const LINES_MOST: usize = 10_000;
 const FINISH_MOST: Duration = Duration::from_secs(2);
 /// Lines of a sampler that are all written.
 const EACH_SECOND: u32 = 50;
-/// Beyond that, one in so many.
+/// Beyond that, one line for this number of refusals.
 const ONE_IN: u32 = 100;
 
 #[cfg(test)]

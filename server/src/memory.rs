@@ -20,7 +20,7 @@ fn least_limit(root: &Path, groups: &str) -> Option<u64> {
         };
         let group = root.join(parts.next()?.trim_start_matches('/'));
         let above = group.ancestors().take_while(|folder| folder.starts_with(&root));
-        // A file that says `max` is no limit.
+        // A file that says `max` sets no limit.
         above.filter_map(|folder| std::fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok()).min()
     });
     limits.min().filter(|limit| *limit < NO_LIMIT)

@@ -1,4 +1,4 @@
-//! What one connection does, and since when: written by its task, read by whoever needs its place.
+//! What one connection does, and since when: written by its task, read by the connection that needs its place.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 

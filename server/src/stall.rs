@@ -1,4 +1,4 @@
-//! A stream that gives up on a client that reads nothing of its response. Such a client would keep its connection for ever.
+//! A stream that ends for a client that reads nothing of its response. Such a client would keep its connection without end.
 
 use std::future::Future;
 use std::io;

@@ -273,7 +273,7 @@ impl Context<'_> {
         }
     }
 
-    /// What the product of a repo file does with `$releasever` on this machine. An os-release that cannot be read is no sign of
+    /// What the product of a repo file does with `$releasever` on this machine. An os-release that cannot be read is not a sign of
     /// another release.
     fn release(&self, repo_file: &str) -> Release {
         let Some(pin) = vendor::releasever(repo_file) else { return Release::Free };

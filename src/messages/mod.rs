@@ -1,4 +1,4 @@
-//! Every sentence that a person reads, but for the English of `--help` (`cli`) and of the exit statuses (`exit`).
+//! Every sentence that a person reads, except the English of `--help` (`cli`) and of the exit statuses (`exit`).
 //!
 //! Each language is a module with the same functions; their `match`es are exhaustive, so the compiler finds a sentence that
 //! is missing in a language. The functions here choose the module. The sentences for failures that are not particular to

@@ -30,7 +30,7 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// Calls `ask` until it returns something, for a minute at the most.
+/// Calls `ask` until it returns something, for at most a minute.
 pub fn within_a_minute<T>(mut ask: impl FnMut() -> Option<T>) -> T {
     for _ in 0..600 {
         if let Some(found) = ask() {

@@ -83,7 +83,7 @@ fn each_error_of_the_backend_has_its_exit_code() {
 /// Promise: answer-not-ours
 /// Promise: network-no-redirect
 #[test]
-fn what_is_no_answer_of_a_backend_is_never_taken_for_one() {
+fn what_is_not_the_answer_of_a_backend_is_never_accepted() {
     let html = "<html><body>Please sign in</body></html>";
     type Lie = Box<dyn Fn() -> Answer + Send + Sync>;
     let lies: Vec<(&str, Lie)> = vec![
@@ -118,7 +118,7 @@ fn what_is_no_answer_of_a_backend_is_never_taken_for_one() {
 
 /// Promise: answer-not-ours
 #[test]
-fn the_right_answer_without_the_protocols_header_is_a_strangers() {
+fn the_right_answer_without_the_protocols_header_is_not_accepted() {
     let stranger = Scripted::backend(|request| {
         let body = registration(request).to_string();
         (request.path.starts_with("/v1")).then(|| raw(200, &[("Content-Type", "application/json")], &body))
@@ -176,7 +176,7 @@ fn members_of_the_wrong_type_or_with_a_harmful_value_are_refused() {
 
 /// Promise: register-unsupported
 #[test]
-fn a_repo_file_that_is_not_shipped_needs_a_newer_version_and_the_seat_goes_back() {
+fn a_repo_file_that_is_not_shipped_needs_a_newer_version_and_the_seat_is_released() {
     let server = Scripted::backend(|request| {
         (request.method == "PUT").then(|| {
             let mut body = registration(request);
@@ -195,7 +195,7 @@ fn a_repo_file_that_is_not_shipped_needs_a_newer_version_and_the_seat_goes_back(
 /// Promise: network-failure-named
 /// Promise: network-no-redirect
 #[test]
-fn a_repository_that_does_not_answer_right_is_named_and_the_seat_goes_back() {
+fn a_repository_with_a_wrong_answer_is_named_and_the_seat_is_released() {
     for (status, body, words) in [
         (200, "<html>", "not a repomd document"),
         (401, "", "401"),
@@ -346,7 +346,7 @@ fn status_and_refresh_tell_what_the_backend_no_longer_accepts() {
 
 /// Promise: status-backend-down
 #[test]
-fn a_backend_that_is_down_is_said_to_be_and_what_is_known_is_shown() {
+fn a_backend_that_is_down_is_named_and_what_is_known_here_is_shown() {
     let server = Scripted::backend(|_| None);
     let machine = machine_of(&server);
     machine.registers(KEY);

@@ -1,4 +1,4 @@
-//! The agent and whoever reads what it prints: people at a terminal, pipes, scripts that want JSON, and signals.
+//! The agent and the readers of what it prints: people at a terminal, pipes, scripts that want JSON, and signals.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -155,7 +155,7 @@ fn results_go_to_standard_output_and_all_else_to_standard_error() {
 
 /// Promise: output-plain
 #[test]
-fn colours_are_for_terminals_alone_and_no_color_switches_them_off() {
+fn colours_are_only_for_terminals_and_no_color_switches_them_off() {
     let machine = Machine::new();
     let at_a_terminal =
         |before: &str| in_shell(&machine, &format!("{before} script -qec \"$AGENT --status\" /dev/null"));
@@ -166,7 +166,7 @@ fn colours_are_for_terminals_alone_and_no_color_switches_them_off() {
 
 /// Promise: output-full-disk
 #[test]
-fn a_full_disk_behind_the_output_is_a_failure_and_a_reader_that_goes_away_is_none() {
+fn a_full_disk_behind_the_output_is_a_failure_and_a_closed_pipe_is_not() {
     let machine = Machine::new();
     for action in ["--eula", "--report", "--help", "--unregister --json"] {
         in_shell(&machine, &format!("$AGENT {action} >/dev/full")).exits(1).says("standard output");

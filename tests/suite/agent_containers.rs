@@ -49,7 +49,7 @@ fn is_container(machine: &Machine, layer: &str) {
 
 /// Promise: ids-not-hardware
 #[test]
-fn containers_are_told_from_machines_by_what_their_runtimes_leave() {
+fn containers_are_recognised_by_what_their_runtimes_leave() {
     let server = Scripted::backend(|_| None);
     let mut cases: Vec<PathBuf> = fs::read_dir(CASES).unwrap().map(|entry| entry.unwrap().path()).collect();
     cases.retain(|case| case.is_dir());

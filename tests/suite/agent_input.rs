@@ -61,7 +61,7 @@ fn a_malformed_key_is_named_before_anything_is_sent_and_never_repeated() {
 
 /// Promise: key-sources
 #[test]
-fn a_key_comes_from_the_first_source_that_is_named_and_an_empty_one_is_no_fall_through() {
+fn a_key_comes_from_the_first_source_that_is_named_even_if_it_is_empty() {
     let server = Scripted::backend(|_| None);
     let machine = machine_of(&server);
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The agent's memory: what is resumed, what is given back, and when, after answers that were lost, keys that were
+//! The agent's memory: what is resumed, what is released, and when, after answers that were lost, keys that were
 //! switched, and files that were lost.
 
 use std::sync::Arc;
@@ -60,7 +60,7 @@ fn a_request_whose_answer_was_lost_is_sent_again_as_it_was() {
 
 /// Promise: journal-other-key
 #[test]
-fn what_was_being_made_for_another_key_or_server_is_given_back() {
+fn what_an_interrupted_run_took_with_another_key_or_server_is_released() {
     let (server, lost) = backend_with_switch(|request| (request.method == "PUT").then_some(Answer::Hangup));
     let machine = machine_of(&server);
     lost.store(true, Ordering::SeqCst);
@@ -84,7 +84,7 @@ fn what_was_being_made_for_another_key_or_server_is_given_back() {
 /// Promise: journal-other-key
 /// Promise: unregister-not-registered
 #[test]
-fn unregistering_gives_back_what_was_being_made() {
+fn unregistering_releases_what_an_interrupted_run_took() {
     let (server, lost) = backend_with_switch(|request| (request.method == "PUT").then_some(Answer::Hangup));
     let machine = machine_of(&server);
     let before = machine.files();
@@ -100,7 +100,7 @@ fn unregistering_gives_back_what_was_being_made() {
 /// Promise: register-other-key
 /// Promise: ids-check-value
 #[test]
-fn another_key_takes_its_seat_before_the_old_one_is_given_back() {
+fn another_key_takes_its_seat_before_the_old_one_is_released() {
     let (server, refuse) =
         backend_with_switch(|request| (request.method == "PUT").then(|| problem(409, "no-free-seat")));
     let machine = machine_of(&server);
@@ -123,7 +123,7 @@ fn another_key_takes_its_seat_before_the_old_one_is_given_back() {
 
 /// Promise: register-other-key
 #[test]
-fn an_old_seat_that_cannot_be_given_back_is_warned_of_and_tried_again() {
+fn an_old_seat_that_cannot_be_released_causes_a_warning_and_is_tried_again() {
     let (server, down) = backend_with_switch(|request| (request.method == "DELETE").then_some(Answer::Hangup));
     let machine = machine_of(&server);
     machine.registers(KEY);
@@ -268,7 +268,7 @@ fn unregistering_that_may_have_been_carried_out_stays_off_and_is_finished_by_the
 
 /// Promise: unregister-unknown
 #[test]
-fn a_refusal_after_an_unavailable_is_no_proof_that_nothing_was_done() {
+fn a_refusal_after_an_unavailable_does_not_prove_that_nothing_was_done() {
     let asked = std::sync::atomic::AtomicUsize::new(0);
     let server = Scripted::backend(move |request| {
         (request.method == "DELETE").then(|| match asked.fetch_add(1, Ordering::SeqCst) {
@@ -285,7 +285,7 @@ fn a_refusal_after_an_unavailable_is_no_proof_that_nothing_was_done() {
 
 /// Promise: unregister-unknown
 #[test]
-fn what_an_earlier_run_may_have_given_back_stays_off_whatever_a_later_one_is_told() {
+fn what_an_earlier_run_may_have_released_stays_off_in_later_runs() {
     let asked = std::sync::atomic::AtomicUsize::new(0);
     let server = Scripted::backend(move |request| {
         (request.method == "DELETE" && asked.load(Ordering::SeqCst) < 2).then(|| {
@@ -306,7 +306,7 @@ fn what_an_earlier_run_may_have_given_back_stays_off_whatever_a_later_one_is_tol
 
 /// Promise: unregister-unknown
 #[test]
-fn an_unregistration_in_doubt_can_be_taken_back_by_registering() {
+fn registering_cancels_an_unregistration_in_doubt() {
     let (server, lost) = backend_with_switch(|request| (request.method == "DELETE").then_some(Answer::Hangup));
     let machine = machine_of(&server);
     machine.registers(KEY);
@@ -317,7 +317,7 @@ fn an_unregistration_in_doubt_can_be_taken_back_by_registering() {
     assert_eq!(id(&machine), old, "the backend says that it is held");
     assert!(machine.has("/etc/yum.repos.d/els.repo") && !machine.has("/etc/yum.repos.d/els.repo.els-off"));
     assert!(!machine.has(PENDING));
-    assert_eq!(count(&server, "DELETE", &old), 1, "what is held is never given back");
+    assert_eq!(count(&server, "DELETE", &old), 1, "what is held is never released");
 }
 
 /// Promise: unregister-cleans
@@ -371,7 +371,7 @@ fn force_cleans_up_also_where_no_server_is_known_or_the_token_is_lost() {
 
 /// Promise: register-failure-releases
 #[test]
-fn a_failure_after_the_backend_said_yes_gives_the_seat_back_also_later() {
+fn a_failure_after_the_backend_accepted_releases_the_seat_now_or_later() {
     let (server, down) = backend_with_switch(|request| match request.method.as_str() {
         "DELETE" => Some(Answer::Hangup),
         "GET" if request.path.starts_with("/repo") => Some(raw(500, &[], "")),

@@ -167,7 +167,7 @@ fn the_journal_of_an_image_is_dropped_and_nothing_in_it_is_deleted() {
 
 /// Promise: journal-of-copy
 #[test]
-fn what_a_copy_began_to_register_is_its_own_and_is_resumed_or_given_back() {
+fn what_a_copy_began_to_register_is_its_own_and_is_resumed_or_released() {
     for action in [&["--key", KEY][..], &["--unregister"], &["--unregister", "--force"]] {
         let lost = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
         let on = lost.clone();
@@ -220,7 +220,7 @@ fn a_copy_whose_state_was_lost_says_which_seat_it_left_alone() {
 
 /// Promise: copy-recognised
 #[test]
-fn an_id_that_is_absent_on_one_side_is_no_difference() {
+fn an_id_that_is_absent_on_one_side_does_not_count_as_a_difference() {
     let server = Scripted::backend(|_| None);
     let machine = machine_of(&server);
     machine.registers(KEY);

@@ -28,7 +28,7 @@ fn a_machine_without_a_network_is_told_that_the_name_is_not_found() {
 /// Promise: error-content
 /// Promise: network-failure-named
 #[test]
-fn a_port_that_nobody_listens_on_and_one_that_speaks_no_tls_are_told_apart() {
+fn a_closed_port_and_a_port_without_tls_are_distinguished() {
     let machine = Machine::new();
     let closed = format!("https://127.0.0.1:{}", closed_port());
     machine

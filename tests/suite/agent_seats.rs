@@ -121,7 +121,7 @@ fn a_seat_list_says_in_words_what_is_superseded_and_how_many_networks_used_it() 
 /// Promise: terminal-safe
 /// Promise: seats-list
 #[test]
-fn a_seat_list_that_leads_in_circles_or_steers_the_terminal_is_no_answer() {
+fn a_seat_list_that_repeats_pages_or_has_control_characters_is_not_accepted() {
     for body in [
         page(&[holder(&id(1))], Some(id(1))),
         page(

@@ -111,7 +111,7 @@ fn sections_that_are_off_and_a_system_that_changed_are_warned_of() {
 
 /// Promise: status-metadata-key
 #[test]
-fn a_metadata_key_that_dnf_was_not_told_to_accept_is_warned_of() {
+fn a_metadata_key_that_dnf_does_not_accept_yet_causes_a_warning() {
     const CODE: &str = "metadata-key-not-accepted";
     let repository = Repository::shared();
     let backend = Backend::with_repository(&repository.root());

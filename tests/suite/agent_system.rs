@@ -56,7 +56,7 @@ fn looking_never_writes() {
 
 /// Promise: lock
 #[test]
-fn the_lock_is_roots_alone_and_goes_away() {
+fn only_root_uses_the_lock_and_it_is_removed() {
     let server = Scripted::backend(|request| (request.method == "PUT").then_some(Answer::Silence));
     let machine = machine_of(&server);
     let mut command = machine.agent_command(&["--key", KEY, "--timeout", "1"]);

@@ -40,7 +40,7 @@ fn time(seconds_from_now: i64) -> (String, String) {
 
 /// Promise: clock-warning
 #[test]
-fn a_clock_more_than_five_minutes_from_the_backends_is_warned_of() {
+fn a_clock_that_differs_by_more_than_five_minutes_causes_a_warning() {
     for (ahead, words) in [(-3600, Some("ahead of")), (-200, None), (0, None), (200, None), (3600, Some("behind"))] {
         let (date, _) = time(ahead);
         let server = Scripted::backend(move |request| {

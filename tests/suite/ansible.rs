@@ -79,7 +79,7 @@ fn play(machine: &Machine, arguments: &[&str]) -> Played {
 
 /// Promise: ansible-idempotent
 #[test]
-fn the_role_registers_once_changes_nothing_the_second_time_and_gives_the_seat_back() {
+fn the_role_registers_once_changes_nothing_the_second_time_and_unregisters() {
     let repository = Repository::shared();
     let backend = Backend::with_repository(&repository.root());
     let key = backend.key(1);
@@ -109,7 +109,7 @@ fn the_role_registers_once_changes_nothing_the_second_time_and_gives_the_seat_ba
         let played = play(&machine, arguments);
         assert_eq!((played.changed, played.failed), (0, 0), "{arguments:?}\n{}", played.run);
     }
-    // Damage is mended, and check mode only tells of it.
+    // Damage is repaired, and check mode only reports it.
     std::fs::remove_file(machine.path("/etc/dnf/vars/els_url")).expect("the variable");
     assert_eq!(play(&machine, &["--check"]).changed, 1);
     assert!(!machine.has("/etc/dnf/vars/els_url"));
@@ -157,7 +157,7 @@ fn the_key_is_in_no_argument_and_no_environment_of_any_process_and_in_no_file() 
 
 /// Promise: ansible-key
 #[test]
-fn what_els_register_says_is_told_though_the_task_that_ran_it_is_hidden() {
+fn the_message_of_els_register_is_shown_although_its_task_is_hidden() {
     let repository = Repository::shared();
     let backend = Backend::with_repository(&repository.root());
     let key = backend.key(1);

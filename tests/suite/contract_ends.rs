@@ -68,7 +68,7 @@ fn an_expired_contract_leaves_dnf_working_and_a_renewal_needs_no_work_on_the_mac
     customer.backend.command(&["key", "update", &customer.key.id, "--expires", "2020-01-31"]).succeeds();
     customer.is_cut_off("key-expired");
 
-    // No new seat for anybody; whoever has one keeps it.
+    // No machine gets a new seat; every machine keeps the one it has.
     let other = Machine::configured_for(&customer.backend, &customer.repository);
     let refused = other.agent(&["--key", &customer.key.key, "--json"]).exits(5).json();
     assert_eq!(refused["error"]["code"], "key-expired", "{refused}");
@@ -92,7 +92,7 @@ fn a_suspended_key_leaves_dnf_working_and_resuming_needs_no_work_on_the_machine(
 /// Promise: unregister-any-key
 /// Promise: seat-release-any-key
 #[test]
-fn a_machine_whose_key_has_ended_in_any_way_can_give_its_seat_back() {
+fn a_machine_can_release_its_seat_in_whatever_way_its_key_ended() {
     let repository = Repository::shared();
     let backend = Backend::with_repository(&repository.root());
     let ends: [(&[&str], &[&str]); 3] =

@@ -56,7 +56,7 @@ const REPAIR: Sweep = Sweep {
     ..REGISTER
 };
 const REFRESH: Sweep = Sweep { name: "refresh", prepare: REPAIR.prepare, command: &["--refresh"], ..REGISTER };
-/// Two seats, since the new one is taken before the old one is given back.
+/// Two seats, since the new one is taken before the old one is released.
 const SWITCH: Sweep =
     Sweep { name: "switch", prepare: registered, command: &["--key", OTHER_KEY], seats: 2, ..REGISTER };
 const ROTATED: Sweep = Sweep { name: "rotated key", seats: 1, rotated: true, ..SWITCH };

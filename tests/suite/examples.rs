@@ -153,14 +153,14 @@ fn an_image_is_built_with_updates_in_it_and_with_no_trace_of_key_token_or_seat()
         assert!(image.join(path).symlink_metadata().is_err(), "{path} is in the image");
     }
     buildah(&["umount", &container]);
-    // All layers and all that the builder knows of them, but for the key file itself.
+    // All layers and all that the builder knows of them, except the key file itself.
     for secret in [key.key.as_str(), "elst_password="] {
         let mut grep = Command::new(program("grep"));
         grep.args(["--recursive", "--files-with-matches", "--fixed-strings", secret]).arg(images.join("images"));
         assert_eq!(run_of(&mut grep), "", "{secret} is in a layer");
     }
 
-    // An update that fails fails the build, and gives the seat back too.
+    // A failed update fails the build, and the seat is released too.
     let key_is_needed = build(&["--build-arg", "BASE=localhost/base", "--file", &file, "."]);
     key_is_needed.fails();
     fs::write(images.join("Broken"), example("Containerfile").replace("--refresh update", "--refresh no-such-command"))

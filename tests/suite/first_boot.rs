@@ -1,5 +1,5 @@
 //! The units, under the real systemd as PID 1: a machine that is switched on with a key registers by itself, one without
-//! a key is left alone, and one that is powered off for good gives its seat back.
+//! a key is left alone, and one that is powered off for the last time releases its seat.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -76,7 +76,7 @@ fn a_key_file_registers_at_the_first_boot_and_is_gone_afterwards() {
 
 /// Promise: first-boot-no-key
 #[test]
-fn without_a_key_no_unit_fails_and_nobody_is_asked() {
+fn without_a_key_no_unit_fails_and_nothing_is_sent() {
     let repository = Repository::shared();
     let backend = Backend::with_repository(&repository.root());
     let machine = server(&backend, &repository);
@@ -267,7 +267,7 @@ fn an_image_with_a_key_makes_machines_of_their_own_also_if_somebody_registered_i
 
 /// Promise: poweroff-release
 #[test]
-fn poweroff_and_halt_give_the_seat_back_and_no_other_way_down_does() {
+fn only_poweroff_and_halt_release_the_seat() {
     let repository = Repository::shared();
     let backend = Backend::with_repository(&repository.root());
     let key = backend.key(1);
@@ -282,7 +282,7 @@ fn poweroff_and_halt_give_the_seat_back_and_no_other_way_down_does() {
     }
     let booted = machine.boots();
     booted.run(&["systemctl", "restart", RELEASE]).succeeds();
-    assert_eq!(backend.seats(&key).len(), 1, "a restart of the service is no shutdown");
+    assert_eq!(backend.seats(&key).len(), 1, "a restart of the service is not a shutdown");
     drop(booted);
     for target in ["poweroff.target", "halt.target"] {
         machine.boots().goes_down_by(target);
@@ -295,7 +295,7 @@ fn poweroff_and_halt_give_the_seat_back_and_no_other_way_down_does() {
 
 /// Promise: poweroff-release
 #[test]
-fn a_machine_that_is_not_to_give_its_seat_back_keeps_it_when_it_is_powered_off() {
+fn a_machine_that_must_not_release_its_seat_keeps_it_when_it_is_powered_off() {
     let repository = Repository::shared();
     let backend = Backend::with_repository(&repository.root());
     let key = backend.key(1);

@@ -25,7 +25,7 @@ struct Trace {
 }
 
 /// Runs the shipped agent on a machine under strace. It is held for a moment before it exits, so that the kernel can be
-/// asked how much memory it had at its peak (VmHWM of proc(5); what wait4(2) tells includes the peak of whoever forked).
+/// asked how much memory it had at its peak (VmHWM of proc(5); what wait4(2) returns includes the peak of the process that forked).
 #[track_caller]
 fn trace(machine: &Machine, arguments: &[&str]) -> Trace {
     let place = folder();

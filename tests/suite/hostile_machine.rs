@@ -132,7 +132,7 @@ fn ask(machine: &Machine, asked: Asked, at: &str) -> Run {
     let begin = Instant::now();
     let run = machine.agent(asked.arguments());
     assert!(begin.elapsed() < MOST, "{at}: {:?}", begin.elapsed());
-    // Without a token there is nothing to refresh or give back with: it says that, and what to type.
+    // Without a token it cannot refresh or release: it says that, and what to type.
     let wanting = match asked {
         Asked::Register => None,
         Asked::Refresh => Some(10),
@@ -145,7 +145,7 @@ fn ask(machine: &Machine, asked: Asked, at: &str) -> Run {
 
 /// Promise: files-in-the-way
 #[test]
-fn whatever_stands_at_a_path_nothing_elsewhere_changes_and_without_it_the_command_runs_through() {
+fn nothing_else_changes_if_a_path_is_blocked_and_the_command_succeeds_once_it_is_free() {
     let mut tried = 0;
     for asked in [Asked::Register, Asked::Refresh, Asked::Unregister] {
         for path in FILES {
@@ -270,7 +270,7 @@ fn a_folder_that_is_swapped_for_a_link_in_the_middle_leads_nowhere() {
         let elsewhere = Elsewhere::new();
         let place = machine.path(path);
         std::fs::create_dir_all(&place).expect("a folder");
-        // The folder above is everybody's: whoever likes swaps what is in it.
+        // Everybody can write to the folder above, and replace what is in it.
         let above = place.parent().expect("a folder above");
         std::fs::set_permissions(above, std::fs::Permissions::from_mode(0o777)).expect("its mode");
         let link = place.with_extension("link");

@@ -254,7 +254,7 @@ fn every_member_of_the_answer_to_a_question_is_judged_and_nothing_changes() {
 
 /// Promise: answer-not-ours
 #[test]
-fn every_member_of_an_error_is_judged_and_a_strangers_error_ends_nothing() {
+fn every_member_of_an_error_is_checked_and_the_error_of_another_server_ends_nothing() {
     let document = json!({
         "type": "urn:els:problem:registration-released", "title": "Released", "status": 410,
         "code": "registration-released", "detail": "gone", "seats": {"total": 2, "used": 1},
@@ -327,7 +327,7 @@ fn every_member_of_a_seat_list_is_judged() {
 
 /// Promise: answer-members
 #[test]
-fn bodies_that_are_too_large_too_deep_or_said_twice_are_no_answers() {
+fn bodies_that_are_too_large_too_deep_or_repeat_members_are_not_accepted() {
     let good = good().to_string();
     let bodies = [
         ("exactly the limit is read", good.replacen('{', "{\"padding\":\"PAD-TO-8192\",", 1), true),

@@ -143,7 +143,7 @@ fn answers_without_end_are_cut_off() {
 
 /// Promise: network-hostile
 #[test]
-fn what_is_half_http_or_another_protocol_is_no_answer() {
+fn half_http_or_another_protocol_is_not_accepted() {
     fn raw(text: &str) -> Answer {
         Answer::Raw(text.as_bytes().to_vec())
     }
@@ -186,7 +186,7 @@ fn machine_that_trusts(authority: &Authority) -> Machine {
 
 /// Promise: network-hostile
 #[test]
-fn a_certificate_of_another_host_or_of_nobody_gets_no_request() {
+fn no_request_is_sent_to_a_host_with_another_certificate_or_none() {
     let authority = Authority::new("An authority");
     let stranger = Authority::new("A stranger");
     for (name, certificate) in [
@@ -220,14 +220,14 @@ fn a_certificate_of_another_host_or_of_nobody_gets_no_request() {
 
 /// Promise: network-hostile
 #[test]
-fn tls_that_is_cut_anywhere_is_no_answer() {
+fn tls_that_is_cut_anywhere_is_not_accepted() {
     let authority = Authority::new("An authority");
     let certificate = authority.server_certificate();
     let machine = machine_that_trusts(&authority);
     let write = |url: &str| {
         machine.write("/etc/els-register.toml", &format!("server = \"{url}\"\nca_file = \"/etc/pki/els/ca.pem\"\n"));
     };
-    // All that is sent up to the end of the answer to the PUT, a cut after every so many bytes.
+    // All that is sent up to the end of the answer to the PUT, cut at regular distances.
     let whole = Scripted::backend_with_tls(&certificate, usize::MAX, |_| None);
     write(&whole.url());
     machine.agent(&["--key", KEY]).succeeds();

@@ -128,7 +128,7 @@ fn erasing_it_while_the_backend_is_away_succeeds_and_says_how_to_free_the_seat()
 
 /// Promise: package-erase
 #[test]
-fn erasing_it_where_it_was_never_registered_says_nothing_and_asks_nobody() {
+fn erasing_it_where_it_was_never_registered_prints_nothing_and_sends_nothing() {
     let world = World::new();
     world.machine.dnf(&["install", "els-register"]).succeeds();
     let asked = world.backend.requests().len();
@@ -181,7 +181,7 @@ fn the_backend_is_installed_with_its_user_and_taken_away() {
 
 /// Promise: package-sound
 #[test]
-fn packages_are_signed_sound_and_checked_with_sha_256_alone() {
+fn packages_are_signed_and_checked_only_with_sha_256() {
     let repository = Repository::shared();
     for name in ["els-register", "els-backend"] {
         let (_out, file) = rpm_file(&Rpm { name, release: 1, signed_by: &repository, configuration: "timeout = 60\n" });

@@ -23,7 +23,7 @@ enum Cut {
     AfterTheRequest,
     /// When the backend has answered, before the agent gets a byte of it.
     BeforeTheAnswer,
-    /// After so many bytes of the answer.
+    /// After this number of bytes of the answer.
     InTheAnswer(usize),
     /// The request is held back, and handed on only after the agent has gone away.
     Late,
@@ -76,7 +76,7 @@ impl Relay {
         *self.cut.lock().expect("no relay panics") = Some((method, cut));
     }
 
-    fn mend(&self) {
+    fn repair(&self) {
         *self.cut.lock().expect("no relay panics") = None;
     }
 
@@ -190,7 +190,7 @@ fn a_lost_put_is_sent_again_and_takes_one_seat() {
         let before = relay.cuts();
         machine.agent(&["--key", &key.key, "--timeout", "5"]).exits(7);
         assert!(relay.cuts() > before, "{cut:?} was not tried");
-        relay.mend();
+        relay.repair();
         if cut == Cut::Late {
             wait_until("the late request arrives", || remembered(backend, &key) == 1);
         }
@@ -213,7 +213,7 @@ fn a_lost_delete_is_finished_by_the_next_run() {
         machine.agent(&["--key", &key.key]).succeeds();
         relay.cut("DELETE", cut);
         machine.agent(&["--unregister", "--timeout", "5"]).exits(7);
-        relay.mend();
+        relay.repair();
         assert!(!machine.has("/etc/yum.repos.d/els.repo"), "{cut:?}: it is not known, so it stays off");
         machine.agent(&["--unregister"]).succeeds();
         assert_eq!(remembered(backend, &key), 0, "{cut:?}");
@@ -224,14 +224,14 @@ fn a_lost_delete_is_finished_by_the_next_run() {
 
 /// Promise: register-probe
 #[test]
-fn a_lost_probe_gives_the_seat_back_and_the_next_run_takes_it_again() {
+fn a_lost_probe_releases_the_seat_and_the_next_run_takes_it_again() {
     let World { backend, relay, machine, .. } = &world();
     for cut in CUTS {
         let key = backend.key(1);
         relay.cut("GET /repo/", cut);
         machine.agent(&["--key", &key.key, "--timeout", "5"]).exits(7);
-        relay.mend();
-        assert_eq!(remembered(backend, &key), 0, "{cut:?}: given back");
+        relay.repair();
+        assert_eq!(remembered(backend, &key), 0, "{cut:?}: released");
         machine.agent(&["--key", &key.key]).succeeds();
         assert_eq!(remembered(backend, &key), 1, "{cut:?}");
         machine.agent(&["--unregister"]).succeeds();
@@ -245,9 +245,9 @@ fn a_delete_that_overtakes_its_put_leaks_no_seat() {
     let key = backend.key(1);
     relay.cut("PUT", Cut::Late);
     machine.agent(&["--key", &key.key, "--timeout", "5"]).exits(7);
-    // The PUT is still on its way; its registration is given back before it arrives.
+    // The PUT is still on its way; its registration is released before it arrives.
     machine.agent(&["--unregister"]).succeeds();
-    relay.mend();
+    relay.repair();
     thread::sleep(Duration::from_secs(2));
     assert_eq!(remembered(backend, &key), 0, "the late PUT was refused");
     let puts = backend.requests().iter().filter(|request| request.starts_with("PUT")).count();

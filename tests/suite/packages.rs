@@ -16,7 +16,7 @@ const WRITTEN: [&str; 7] = [
 
 /// Promise: register-dnf-works
 #[test]
-fn a_customer_registers_installs_updates_and_gives_the_seat_back() {
+fn a_customer_registers_installs_updates_and_unregisters() {
     let repository = Repository::shared();
     let backend = Backend::with_repository(&repository.root());
     let key = backend.key(1);
@@ -84,7 +84,7 @@ fn mirrored_packages_need_the_key_of_the_distribution_and_both_keys_are_imported
 
 /// Promise: files-signatures
 #[test]
-fn packages_signed_by_a_stranger_or_by_nobody_are_refused() {
+fn packages_with_another_signature_or_none_are_refused() {
     let repository = Repository::shared();
     let backend = Backend::with_repository(&repository.root());
     let machine = Machine::configured_for(&backend, &repository);

@@ -55,11 +55,11 @@ impl Network {
         };
         assert!((1..=2).contains(&accesses.len()), "{accesses:?}");
         assert!(accesses.iter().all(|access| *access == tunnel), "{accesses:?}");
-        self.nobody_came_another_way();
+        self.no_other_way_was_used();
     }
 
     #[track_caller]
-    fn nobody_came_another_way(&self) {
+    fn no_other_way_was_used(&self) {
         let clients = self.backend.clients();
         assert!(!clients.is_empty(), "the backend was asked");
         assert!(clients.iter().all(|client| client == SQUID_ADDRESS), "{clients:?}");
@@ -145,9 +145,9 @@ fn the_proxy_of_dnf_conf_is_used_by_the_agent_and_by_dnf() {
     network.register_in(&[]).succeeds().does_not_say("dnf.conf");
     network.was_asked_through_the_proxy("-");
     network.machine.dnf(&["install", "example"]).succeeds();
-    network.nobody_came_another_way();
+    network.no_other_way_was_used();
     network.machine.agent(&["--unregister"]).succeeds();
-    network.nobody_came_another_way();
+    network.no_other_way_was_used();
 }
 
 /// Promise: proxy-sources
@@ -161,14 +161,14 @@ fn the_proxy_of_dnf_conf_is_used_with_its_password_by_the_agent_and_by_dnf() {
     network.was_asked_through_the_proxy(USER);
     network.machine.dnf(&["install", "example"]).succeeds();
     network.machine.dnf(&["install", "mirrored"]).succeeds();
-    network.nobody_came_another_way();
+    network.no_other_way_was_used();
 }
 
 /// Promise: proxy-sources
 #[test]
 fn the_flag_goes_before_the_configuration_before_dnf_conf_before_the_environment() {
     let network = Network::open();
-    // Nobody listens there: whoever took one of these would fail.
+    // Nothing listens there: a run that used one of these would fail.
     let nobody = "http://127.0.0.1:1";
     let conf = network.machine.read("/etc/dnf/dnf.conf");
     let dnf_conf = |proxy: &str| network.machine.write("/etc/dnf/dnf.conf", &format!("{conf}proxy={proxy}\n"));
@@ -181,7 +181,7 @@ fn the_flag_goes_before_the_configuration_before_dnf_conf_before_the_environment
     let url = network.squid.url();
     run(network.machine.agent_command(&["--key", &network.key.key, "--proxy", &url]).env("https_proxy", nobody))
         .succeeds();
-    network.nobody_came_another_way();
+    network.no_other_way_was_used();
 }
 
 /// Promise: network-failure-named
@@ -244,7 +244,7 @@ fn dnf_follows_the_proxy_variables_of_its_own_environment() {
         let words = ["env", &format!("{name}={}", network.squid.url()), "dnf", "--assumeyes", "--refresh", "makecache"];
         run(&mut network.machine.inside(&words)).succeeds();
         network.squid.wait_for_accesses(before + 1);
-        network.nobody_came_another_way();
+        network.no_other_way_was_used();
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use els_testkit::{Backend, Machine, Repository, agent_program, program, run};
 
 #[test]
-fn the_second_machine_is_refused_until_the_first_gives_its_seat_back() {
+fn the_second_machine_is_refused_until_the_first_releases_its_seat() {
     let repository = Repository::shared();
     let backend = Backend::with_repository(&repository.root());
     let key = backend.key(1);

@@ -215,7 +215,7 @@ fn each_certificate_that_cannot_be_accepted_is_named_with_what_to_ask_for() {
 
 /// Promise: network-failure-named
 #[test]
-fn a_server_with_old_suites_or_versions_alone_and_one_that_wants_a_certificate_are_named() {
+fn a_server_with_only_old_suites_or_versions_and_one_that_asks_for_a_certificate_are_named() {
     let made = Certificates::new(&Recipe { key: RSA_2048, ..GOOD });
     let cases: &[(&[&str], &str)] = &[
         (&["-tls1_2", "-cipher", "ECDHE-RSA-AES256-SHA384"], "in common"),

@@ -6,7 +6,7 @@ use els_testkit::{Authority, Backend, Machine, Repository, program, run};
 /// Promise: network-failure-named
 /// Promise: network-trust
 #[test]
-fn a_backend_with_the_certificate_of_another_authority_is_not_talked_to() {
+fn no_request_is_sent_to_a_backend_with_the_certificate_of_another_authority() {
     let repository = Repository::shared();
     let backend = Backend::with_repository(&repository.root());
     let key = backend.key(1);
@@ -65,7 +65,7 @@ fn while_the_backend_is_away_a_machine_keeps_what_it_has_and_afterwards_all_that
 }
 
 #[test]
-fn health_and_metrics_are_told_on_the_admin_listener_alone() {
+fn health_and_metrics_are_only_on_the_admin_listener() {
     let repository = Repository::shared();
     let backend = Backend::with_repository(&repository.root());
     let status = |url: &str| {

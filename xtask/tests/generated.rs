@@ -82,7 +82,7 @@ fn bash_completes_options_commands_and_files() {
     let agent = |words: &[&str]| bash("els-register", "_els__register", words);
     assert_eq!(agent(&["--unr"]), ["--unregister"]);
     assert_eq!(agent(&["--key-file", "Cargo.t"]), ["Cargo.toml"]);
-    assert_eq!(agent(&["--key", "Cargo.t"]), ["Cargo.t"], "a key is no file");
+    assert_eq!(agent(&["--key", "Cargo.t"]), ["Cargo.t"], "a key is not a file");
     let backend = |words: &[&str]| bash("els-backend", "_els__backend", words);
     assert!(backend(&["ser"]).contains(&"serve".to_owned()));
     assert_eq!(backend(&["key", "rot"]), ["rotate"]);

@@ -286,7 +286,7 @@ fn csv_row(text: &mut Vec<u8>, cells: &[impl AsRef<str>]) {
         if place > 0 {
             text.push(b',');
         }
-        // A spreadsheet takes these for a formula, and labels come from whoever runs a machine.
+        // A spreadsheet takes these for a formula, and labels come from the administrators of machines.
         let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
         if cell.contains(['"', ',', '\n', '\r']) {
             text.push(b'"');
@@ -346,7 +346,7 @@ mod tests {
 
     /// Promise: admin-export
     #[test]
-    fn cells_are_quoted_and_are_no_formulas() {
+    fn cells_are_quoted_and_never_formulas() {
         let mut text = Vec::new();
         csv_row(&mut text, &["a", "", "a,b", "a\"b", "=1+1", "-2", "@x,\"y\"", "é\r\n"]);
         assert_eq!(String::from_utf8(text).unwrap(), "a,,\"a,b\",\"a\"\"b\",'=1+1,'-2,\"'@x,\"\"y\"\"\",\"é\r\n\"\r\n");

@@ -308,7 +308,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const BODY_MOST: usize = 64 * 1024;
 const BODY_TIME: Duration = Duration::from_secs(10);
-/// Items of a page if the request does not say, and at the most.
+/// Items of a page: the default, and the largest number.
 const PAGE: u32 = 100;
 const PAGE_MOST: u32 = 1000;
 
@@ -318,7 +318,7 @@ mod tests {
 
     /// Promise: admin-once
     #[test]
-    fn a_sealed_answer_opens_with_its_own_key_and_request_alone() {
+    fn a_sealed_answer_opens_only_with_its_own_key_and_request() {
         let sealing = |key: &str, token: &str| Sealing::new(key, token).unwrap();
         let answer = Answer::json(StatusCode::CREATED, &"the key").version("0123");
         let (request, other) = (Sha256Hex::of(b"a"), Sha256Hex::of(b"b"));

@@ -77,7 +77,7 @@ pub(super) struct SeatQuery {
 
 #[derive(Deserialize, utoipa::ToSchema)]
 pub(super) struct Releases {
-    /// Registrations of this key, 1000 at the most.
+    /// Registrations of this key, at most 1000.
     #[schema(value_type = Option<Vec<String>>)]
     registrations: Option<Vec<RegistrationId>>,
     /// All that match, if they are as many as `expected`.
@@ -98,7 +98,7 @@ struct ReleaseFilter {
 struct Released {
     items: Vec<ReleasedItem>,
     released: u64,
-    /// How many that match are left, since one request releases 1000 at the most.
+    /// How many that match are left, since one request releases at most 1000.
     left: u64,
 }
 

@@ -53,7 +53,7 @@ fn a_request_under_another_name_is_refused_before_its_token_is_judged() {
 
 /// Promise: admin-token
 #[test]
-fn a_path_or_method_that_does_not_exist_is_told_only_to_a_valid_token() {
+fn only_a_valid_token_learns_that_a_path_or_method_does_not_exist() {
     let world = World::new();
     let token = world.token(1, &[], |_| {});
     assert_eq!(code(&world.admin("GET", "/admin/v1/nothing", &token, "")), "not-found");
@@ -65,7 +65,7 @@ fn a_path_or_method_that_does_not_exist_is_told_only_to_a_valid_token() {
 
 /// Promise: admin-token
 #[test]
-fn a_token_that_calls_too_often_is_told_when_to_come_back() {
+fn a_token_that_calls_too_often_learns_when_to_try_again() {
     let world = World::new();
     let token = world.token(1, &[], |_| {});
     let limited =

@@ -89,7 +89,7 @@ fn a_key_is_changed_by_a_merge_patch_under_its_version() {
     let etag = read.header("etag").unwrap().to_owned();
     let patch =
         |body: Value, headers: &[(&str, &str)]| world.admin_with("PATCH", &path, &token, headers, &body.to_string());
-    assert_eq!(code(&patch(json!({"expiry": "2028-01-01"}), &[])), "invalid-request", "a typing error is no success");
+    assert_eq!(code(&patch(json!({"expiry": "2028-01-01"}), &[])), "invalid-request", "a typing error is refused");
     assert_eq!(code(&patch(json!({"seats_add": 2}), &[])), "precondition-required");
     let dry = world.admin_with("PATCH", &format!("{path}?dry_run=true"), &token, &[], &json!({"seats": 9}).to_string());
     assert_eq!((dry.status, &dry.json()["after"]["seats"]["total"]), (200, &json!(9)));

@@ -57,10 +57,10 @@ pub(crate) struct Clerk<'a> {
     /// The numbers of its machines and registrations begin here.
     numbers: u32,
     ledger: Vec<Entry>,
-    /// Entries before this one have been looked at since they last changed, but for those in `touched`.
+    /// Entries before this one have been looked at since they last changed, except those in `touched`.
     fresh: usize,
     touched: Vec<usize>,
-    /// Whether a backend may say that it does not know (503), which is as good as no answer.
+    /// Whether a backend may answer 503, which counts as a lost answer.
     pub(crate) bears_unavailable: bool,
 }
 
@@ -78,12 +78,12 @@ impl<'a> Clerk<'a> {
         }
     }
 
-    /// Asks until the backend is no more. Says how many answers came.
+    /// Sends requests until the backend ends. Returns the number of answers.
     pub(crate) fn work(&mut self, client: Client) -> u64 {
         self.work_until(client, &AtomicBool::new(false))
     }
 
-    /// Asks until the first answer that does not come, or until it is enough.
+    /// Sends requests until an answer is lost, or until `enough` is set.
     pub(crate) fn work_until(&mut self, mut client: Client, enough: &AtomicBool) -> u64 {
         let mut answered = 0;
         while !enough.load(Ordering::Relaxed) && self.one_request(&mut client).is_ok() {
@@ -203,7 +203,7 @@ impl<'a> Clerk<'a> {
                 Fate::Releasing => self.delete(&mut client, at).unwrap(),
                 Fate::Asked { from } => {
                     let answer = self.put(&mut client, at).unwrap();
-                    assert!(from.is_none() || answer.status == 200, "a seat that moves is no new one: {answer:?}");
+                    assert!(from.is_none() || answer.status == 200, "a seat that moves is not a new seat: {answer:?}");
                     self.registered(at, from, &answer);
                 }
             }
@@ -292,7 +292,7 @@ pub(crate) fn books_agree(listen: SocketAddr, keys: &[Key], clerks: &[Clerk<'_>]
     }
 }
 
-/// No answer came: the backend is no more.
+/// No answer came: the backend has ended.
 #[derive(Debug)]
 struct Lost;
 

@@ -40,7 +40,7 @@ fn a_full_disk_is_answered_with_503_and_ends_when_there_is_space() {
             assert!(books.numbers - first < 5000, "the disk is full, and nobody notices");
         }
         lost.extend(books.register(&served, 40));
-        let given_back = books.give_back_when_full(&served);
+        let given_back = books.release_when_full(&served);
         for (_, answer) in lost.iter().chain(&given_back) {
             answer.assert_code("unavailable");
         }
@@ -107,7 +107,7 @@ impl Books {
     }
 
     /// A few machines give their seat back. Those who were not told that it is gone.
-    fn give_back_when_full(&mut self, served: &Served) -> Refused {
+    fn release_when_full(&mut self, served: &Served) -> Refused {
         let mut client = Client::new(served.listen);
         let few = self.held.split_off(self.held.len().saturating_sub(5));
         let asked = few.into_iter().map(|who| {

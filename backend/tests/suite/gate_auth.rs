@@ -154,7 +154,7 @@ fn a_change_by_the_vendor_reaches_the_gate_within_five_seconds() {
 
 /// Promise: gate-five-seconds
 #[test]
-fn a_released_credential_is_refused_within_five_seconds_and_for_ever() {
+fn a_released_credential_is_refused_within_five_seconds_and_always_after() {
     let world = World::new();
     let key = world.key("a", 2);
     let machine = world.registered(&key, 1);

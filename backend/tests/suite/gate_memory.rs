@@ -27,7 +27,7 @@ fn a_known_credential_needs_no_look_up() {
     for _ in 0..20 {
         world.gate(FILE, Some(&wrong)).assert_code("credential-invalid");
     }
-    // One at the most: the news of the other registration may arrive in between, and what was remembered is asked again.
+    // At most one: the change of the other registration may arrive in between, and then the gate asks again.
     assert!(lookups() <= before + 1, "{before} and then {}", lookups());
     assert_eq!(world.gate(FILE, Some(&one.basic())).status, 204);
 }
@@ -75,9 +75,9 @@ fn a_superseded_credential_works_for_an_hour_and_is_then_decided_once() {
     let mut body = second.body(&key);
     body["machine"] = first.body(&key)["machine"].clone();
     assert_eq!(world.put(&second, &body).status, 200, "its seat moves");
-    // Until the feed has told of it, the gate goes by what it knew.
+    // Until the feed brings the change, the gate uses what it knew.
     let lookups = world.store.lookups();
-    world.within_five_seconds("the feed has told of it", || {
+    world.within_five_seconds("the feed has brought the change", || {
         world.gate(FILE, Some(&first.basic())).status == 204 && world.store.lookups() > lookups
     });
     world.advance(3599);
@@ -93,7 +93,7 @@ fn a_superseded_credential_works_for_an_hour_and_is_then_decided_once() {
 
 /// Promise: seat-two-alive
 #[test]
-fn a_superseded_credential_of_a_full_key_takes_the_seat_back() {
+fn a_superseded_credential_of_a_full_key_has_its_seat_again() {
     let world = World::new();
     let key = world.key("a", 1);
     let first = world.registered(&key, 1);

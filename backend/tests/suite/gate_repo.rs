@@ -94,7 +94,7 @@ fn only_regular_files_by_their_own_names_are_sent() {
         assert_eq!(answer.status, 404, "{path}");
         assert_eq!(answer.header("content-type"), Some("application/problem+json"));
         assert_eq!(answer.json()["status"], 404);
-        assert_eq!(answer.json().get("code"), None, "unknown-registration is no answer to a missing file");
+        assert_eq!(answer.json().get("code"), None, "a missing file is not unknown-registration");
     }
 }
 

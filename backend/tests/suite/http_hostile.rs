@@ -185,7 +185,7 @@ fn nothing_secret_is_in_log_metrics_or_errors() {
             }
         }
     }
-    // The one answer that may quote what was sent goes to whoever sent it; the log and the metrics may not.
+    // Only the answer to the sender may quote what was sent; the log and the metrics may not.
     let metrics = String::from_utf8(ask(world.admin, "GET", "/metrics", &[], "").body).unwrap();
     let log = world.log();
     assert!(log.lines().count() >= 25, "{log}");

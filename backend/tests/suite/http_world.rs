@@ -111,7 +111,7 @@ impl World {
         String::from_utf8(self.log.0.lock().unwrap().clone()).unwrap()
     }
 
-    /// Makes a key of so many seats that expires in 100 days.
+    /// Makes a key with this number of seats that expires in 100 days.
     pub(crate) fn key(&self, name: &str, seats: u64) -> LicenseKey {
         let mut bytes = [0; 15];
         bytes[..name.len()].copy_from_slice(name.as_bytes());

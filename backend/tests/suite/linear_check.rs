@@ -91,7 +91,7 @@ mod tests {
         let listed = call(Op::List, Seen::Key((2, 1), BTreeSet::from([1])), 4, 5);
         assert!(!right(2, &[taken.clone(), gone.clone(), listed]), "a stale list");
         let leaked = call(put(2, 2), Seen::Registration(201, (2, 2)), 4, 5);
-        assert!(!right(2, &[taken, gone, leaked]), "the seat was not given back");
+        assert!(!right(2, &[taken, gone, leaked]), "the seat was not released");
     }
 
     #[test]

@@ -92,7 +92,7 @@ fn kind(call: &Call) -> (&'static str, &'static str) {
     (op, seen)
 }
 
-/// One key, and who asks for what.
+/// One key, and the requests of its clients.
 struct History {
     number: u32,
     key_id: KeyId,
@@ -205,7 +205,7 @@ fn seen(answer: &Answer) -> Seen {
 fn some_op(dice: &mut Dice) -> Op {
     let id = dice.roll(IDS);
     match dice.roll(12) {
-        // An id belongs to one machine, but for one PUT in sixteen.
+        // An id belongs to one machine, except in one PUT of sixteen.
         0..=4 => {
             let machine = if dice.roll(16) == 0 { dice.roll(MACHINES) } else { id % MACHINES };
             Op::Put { id, machine, hardware: dice.roll(4) > 0 }

@@ -1,7 +1,7 @@
 //! A model of the seats of one key, one request after the other: the backend's histories are compared with it.
 //!
 //! It owns what each request does to a key and what its answer is, as in docs/seats.md; it must share no code with the backend.
-//! All happens within the hour of a superseded id, and no machine has as many ids as a seat has superseded ones at the most.
+//! All happens within the hour of a superseded id, and no machine has as many ids as a seat can have superseded ids.
 
 use std::collections::{BTreeMap, BTreeSet};
 

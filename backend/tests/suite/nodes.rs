@@ -20,7 +20,7 @@ fn a_credential_opens_at_every_node_from_the_moment_of_its_answer() {
     for number in 0..40 {
         let (here, there) = (&nodes[number as usize % 2], &nodes[(number as usize + 1) % 2]);
         let who = Registrant::new(number, number);
-        // Asked before it is there: what a node has refused once, it must not refuse for ever.
+        // Asked before it exists: a node that refused it once must accept it later.
         assert_eq!(gate(there, &who), 401);
         assert_eq!(put(here, &who, &key), 201);
         assert_eq!(gate(there, &who), 204);

@@ -117,7 +117,7 @@ fn a_network_that_swallows_packets_costs_seconds_where_there_is_another_server()
 /// Promise: nodes-primary-alone
 /// Promise: nodes-cut-off
 #[test]
-fn a_server_that_became_read_only_is_no_database_and_the_gate_closes_after_its_time() {
+fn a_server_that_became_read_only_is_not_used_and_the_gate_closes_after_its_time() {
     let switch = Switch::prepared(|primary, _| vec![primary], &["--gate-stale", "5"]);
     let Switch { primary, node, machine, key, .. } = &switch;
     primary.sql("postgres", "ALTER SYSTEM SET default_transaction_read_only = on");

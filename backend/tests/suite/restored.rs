@@ -98,7 +98,7 @@ fn a_node_that_runs_while_its_postgresql_is_restored_forgets_its_memory() {
     let beside = Site::at(cluster.url("restored"));
     beside.check();
     swap(&cluster, &database);
-    // From then on more happens than happened since the backup, so that the numbers of the trail tell nobody.
+    // More happens from then on than happened since the backup, so that the numbers of the audit log do not show the restore.
     for number in 0..20 {
         ok(site.command(["key", "create", "--seats", "1", "--expires", "2099-12-31", "--note", &number.to_string()]));
     }

@@ -70,7 +70,7 @@ fn a_command_beside_a_running_serve_takes_effect_within_five_seconds() {
     assert_eq!(gate(&serving, &one).0, 204, "registrations are untouched");
     site.line(&format!("key revoke {id}")).succeeds();
     sees(&one, 403, "key-revoked");
-    assert_eq!(ask_as(&serving, "DELETE", &one, "").0, 204, "a seat can be given back at any time");
+    assert_eq!(ask_as(&serving, "DELETE", &one, "").0, 204, "a seat can be released at any time");
     site.line("check").succeeds();
 }
 

@@ -16,7 +16,7 @@ use super::{Call, CallError, Fate};
 use crate::clock::Clock;
 use crate::failure::{AnswerFault, Failure, Refusal};
 
-/// Characters of a text from the network that are shown at the most.
+/// The largest number of characters of a text from the network that are shown.
 pub const SHOWN: usize = 300;
 
 /// An answer as it came.
@@ -142,7 +142,7 @@ mod tests {
 
     /// Promise: answer-not-ours
     #[test]
-    fn an_answer_that_is_not_the_backends_is_never_taken_for_one() {
+    fn an_answer_of_another_server_is_never_accepted() {
         for (status, headers, body) in [
             (200, &[][..], "<html>sign in</html>"),
             (204, &[], ""),

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_certificate_is_named() {
+    fn a_file_without_a_certificate_is_named() {
         assert_eq!(read(b""), Err(CaFault::Empty));
         assert_eq!(read(b"\xff\xfe-\0-\0"), Err(CaFault::Utf16));
         assert_eq!(read(b"-\0-\0-\0"), Err(CaFault::Utf16));

@@ -13,7 +13,7 @@ use super::fault::io_fault;
 use super::proxy::{Proxy, address};
 use crate::failure::NetworkFault;
 
-/// Bytes of a proxy's answer that are read at the most.
+/// The largest number of bytes of a proxy's answer that are read.
 const MOST: usize = 32 * 1024;
 
 type Done = Result<(), NetworkFault>;
@@ -237,7 +237,7 @@ mod tests {
 
     /// Promise: network-failure-named
     #[test]
-    fn what_an_http_proxy_answers_is_told_apart() {
+    fn the_answers_of_an_http_proxy_are_distinguished() {
         assert_eq!(answered("HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n"), Ok(()));
         assert_eq!(answered("HTTP/1.0 200\n\n"), Ok(()));
         let schemes = |text: &str| answered(&format!("HTTP/1.1 407 No\r\n{text}\r\n\r\n"));

@@ -138,7 +138,7 @@ impl Transport for TlsTransport {
 }
 
 /// An end that TLS did not announce (RFC 8446, 6.1), as an error. ureq takes these kinds for the end of an answer that has no
-/// length: whoever can cut the line could then choose where an answer ends.
+/// length: an attacker who can cut the connection could then choose where an answer ends.
 fn cut_short(error: io::Error) -> io::Error {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, UnexpectedEof};
     match error.kind() {

@@ -34,7 +34,7 @@ impl Source {
         Source::begin(session).await
     }
 
-    /// Opens it, whoever else uses it.
+    /// Opens it, also while others use it.
     pub(super) async fn beside_others(target: &Target) -> anyhow::Result<Self> {
         Source::begin(session_for_copy(target).await?).await
     }

@@ -182,7 +182,7 @@ where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
-    // An error ends the connection; whoever uses it is told by the answer that does not come.
+    // An error ends the connection; its user learns it from the answer that does not come.
     while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
         if matches!(message, tokio_postgres::AsyncMessage::Notification(_)) {
             let _ = tell.send(());

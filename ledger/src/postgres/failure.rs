@@ -1,4 +1,4 @@
-//! How a transaction can fail, and what that means to whoever asked.
+//! How a transaction can fail, and what that means to the caller.
 //!
 //! Owns the meaning of SQLSTATEs (PostgreSQL documentation, appendix A). Texts of errors go into the log alone; they name
 //! tables, and their details may name values, which is why only the primary message is kept.
@@ -45,7 +45,7 @@ impl Failed {
         }
     }
 
-    /// What it means to whoever asked. `committing`: a COMMIT had been sent, so that nothing is known.
+    /// What it means to the caller. `committing`: a COMMIT had been sent, so that nothing is known.
     pub(super) fn meaning(&self, committing: bool) -> StoreError {
         let text = self.text();
         let unavailable = committing

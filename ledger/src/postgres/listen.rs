@@ -61,7 +61,7 @@ pub(super) async fn listen(connector: Connector, notifier: ChangeNotifier) {
     }
 }
 
-/// Announces this node's changes to other nodes, a few times a second at the most, until the future is dropped.
+/// Announces this node's changes to other nodes, at most a few times a second, until the future is dropped.
 pub(super) async fn notify(pool: Pool, notifier: ChangeNotifier) {
     let mut changed = notifier.own.subscribe();
     while changed.changed().await.is_ok() {

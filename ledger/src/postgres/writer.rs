@@ -40,7 +40,7 @@ struct Request {
 }
 
 impl Writer {
-    /// Starts the task; `notifier` is told of each batch that changed something.
+    /// Starts the task; `notifier` learns each batch that changed something.
     pub(super) fn start(connector: Connector, policy: Policy, notifier: ChangeNotifier) -> std::io::Result<Self> {
         let queue = Arc::new(FairQueue::new(QUEUE_LIMIT_EACH, QUEUE_LIMIT));
         let work = Work { queue: Arc::clone(&queue), connector, policy, notifier, connection: None };
@@ -133,7 +133,7 @@ enum Lost {
 
 impl Work {
     fn run(mut self, runtime: &Handle) {
-        // However this thread ends, later requests fail instead of waiting for ever.
+        // However this thread ends, later requests fail instead of waiting without end.
         let _closing = CloseOnDrop(Arc::clone(&self.queue));
         let mut waiting: Vec<Request> = Vec::new();
         let mut pace = Pace::default();
@@ -283,7 +283,7 @@ fn stopped() -> StoreError {
 }
 
 const BEGIN: &str = concat!("BEGIN ISOLATION LEVEL READ COMMITTED; ", primary!());
-/// Requests that share a transaction, at the most.
+/// The largest number of requests that share a transaction.
 const BATCH: usize = 256;
 /// The longest wait for a batch to fill.
 const PATIENCE: Duration = Duration::from_millis(2);

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_machine_takes_a_free_seat_and_is_refused_when_there_is_none() {
+    fn a_new_machine_takes_a_free_seat_and_is_refused_on_a_full_key() {
         assert_eq!(judge(0, &facts()), Ok(Decision::Take));
         for seats in [FULL, OVERFULL, Seats { total: 0, used: 0 }] {
             assert_eq!(
@@ -198,7 +198,7 @@ mod tests {
     /// Promise: seat-confirm
     /// Promise: seat-conflict
     #[test]
-    fn an_active_id_is_confirmed_for_its_own_key_token_and_machine_alone() {
+    fn an_active_id_is_confirmed_only_for_its_own_key_token_and_machine() {
         let own = (true, hash(1), machine(1));
         let rows = [
             ("its own", own, false, true),

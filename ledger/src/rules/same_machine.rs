@@ -230,7 +230,7 @@ mod tests {
 
     /// Promise: seat-match-rules
     #[test]
-    fn a_seat_that_has_moved_too_often_is_passed_over_and_is_no_stranger() {
+    fn a_seat_that_has_moved_too_often_is_not_moved_again() {
         use MatchRule::SameMachineAndHardware;
         let same = (1, 9, false);
         let (one, two) = ([(1, 9)], [(1, 9), (1, 9)]);

@@ -14,7 +14,7 @@ pub const SUPERSEDED_SECONDS: i64 = 3600;
 pub const DISPUTE_SECONDS: i64 = 24 * 3600;
 /// Seconds after which a superseded registration that was not used is released.
 pub const UNUSED_SECONDS: i64 = 35 * 24 * 3600;
-/// Superseded ids of one seat, at the most.
+/// The largest number of superseded ids of one seat.
 pub const SUPERSEDED_IDS: usize = 16;
 
 /// The facts by which the use of a superseded credential is judged, all of one moment.
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_match_is_void_once_every_id_that_it_was_made_by_is_distrusted() {
+    fn a_match_ends_once_all_its_ids_are_distrusted() {
         use MatchRule::*;
         let rows = [
             (SameMachineAndHardware, [false, false, false, true]),

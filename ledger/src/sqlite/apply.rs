@@ -176,7 +176,7 @@ fn write_state(connection: &Connection, key: KeyNumber, state: KeyState) -> rusq
         .map(drop)
 }
 
-/// Ends the secrets of a key, but for those that end earlier.
+/// Ends the secrets of a key, except those that end earlier.
 fn end_secrets(connection: &Connection, key: KeyNumber, until: Timestamp) -> rusqlite::Result<()> {
     connection
         .prepare_cached("UPDATE secrets SET until = min(coalesce(until, ?2), ?2) WHERE key = ?1")?

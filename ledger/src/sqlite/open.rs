@@ -65,7 +65,7 @@ pub(super) fn refuse_newer_schema(connection: &Connection, path: &Path) -> anyho
 }
 
 /// Refuses a database whose tables, indexes, triggers or views are not those that this program makes: a view or a trigger would
-/// run statements of whoever wrote the file.
+/// run statements of the person who wrote the file.
 fn refuse_other_schema(connection: &Connection, path: &Path) -> anyhow::Result<()> {
     let made = (|| {
         let version: usize = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_schema_is_brought_up_to_date_by_migrating_alone() {
+    fn migrating_is_all_that_an_older_schema_needs() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("els.db");
         let connection = Connection::open(&path).unwrap();

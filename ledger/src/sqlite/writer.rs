@@ -28,7 +28,7 @@ impl Writer {
         let (tell, grown) = watch::channel(0);
         let jobs = Arc::clone(&queue);
         let thread = std::thread::Builder::new().name("els-writer".into()).spawn(move || {
-            // However this thread ends, later requests fail instead of waiting for ever.
+            // However this thread ends, later requests fail instead of waiting without end.
             let _closing = CloseOnDrop(Arc::clone(&jobs));
             write_batches(&connection, &jobs, &tell);
         })?;
@@ -162,7 +162,7 @@ fn execute(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
     connection.prepare_cached(statement)?.execute([]).map(drop)
 }
 
-/// Requests that share a commit, at the most.
+/// The largest number of requests that share a commit.
 const BATCH: usize = 64;
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ pub(crate) async fn a_contract_is_made_once(store: Arc<dyn Store>) {
 }
 
 /// Promise: key-import
-pub(crate) async fn a_secret_belongs_to_one_key_for_ever(store: Arc<dyn Store>) {
+pub(crate) async fn a_secret_always_belongs_to_one_key(store: Arc<dyn Store>) {
     make_key(&store, "a", 1).await;
     let taken = store.create_key(at(0), By::vendor(), new_key("b", 1), secret("a")).await.unwrap();
     assert_eq!(taken, Created::SecretTaken(key_id("a")));
@@ -176,7 +176,7 @@ pub(crate) async fn a_change_says_from_what_to_what(store: Arc<dyn Store>) {
         "seats 5 to 7, contract C-1 to none, reseller none to R, release-unseen-after never to 30 days, \
          self-release true to false"
     );
-    // What is so already is no event.
+    // A change that changes nothing writes no event.
     updated(store.update_key(at(2), Scope::Vendor, By::vendor(), &key_id("a"), change).await);
     assert_eq!(store.events(at(0), Scope::Vendor, filter(), events[0].cursor, 10).await.unwrap(), []);
     let taken = KeyChange { contract: Some(Some("C-2".into())), ..KeyChange::default() };

@@ -21,7 +21,7 @@ async fn news(store: &Arc<dyn Store>, after: Cursor) -> (HashSet<FeedItem>, Curs
     }
 }
 
-pub(crate) async fn a_look_up_tells_credential_and_key_of_one_moment(store: Arc<dyn Store>) {
+pub(crate) async fn a_look_up_reads_credential_and_key_at_one_moment(store: Arc<dyn Store>) {
     let key = make_key(&store, "a", 2).await;
     let nobody = store.credential(registration(1)).await.unwrap();
     assert_eq!(nobody.found, None);
@@ -107,7 +107,7 @@ pub(crate) async fn a_reader_of_the_feed_misses_nothing_while_others_write(store
 }
 
 /// Promise: gate-last-seen
-pub(crate) async fn last_seen_comes_in_batches_and_never_goes_back(store: Arc<dyn Store>) {
+pub(crate) async fn last_seen_is_written_in_batches_and_never_becomes_earlier(store: Arc<dyn Store>) {
     make_key(&store, "a", 3).await;
     how(&store, 0, asks(1, 1, 1)).await.unwrap();
     how(&store, 0, asks(2, 2, 2)).await.unwrap();

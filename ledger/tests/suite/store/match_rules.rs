@@ -111,7 +111,7 @@ pub(crate) async fn two_alive_under_one_seat_get_two_seats_if_one_is_free(store:
     // Decided once: another use changes nothing.
     assert_eq!(used(&store, 10 + 2 * HOUR, 1).await, CredentialState::Active);
     assert_eq!(seats(&store, "a").await.used, 2);
-    // Nobody is taken for anybody by that id any more; each can still confirm and give back its own.
+    // That id matches nothing any more; each machine can still confirm and release its own seat.
     assert_eq!(how(&store, 2 * HOUR, asks(3, 1, 0)).await, Ok((How::Created, 3)));
     assert_eq!(how(&store, 2 * HOUR, asks(1, 1, 0)).await, Ok((How::Confirmed, 3)));
     assert_eq!(how(&store, 2 * HOUR, asks(4, 1, 0)).await, Err(full_and_distrusted(3, 3)));
@@ -316,7 +316,7 @@ pub(crate) async fn a_key_that_refuses_decides_nothing(store: Arc<dyn Store>) {
     assert_eq!(used(&store, 2 * HOUR, 1).await, CredentialState::Superseded(at(10)));
     assert_eq!(get(&store, 2 * HOUR, 1).await, Err(Denied::KeySuspended));
     assert_eq!(how(&store, 2 * HOUR, asks(2, 1, 0)).await, Err(Denied::KeySuspended));
-    // A machine can always give its seat back.
+    // A machine can always release its seat.
     unwrap(store.unregister(at(2 * HOUR), by(), registration(2), token(2), client(1)).await).unwrap();
     assert_eq!(seats(&store, "a").await.used, 0);
 }

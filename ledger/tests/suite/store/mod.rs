@@ -29,7 +29,7 @@ macro_rules! store_tests {
     ($fresh:path) => {
         store_tests! { $fresh:
             seats::a_seat_is_taken_confirmed_and_released,
-            seats::strangers_are_told_nothing,
+            seats::a_caller_without_a_token_learns_nothing,
             seats::a_full_key_gives_no_seat_and_says_how_full_it_is,
             seats::two_hundred_at_once_get_ten_of_ten_seats,
             seats::one_machine_asking_many_times_at_once_has_one_seat,
@@ -60,17 +60,17 @@ macro_rules! store_tests {
             life::the_whole_life_of_a_key_is_as_in_the_model,
             match_rules::machines_of_another_key_never_match,
             histories::whatever_happens_seats_and_credentials_agree,
-            feed::a_look_up_tells_credential_and_key_of_one_moment,
+            feed::a_look_up_reads_credential_and_key_at_one_moment,
             feed::every_change_that_the_gate_must_know_is_in_the_feed,
             feed::a_reader_of_the_feed_misses_nothing_while_others_write,
-            feed::last_seen_comes_in_batches_and_never_goes_back,
+            feed::last_seen_is_written_in_batches_and_never_becomes_earlier,
             upkeep::a_seat_that_is_not_used_is_released_after_its_days,
             upkeep::time_in_which_the_gate_was_down_does_not_count,
             upkeep::machine_ids_are_erased_ninety_days_after_release_also_from_the_audit_log,
             upkeep::ids_of_machines_that_hold_seats_are_never_erased,
             upkeep::a_job_has_one_holder_at_a_time,
             administration::a_contract_is_made_once,
-            administration::a_secret_belongs_to_one_key_for_ever,
+            administration::a_secret_always_belongs_to_one_key,
             administration::a_rotated_key_keeps_its_machines_and_the_old_secret_its_time,
             administration::suspending_releases_no_seat_and_revoking_is_final,
             administration::expiry_refuses_new_machines_at_once_and_known_ones_after_grace,
@@ -87,7 +87,7 @@ macro_rules! store_tests {
             systems::lists_have_what_fits_in_pages,
             systems::the_feed_goes_on_from_its_cursor_and_notices_another_database,
             tokens::a_token_reaches_the_keys_of_its_reseller_and_products,
-            tokens::a_token_is_kept_as_it_was_made_and_its_last_use_never_goes_back,
+            tokens::a_token_is_stored_as_created_and_its_last_use_never_becomes_earlier,
         }
     };
     ($fresh:path: $($module:ident::$case:ident),* $(,)?) => {

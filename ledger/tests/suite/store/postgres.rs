@@ -217,7 +217,7 @@ async fn lost_connections_are_replaced_and_no_request_is_repeated() {
     make_key(&database.store, "a", 10).await;
     how(&database.store, 0, asks(1, 1, 1)).await.unwrap();
     for id in 2..6 {
-        // All of them, those of the pool, of the writer and of whoever listens.
+        // All of them, those of the pool, of the writer and of the listener.
         database.sql(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
              WHERE datname = current_database() AND pid <> pg_backend_pid()",
@@ -281,7 +281,7 @@ async fn a_counter_that_is_wrong_oversells_nothing() {
     let database = fresh().await;
     make_key(&database.store, "a", 2).await;
     how(&database.store, 0, asks(1, 1, 1)).await.unwrap();
-    // As if the rules had been told of other seats than there are: the database itself says no.
+    // As if the rules had read other seats than there are: the database itself refuses.
     database.sql(
         "CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.used := NEW.seats; RETURN NEW; END';
          CREATE TRIGGER fill BEFORE INSERT ON keys FOR EACH ROW EXECUTE FUNCTION fill();
@@ -366,11 +366,11 @@ async fn a_recount_names_each_disagreement() {
         how(&database.store, 0, asks(number, number, number)).await.unwrap();
     }
     how(&database.store, 10, asks(4, 3, 0)).await.unwrap();
-    let broken = async |sql: &str, mend: &str| {
+    let broken = async |sql: &str, repair: &str| {
         database.sql(sql);
         let found = database.store.check().await.unwrap();
-        database.sql(mend);
-        assert_eq!(database.store.check().await.unwrap(), [""; 0], "{mend}");
+        database.sql(repair);
+        assert_eq!(database.store.check().await.unwrap(), [""; 0], "{repair}");
         assert_eq!(found.len(), 1, "{sql}: {found:?}");
         found[0].clone()
     };

@@ -32,7 +32,7 @@ pub(crate) async fn a_seat_is_taken_confirmed_and_released(store: Arc<dyn Store>
 }
 
 /// Promise: wire-get
-pub(crate) async fn strangers_are_told_nothing(store: Arc<dyn Store>) {
+pub(crate) async fn a_caller_without_a_token_learns_nothing(store: Arc<dyn Store>) {
     make_key(&store, "a", 2).await;
     make_key(&store, "b", 2).await;
     how(&store, 0, asks(1, 1, 1)).await.unwrap();

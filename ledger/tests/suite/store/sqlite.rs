@@ -82,10 +82,10 @@ async fn a_recount_names_each_disagreement() {
         how(&database.store, 0, asks(number, number, number)).await.unwrap();
     }
     let file = rusqlite::Connection::open(database.path()).unwrap();
-    let broken = async |sql: &str, mend: &str| {
+    let broken = async |sql: &str, repair: &str| {
         file.execute_batch(sql).unwrap();
         let found = database.store.check().await.unwrap();
-        file.execute_batch(mend).unwrap();
+        file.execute_batch(repair).unwrap();
         assert_eq!(found.len(), 1, "{sql}: {found:?}");
         found[0].clone()
     };

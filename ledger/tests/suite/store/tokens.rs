@@ -18,7 +18,7 @@ fn new(number: u8) -> NewToken {
 }
 
 /// Promise: admin-token
-pub(super) async fn a_token_is_kept_as_it_was_made_and_its_last_use_never_goes_back(store: Arc<dyn Store>) {
+pub(super) async fn a_token_is_stored_as_created_and_its_last_use_never_becomes_earlier(store: Arc<dyn Store>) {
     let made = NewToken { products: vec!["els".into(), "e_s".into()], networks: vec!["::1/128".into()], ..new(1) };
     store.create_token(made.clone()).await.unwrap();
     assert!(store.create_token(made.clone()).await.is_err(), "an id is made once");
